@@ -1,0 +1,3 @@
+-- hato/init.lua - what `require "hato"` gives a script.
+local M = {}
+return M
