@@ -1,8 +1,54 @@
 /* main.c - the hato program: finds the sub-command and runs it. */
+#include "cmd.h"
+#include "base/mem.h"
+#include "base/words.h"
+
 #include <stdio.h>
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *does;
+} commands[] = {
+    {NULL, NULL, NULL},
+};
+
+static void usage(FILE *to)
+{
+    fprintf(to,
+            "hato %s - a Lua-scriptable mail sending runtime\n\nUsage: hato COMMAND [options]; hato COMMAND "
+            "--help says the rest\n\n",
+            HATO_VERSION);
+    for (const struct command *c = commands; c->name; c++)
+        fprintf(to, "  %-10s %s\n", c->name, c->does);
+}
 
 int main(int argc, char **argv)
 {
-    printf("hato %s\n", HATO_VERSION);
-    return 0;
+    if (argc < 2) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    struct slice word = slice_cstr(argv[1]);
+    if (slice_eq(word, S("--help")) || slice_eq(word, S("-h")) || slice_eq(word, S("help"))) {
+        usage(stdout);
+        return EXIT_DONE;
+    }
+    if (slice_eq(word, S("--version"))) {
+        printf("hato %s\n", HATO_VERSION);
+        return EXIT_DONE;
+    }
+    struct slice names[COUNT(commands)] = {{0}};
+    size_t n = 0;
+    for (const struct command *c = commands; c->name; c++) {
+        names[n] = slice_cstr(c->name);
+        if (slice_eq(word, names[n++]))
+            return c->run(argc - 1, argv + 1);
+    }
+    struct slice near = words_near(word, names, n);
+    if (near.n)
+        fprintf(stderr, "hato: no command \"%s\"; did you mean %.*s?\n", argv[1], SLICE_FMT(near));
+    else
+        fprintf(stderr, "hato: no command \"%s\"; hato --help lists them\n", argv[1]);
+    return EXIT_USAGE;
 }

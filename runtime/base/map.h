@@ -19,9 +19,10 @@ struct map {
     struct hash_key hk;
 };
 void map_init(struct map *m, struct hash_key hk);
-void *map_get(const struct map *m, struct slice key);          /* NULL: not there */
-void *map_put(struct map *m, struct slice key, void *value);   /* value not NULL; returns the one replaced or NULL */
-void *map_del(struct map *m, struct slice key);                /* returns what was there or NULL */
+void *map_get(const struct map *m, struct slice key); /* NULL: not there */
+void *map_put(struct map *m, struct slice key,
+              void *value);                     /* value not NULL; returns the one replaced or NULL */
+void *map_del(struct map *m, struct slice key); /* returns what was there or NULL */
 /* size_t at = 0; while ((e = map_next(m, &at))) ... ; deleting while iterating is allowed, putting is not. */
 struct map_entry *map_next(const struct map *m, size_t *at);
 void map_free(struct map *m);

@@ -9,12 +9,12 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define COUNT(a)                      (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define COUNT(a)                     (sizeof(a) / sizeof((a)[0]))
+#define CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-void *mem_alloc(size_t n);            /* never NULL */
-void *mem_zalloc(size_t n);           /* zeroed */
-void *mem_realloc(void *p, size_t n); /* p may be NULL */
+void *mem_alloc(size_t n);              /* never NULL */
+void *mem_zalloc(size_t n);             /* zeroed */
+void *mem_realloc(void *p, size_t n);   /* p may be NULL */
 char *mem_dup(const void *p, size_t n); /* n bytes and a NUL behind them; free() it */
 
 /* --- slice: borrowed bytes, no NUL promised; p is never NULL, not even when n is 0 --- */
@@ -22,8 +22,8 @@ struct slice {
     const char *p;
     size_t n;
 };
-#define S(lit)     ((struct slice){"" lit, sizeof(lit) - 1})
-#define SLICE_NONE ((struct slice){"", 0})
+#define S(lit)       ((struct slice){"" lit, sizeof(lit) - 1})
+#define SLICE_NONE   ((struct slice){"", 0})
 #define SLICE_FMT(s) (int)((s).n > 4096 ? 4096 : (s).n), (s).p /* for "%.*s" */
 
 static inline struct slice slice_of(const void *p, size_t n)

@@ -20,8 +20,8 @@ TEST(slice_u64_takes_digits_only)
     static const struct {
         const char *in;
         int want;
-    } rows[] = {{"0", 0}, {"18446744073709551615", 0}, {"18446744073709551616", ERR_RANGE}, {"", ERR_SYNTAX},
-                {"-1", ERR_SYNTAX}, {"1 ", ERR_SYNTAX}};
+    } rows[] = {{"0", 0},         {"18446744073709551615", 0}, {"18446744073709551616", ERR_RANGE},
+                {"", ERR_SYNTAX}, {"-1", ERR_SYNTAX},          {"1 ", ERR_SYNTAX}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         uint64_t v;
         CHECK_INT(slice_u64(slice_cstr(rows[i].in), &v), rows[i].want);

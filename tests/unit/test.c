@@ -1,4 +1,5 @@
-/* test.c - runs every TEST, or those whose name or file contains one of the arguments. Last line: N passed, N failed. */
+/* test.c - runs every TEST, or those whose name or file contains one of the arguments. Last line: N passed, N
+ * failed. */
 #include "test.h"
 
 #include <ftw.h>

@@ -1,0 +1,10 @@
+/* cmd.h - the sub-commands. Each gets its own argv (argv[0] is its name) and returns the exit code:
+ * 0 done, 1 the job failed, 2 usage or a script error. */
+#ifndef HATO_CMD_H
+#define HATO_CMD_H
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* A new command: its line here, its row in main.c, its room cmd_NAME.c. */
+
+#endif
