@@ -1,0 +1,127 @@
+/* loop_test.c - order of a turn, virtual time, wakes from threads. */
+#include "platform/loop.h"
+#include "test.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct trace {
+    struct loop *loop;
+    struct buf text;
+    struct loop_timer t[4];
+    struct loop_task task;
+    struct loop_hook first, last;
+    int turns;
+};
+
+static void note_timer(struct loop_timer *t)
+{
+    struct trace *tr = t->data;
+    buf_printf(&tr->text, "t%d@%lld ", (int)(t - tr->t), (long long)loop_now_ms(tr->loop));
+}
+
+static void note_task(struct loop_task *t)
+{
+    struct trace *tr = t->data;
+    buf_printf(&tr->text, "task ");
+}
+
+static void note_first(struct loop_hook *h)
+{
+    struct trace *tr = h->data;
+    if (tr->turns++ < 1)
+        buf_printf(&tr->text, "spool ");
+}
+
+static void note_last(struct loop_hook *h)
+{
+    struct trace *tr = h->data;
+    if (tr->turns < 2)
+        buf_printf(&tr->text, "conn ");
+}
+
+TEST(a_turn_runs_tasks_then_hooks_then_the_clock_jumps)
+{
+    struct trace tr = {.loop = loop_new_virtual(1, 1000)};
+    tr.first = (struct loop_hook){.order = LOOP_ORDER_SPOOL, .fn = note_first, .data = &tr};
+    tr.last = (struct loop_hook){.order = LOOP_ORDER_CONN, .fn = note_last, .data = &tr};
+    loop_hook_add(tr.loop, &tr.last);
+    loop_hook_add(tr.loop, &tr.first);
+    tr.task.data = &tr;
+    for (int i = 0; i < 4; i++)
+        tr.t[i].data = &tr;
+    loop_timer_start(tr.loop, &tr.t[0], 50, note_timer);
+    loop_timer_start(tr.loop, &tr.t[1], 10, note_timer);
+    loop_timer_start(tr.loop, &tr.t[2], 50, note_timer);
+    loop_timer_start(tr.loop, &tr.t[3], 20, note_timer);
+    loop_timer_stop(tr.loop, &tr.t[3]);
+    loop_post(tr.loop, &tr.task, note_task);
+    loop_post(tr.loop, &tr.task, note_task);
+    loop_run(tr.loop);
+    CHECK_STR(buf_slice(&tr.text), S("task spool conn t1@10 t0@50 t2@50 "));
+    CHECK_INT(loop_wall_ms(tr.loop), 1050);
+    buf_free(&tr.text);
+    loop_free(tr.loop);
+}
+
+TEST(a_virtual_loop_with_one_seed_gives_one_row_of_numbers)
+{
+    uint64_t a[16], b[16];
+    for (int run = 0; run < 2; run++) {
+        struct loop *l = loop_new_virtual(42, 0);
+        for (int i = 0; i < 16; i++)
+            (run ? b : a)[i] = loop_random_below(l, 1000);
+        loop_free(l);
+    }
+    CHECK(memcmp(a, b, sizeof a) == 0);
+}
+
+static void on_timer_stop(struct loop_timer *t)
+{
+    loop_stop(t->data);
+}
+
+TEST(a_real_timer_is_never_early)
+{
+    struct loop *l = loop_new_real();
+    struct loop_timer t = {.data = l};
+    int64_t before = loop_now_ns(l);
+    loop_timer_start(l, &t, 30, on_timer_stop);
+    loop_run(l);
+    CHECK(loop_now_ns(l) - before >= 29000000); /* uv's clock is whole milliseconds, cut off */
+    loop_free(l);
+}
+
+struct waker {
+    struct loop *loop;
+    struct loop_wake *wake;
+    int woken;
+};
+
+static void on_wake(void *data)
+{
+    struct waker *w = data;
+    w->woken++;
+    loop_stop(w->loop);
+}
+
+static void *send_wakes(void *data)
+{
+    struct waker *w = data;
+    for (int i = 0; i < 1000; i++)
+        loop_wake_send(w->wake);
+    return NULL;
+}
+
+TEST(wakes_from_a_thread_reach_the_loop)
+{
+    struct waker w = {.loop = loop_new_real()};
+    w.wake = loop_wake_new(w.loop, on_wake, &w);
+    pthread_t th;
+    pthread_create(&th, NULL, send_wakes, &w);
+    loop_run(w.loop);
+    pthread_join(th, NULL);
+    CHECK(w.woken >= 1);
+    loop_wake_free(w.wake);
+    loop_free(w.loop);
+}
