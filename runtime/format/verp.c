@@ -1,0 +1,83 @@
+/* verp.c - see verp.h. */
+#include "format/verp.h"
+#include "base/err.h"
+#include "format/codec.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdlib.h>
+
+enum {
+    VERSION = 1,
+    MAC_BYTES = 10,
+    ID_BYTES_MAX = 8,
+    DOMAIN_MAX = 255,
+    TEXT_MAX = (1 + ID_BYTES_MAX + MAC_BYTES) * 8 / 5 + 1,
+};
+
+/* head: version, key number and message id as they stand in the address. */
+static void mac_of(const struct verp_key *key, const unsigned char *head, size_t nhead, struct slice domain,
+                   unsigned char out[MAC_BYTES])
+{
+    unsigned char text[1 + ID_BYTES_MAX + DOMAIN_MAX], whole[EVP_MAX_MD_SIZE];
+    size_t n = nhead;
+    unsigned nwhole = sizeof whole;
+
+    INVARIANT(nhead <= 1 + ID_BYTES_MAX && domain.n <= DOMAIN_MAX);
+    memcpy(text, head, nhead);
+    for (size_t i = 0; i < domain.n; i++)
+        text[n++] = (unsigned char)ascii_lower(domain.p[i]);
+    INVARIANT(HMAC(EVP_sha256(), key->secret, sizeof key->secret, text, n, whole, &nwhole));
+    memcpy(out, whole, MAC_BYTES);
+}
+
+void verp_make(const struct verp_key *key, uint64_t message_id, struct slice domain, struct buf *out)
+{
+    unsigned char bytes[1 + ID_BYTES_MAX + MAC_BYTES];
+    size_t n = 0;
+
+    INVARIANT(key->number < 16);
+    bytes[n++] = (unsigned char)(VERSION << 4 | key->number);
+    for (int shift = 56; shift >= 0; shift -= 8)
+        if (n > 1 || message_id >> shift)
+            bytes[n++] = (unsigned char)(message_id >> shift);
+    mac_of(key, bytes, n, domain, bytes + n);
+    buf_adds(out, S("b-"));
+    codec_base32_lower(out, slice_of(bytes, n + MAC_BYTES));
+    buf_addc(out, '@');
+    buf_adds(out, domain);
+}
+
+int verp_parse(const struct verp_key *key, struct slice local, struct slice domain, uint64_t *message_id)
+{
+    struct buf b = {0};
+    const unsigned char *bytes;
+    unsigned char mac[MAC_BYTES];
+    uint64_t id = 0;
+    size_t head;
+    int rc = ERR_SYNTAX;
+
+    if (!slice_istarts(local, S("b-")) || local.n > 2 + TEXT_MAX || domain.n > DOMAIN_MAX)
+        goto out;
+    if (codec_unbase32(slice_of(local.p + 2, local.n - 2), &b) || b.n < 1 + MAC_BYTES)
+        goto out;
+    bytes = (const unsigned char *)b.p;
+    head = b.n - MAC_BYTES;
+    if (head > 1 + ID_BYTES_MAX || bytes[0] >> 4 != VERSION || (head > 1 && bytes[1] == 0))
+        goto out;
+    rc = ERR_NOTFOUND;
+    if ((bytes[0] & 15) != key->number)
+        goto out;
+    rc = ERR_CORRUPT;
+    mac_of(key, bytes, head, domain, mac);
+    if (CRYPTO_memcmp(mac, bytes + head, MAC_BYTES))
+        goto out;
+    for (size_t i = 1; i < head; i++)
+        id = id << 8 | bytes[i];
+    *message_id = id;
+    rc = 0;
+out:
+    buf_free(&b);
+    return rc;
+}
