@@ -1,0 +1,170 @@
+/* conf.h - what a script declared, as C structs. Floor 4 fills one when a script loads, delivery reads it.
+ * Everything lies in conf.arena, is never changed once the script has loaded, and lives until conf_free().
+ * Times are milliseconds; names are unique within their kind; indexes point into the arrays beside them. */
+#ifndef HATO_DELIVERY_CONF_H
+#define HATO_DELIVERY_CONF_H
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "format/ip.h"
+
+enum { CONF_NONE = UINT16_MAX }; /* an index that points nowhere */
+
+/* Where a thing was declared, for errors and explanations: "init.lua:12". */
+struct conf_place {
+    struct slice file;
+    int line;
+};
+
+enum conf_tls { CONF_TLS_UNSET, CONF_TLS_NONE, CONF_TLS_OPPORTUNISTIC, CONF_TLS_REQUIRE };
+enum conf_priority { CONF_URGENT, CONF_NORMAL, CONF_BULK, CONF_PRIORITIES };
+enum conf_family { CONF_FAMILY_UNSET, CONF_FAMILY_4, CONF_FAMILY_6, CONF_FAMILY_BOTH };
+
+/* Retry by schedule: wait after_ms[0] after the first failed attempt, and so on; the last one repeats. */
+struct conf_retry {
+    int64_t after_ms[16];
+    size_t n;
+    int64_t give_up_ms;
+};
+
+struct conf_dkim {
+    struct slice domain, selector;
+    struct slice key_path; /* as given, for messages */
+    struct slice key_pem;  /* the file's bytes */
+};
+
+struct conf_stream {
+    struct slice name;
+    struct conf_place place;
+    struct slice from;   /* mailbox, may hold Liquid in its display name */
+    struct slice domain; /* of the From address, ASCII lower case */
+    struct conf_dkim *dkim;
+    size_t ndkim;
+    struct slice bounce; /* domain of VERP return paths; empty: the From address */
+    struct slice unsubscribe_url, unsubscribe_mailto; /* Liquid; empty: none */
+    bool one_click;
+    struct slice list_id; /* empty: NAME.DOMAIN */
+    struct slice reply_to;
+    uint16_t pool; /* CONF_NONE: all sources */
+    enum conf_priority priority;
+    uint32_t weight; /* 1 unless given */
+    enum conf_tls tls;
+};
+
+struct conf_source {
+    struct slice name;
+    struct conf_place place;
+    struct ip address; /* family 0: whatever the system takes */
+    struct slice ehlo;
+};
+
+struct conf_pool_member {
+    uint16_t source;
+    uint32_t weight;
+};
+struct conf_pool {
+    struct slice name;
+    struct conf_place place;
+    struct conf_pool_member *members;
+    size_t nmembers;
+};
+
+struct conf_isp {
+    struct slice name;
+    struct conf_place place;
+    struct slice *mx; /* "google.com" takes it and every name below; "*.vodafone.ne.jp" only below */
+    size_t nmx;
+    struct slice *domains; /* the same, of the recipient's domain; an mx match beats it */
+    size_t ndomains;
+    uint32_t connections;    /* for each source; 0: not given */
+    uint32_t per_connection; /* messages; 0: not given */
+    enum conf_tls tls;
+    enum conf_family family;
+};
+
+/* A file to attach or to show inline. */
+struct conf_file {
+    struct slice path, name, type, cid; /* type and cid may be empty */
+    struct slice data;
+};
+
+struct conf_header {
+    struct slice name, value; /* value is Liquid */
+};
+
+struct conf_partial {
+    struct slice name, text;
+};
+
+/* What a message says, before compiling: Liquid and bytes. Frozen in the state folder at first acceptance. */
+struct conf_content {
+    struct slice subject, preheader, from, reply_to;
+    struct slice text, html;           /* empty: none; at least one is given */
+    struct slice text_path, html_path; /* for errors; "(text)" where given as a string */
+    struct conf_header *headers;
+    size_t nheaders;
+    struct conf_file *files; /* attachments, then inline images (those have a cid) */
+    size_t nfiles;
+    struct conf_partial *partials; /* what include and render may name */
+    size_t npartials;
+};
+
+struct conf_map {
+    struct slice name, column; /* in templates: name; in the file: column */
+};
+
+enum conf_people { CONF_PEOPLE_CSV, CONF_PEOPLE_ITERATOR };
+
+struct conf_campaign {
+    struct slice name;
+    struct conf_place place;
+    uint16_t stream;
+    enum conf_people people;
+    struct slice csv_path;     /* relative to the script already resolved */
+    struct slice csv_encoding; /* "utf-8", "cp932" or empty: found out */
+    struct conf_map *map;
+    size_t nmap;
+    int iterator; /* floor 4's reference to a Lua function */
+    struct conf_content content;
+    int64_t at_ms;      /* UTC; 0: now */
+    int64_t late_ms;    /* how late the start may be; INT64_MAX: no bound */
+    int64_t expire_ms;  /* a message's wall-clock end after acceptance or `at`; INT64_MAX: none */
+    bool streaming;     /* start = "streaming": deliver before the source was read to its end */
+    bool missing_empty; /* missing = "empty" */
+    struct slice *log;  /* columns whose values go into events as meta */
+    size_t nlog;
+};
+
+struct conf {
+    struct arena arena;
+    struct slice script; /* path of the main file */
+    struct slice tz;
+    struct conf_stream *streams;
+    size_t nstreams;
+    struct conf_source *sources;
+    size_t nsources;
+    struct conf_pool *pools;
+    size_t npools;
+    struct conf_isp *isps;
+    size_t nisps;
+    struct conf_campaign *campaigns;
+    size_t ncampaigns;
+    struct conf_retry retry;
+};
+
+/* Empty, with the default retry schedule: 5 min, 30 min, 2 h, 6 h; give up after 2 days. */
+struct conf *conf_new(void);
+void conf_free(struct conf *c);
+
+/* Index or CONF_NONE. */
+uint16_t conf_find_stream(const struct conf *c, struct slice name);
+uint16_t conf_find_source(const struct conf *c, struct slice name);
+uint16_t conf_find_pool(const struct conf *c, struct slice name);
+uint16_t conf_find_campaign(const struct conf *c, struct slice name);
+/* The isp of a site: the longest mx pattern that any of the hosts meets, then the longest domain pattern. */
+uint16_t conf_match_isp(const struct conf *c, struct slice domain, const struct slice *mx, size_t nmx);
+
+/* "google.com" matches itself and any name below it; "*.docomo.ne.jp" only names below. No case. */
+bool conf_name_matches(struct slice pattern, struct slice name);
+
+#endif

@@ -1,0 +1,526 @@
+/* record.c - see record.h. Writing is msgpack-c's packer. Reading is a cursor of our own: a start reads ten
+ * million records, and the library's reader allocates a tree for each and trusts the lengths in it. */
+#include "format/record.h"
+#include "base/err.h"
+
+#include <msgpack.h>
+
+/* --- raw msgpack --- */
+
+static int buf_writer(void *data, const char *p, size_t n)
+{
+    buf_add(data, p, n);
+    return 0;
+}
+
+static msgpack_packer packer(struct buf *b)
+{
+    msgpack_packer pk;
+    msgpack_packer_init(&pk, b, buf_writer);
+    return pk;
+}
+
+void mp_put_nil(struct buf *b)
+{
+    msgpack_packer pk = packer(b);
+    msgpack_pack_nil(&pk);
+}
+
+void mp_put_bool(struct buf *b, bool v)
+{
+    msgpack_packer pk = packer(b);
+    if (v)
+        msgpack_pack_true(&pk);
+    else
+        msgpack_pack_false(&pk);
+}
+
+void mp_put_uint(struct buf *b, uint64_t v)
+{
+    msgpack_packer pk = packer(b);
+    msgpack_pack_uint64(&pk, v);
+}
+
+void mp_put_int(struct buf *b, int64_t v)
+{
+    msgpack_packer pk = packer(b);
+    msgpack_pack_int64(&pk, v);
+}
+
+void mp_put_double(struct buf *b, double v)
+{
+    msgpack_packer pk = packer(b);
+    msgpack_pack_double(&pk, v);
+}
+
+void mp_put_str(struct buf *b, struct slice s)
+{
+    msgpack_packer pk = packer(b);
+    msgpack_pack_str(&pk, s.n);
+    msgpack_pack_str_body(&pk, s.p, s.n);
+}
+
+void mp_put_bin(struct buf *b, struct slice s)
+{
+    msgpack_packer pk = packer(b);
+    msgpack_pack_bin(&pk, s.n);
+    msgpack_pack_bin_body(&pk, s.p, s.n);
+}
+
+void mp_put_array(struct buf *b, uint32_t n)
+{
+    msgpack_packer pk = packer(b);
+    msgpack_pack_array(&pk, n);
+}
+
+void mp_put_map(struct buf *b, uint32_t n)
+{
+    msgpack_packer pk = packer(b);
+    msgpack_pack_map(&pk, n);
+}
+
+static int take(struct mp *m, size_t n, const char **p)
+{
+    if (m->rest.n < n)
+        return ERR_SYNTAX;
+    *p = m->rest.p;
+    m->rest.p += n;
+    m->rest.n -= n;
+    return 0;
+}
+
+static int take_be(struct mp *m, size_t n, uint64_t *out)
+{
+    const char *p;
+    if (take(m, n, &p))
+        return ERR_SYNTAX;
+    uint64_t v = 0;
+    for (size_t i = 0; i < n; i++)
+        v = v << 8 | (unsigned char)p[i];
+    *out = v;
+    return 0;
+}
+
+static int take_bytes(struct mp *m, size_t n, enum mp_kind kind, struct mp_value *out)
+{
+    const char *p;
+    if (take(m, n, &p))
+        return ERR_SYNTAX;
+    out->kind = kind;
+    out->s = slice_of(p, n);
+    return 0;
+}
+
+static int take_container(struct mp *m, uint64_t n, enum mp_kind kind, struct mp_value *out)
+{
+    if (n > m->rest.n / (kind == MP_MAP ? 2 : 1))
+        return ERR_SYNTAX;
+    out->kind = kind;
+    out->n = (uint32_t)n;
+    return 0;
+}
+
+static void set_int(struct mp_value *out, uint64_t bits, unsigned bytes)
+{
+    int64_t v = bytes == 8 ? (int64_t)bits : (int64_t)(bits << (64 - 8 * bytes)) >> (64 - 8 * bytes);
+    if (v < 0) {
+        out->kind = MP_INT;
+        out->i = v;
+    } else {
+        out->kind = MP_UINT;
+        out->u = (uint64_t)v;
+    }
+}
+
+int mp_next(struct mp *m, struct mp_value *out)
+{
+    uint64_t v;
+    if (!m->rest.n)
+        return ERR_EOF;
+    unsigned char c = (unsigned char)*m->rest.p;
+    m->rest.p++;
+    m->rest.n--;
+    *out = (struct mp_value){0};
+    if (c <= 0x7f) {
+        out->kind = MP_UINT;
+        out->u = c;
+        return 0;
+    }
+    if (c >= 0xe0) {
+        out->kind = MP_INT;
+        out->i = (int64_t)c - 256;
+        return 0;
+    }
+    if (c <= 0x8f)
+        return take_container(m, c & 15, MP_MAP, out);
+    if (c <= 0x9f)
+        return take_container(m, c & 15, MP_ARRAY, out);
+    if (c <= 0xbf)
+        return take_bytes(m, c & 31, MP_STR, out);
+    switch (c) {
+    case 0xc0:
+        out->kind = MP_NIL;
+        return 0;
+    case 0xc2:
+    case 0xc3:
+        out->kind = MP_BOOL;
+        out->b = c & 1;
+        return 0;
+    case 0xc4:
+    case 0xc5:
+    case 0xc6:
+        if (take_be(m, (size_t)1 << (c - 0xc4), &v))
+            return ERR_SYNTAX;
+        return take_bytes(m, v, MP_BIN, out);
+    case 0xcb:
+        if (take_be(m, 8, &v))
+            return ERR_SYNTAX;
+        out->kind = MP_FLOAT;
+        memcpy(&out->d, &v, 8);
+        return 0;
+    case 0xcc:
+    case 0xcd:
+    case 0xce:
+    case 0xcf:
+        out->kind = MP_UINT;
+        return take_be(m, (size_t)1 << (c - 0xcc), &out->u);
+    case 0xd0:
+    case 0xd1:
+    case 0xd2:
+    case 0xd3:
+        if (take_be(m, (size_t)1 << (c - 0xd0), &v))
+            return ERR_SYNTAX;
+        set_int(out, v, 1u << (c - 0xd0));
+        return 0;
+    case 0xd9:
+    case 0xda:
+    case 0xdb:
+        if (take_be(m, (size_t)1 << (c - 0xd9), &v))
+            return ERR_SYNTAX;
+        return take_bytes(m, v, MP_STR, out);
+    case 0xdc:
+    case 0xdd:
+        if (take_be(m, (size_t)2 << (c - 0xdc), &v))
+            return ERR_SYNTAX;
+        return take_container(m, v, MP_ARRAY, out);
+    case 0xde:
+    case 0xdf:
+        if (take_be(m, (size_t)2 << (c - 0xde), &v))
+            return ERR_SYNTAX;
+        return take_container(m, v, MP_MAP, out);
+    }
+    return ERR_SYNTAX; /* single floats and extensions: hato writes none */
+}
+
+static int skip_deep(struct mp *m, int depth)
+{
+    struct mp_value v;
+    int r = mp_next(m, &v);
+    if (r)
+        return r;
+    if (v.kind != MP_ARRAY && v.kind != MP_MAP)
+        return 0;
+    if (depth == 32)
+        return ERR_SYNTAX;
+    uint64_t members = (uint64_t)v.n * (v.kind == MP_MAP ? 2 : 1);
+    for (uint64_t i = 0; i < members; i++)
+        if (skip_deep(m, depth + 1))
+            return ERR_SYNTAX;
+    return 0;
+}
+
+int mp_skip(struct mp *m)
+{
+    return skip_deep(m, 0);
+}
+
+int mp_raw(struct mp *m, struct slice *out)
+{
+    const char *start = m->rest.p;
+    int r = mp_skip(m);
+    if (!r)
+        *out = slice_of(start, (size_t)(m->rest.p - start));
+    return r;
+}
+
+/* --- records: field tables --- */
+
+enum field_kind { F_END, F_U8, F_U16, F_U32, F_U64, F_I64, F_BOOL, F_STR, F_RAW, F_HASH, F_IP };
+
+struct field {
+    uint8_t number, kind;
+    uint16_t offset;
+};
+
+#define FIELD(n, k, type, member)                                                                            \
+    {                                                                                                        \
+        n, k, offsetof(struct type, member)                                                                  \
+    }
+
+static const struct field name_fields[] = {
+    FIELD(1, F_U8, rec_name, kind), FIELD(2, F_U32, rec_name, number), FIELD(3, F_STR, rec_name, name), {0}};
+
+static const struct field recipient_fields[] = {
+    FIELD(1, F_U64, rec_recipient, id),          FIELD(2, F_U32, rec_recipient, campaign),
+    FIELD(3, F_U32, rec_recipient, stream),      FIELD(4, F_U32, rec_recipient, columns),
+    FIELD(5, F_I64, rec_recipient, accepted_ms), FIELD(6, F_I64, rec_recipient, due_ms),
+    FIELD(7, F_I64, rec_recipient, expires_ms),  FIELD(8, F_U32, rec_recipient, flags),
+    FIELD(9, F_BOOL, rec_recipient, has_key),    FIELD(10, F_HASH, rec_recipient, key),
+    FIELD(11, F_STR, rec_recipient, address),    FIELD(12, F_RAW, rec_recipient, values),
+    FIELD(13, F_RAW, rec_recipient, content),    {0}};
+
+static const struct field key_fields[] = {
+    FIELD(1, F_U64, rec_key, id), FIELD(2, F_U32, rec_key, campaign), FIELD(3, F_HASH, rec_key, key), {0}};
+
+static const struct field begin_fields[] = {
+    FIELD(1, F_U64, rec_begin, id),     FIELD(2, F_I64, rec_begin, at_ms),
+    FIELD(3, F_I64, rec_begin, date_s), FIELD(4, F_U32, rec_begin, attempt),
+    FIELD(5, F_U32, rec_begin, source), FIELD(6, F_U32, rec_begin, isp),
+    FIELD(7, F_RAW, rec_begin, edits),  {0}};
+
+static const struct field session_fields[] = {FIELD(1, F_U64, rec_session, session),
+                                              FIELD(2, F_I64, rec_session, at_ms),
+                                              FIELD(3, F_U32, rec_session, source),
+                                              FIELD(4, F_U32, rec_session, isp),
+                                              FIELD(5, F_IP, rec_session, local_ip),
+                                              FIELD(6, F_IP, rec_session, ip),
+                                              FIELD(7, F_U16, rec_session, port),
+                                              FIELD(8, F_STR, rec_session, ehlo),
+                                              FIELD(9, F_STR, rec_session, mx),
+                                              FIELD(10, F_STR, rec_session, tls_version),
+                                              FIELD(11, F_STR, rec_session, tls_cipher),
+                                              FIELD(12, F_STR, rec_session, tls_policy),
+                                              FIELD(13, F_STR, rec_session, note),
+                                              FIELD(14, F_BOOL, rec_session, tls_verified),
+                                              FIELD(15, F_BOOL, rec_session, tls_resumed),
+                                              {0}};
+
+static const struct field event_fields[] = {
+    FIELD(1, F_U64, rec_event, event),        FIELD(2, F_U8, rec_event, type),
+    FIELD(3, F_U64, rec_event, id),           FIELD(4, F_I64, rec_event, at_ms),
+    FIELD(5, F_I64, rec_event, accepted_ms),  FIELD(6, F_U32, rec_event, campaign),
+    FIELD(7, F_U32, rec_event, stream),       FIELD(8, F_U32, rec_event, isp),
+    FIELD(9, F_U32, rec_event, source),       FIELD(10, F_U32, rec_event, pool),
+    FIELD(11, F_U32, rec_event, flags),       FIELD(12, F_STR, rec_event, recipient),
+    FIELD(13, F_U32, rec_event, attempt),     FIELD(14, F_U64, rec_event, session),
+    FIELD(15, F_U8, rec_event, phase),        FIELD(16, F_U16, rec_event, code),
+    FIELD(17, F_U16, rec_event, enh_class),   FIELD(18, F_U16, rec_event, enh_subject),
+    FIELD(19, F_U16, rec_event, enh_detail),  FIELD(20, F_STR, rec_event, text),
+    FIELD(21, F_STR, rec_event, class_name),  FIELD(22, F_STR, rec_event, rule),
+    FIELD(23, F_I64, rec_event, next_due_ms), FIELD(24, F_U32, rec_event, queued_ms),
+    FIELD(25, F_U32, rec_event, connect_ms),  FIELD(26, F_U32, rec_event, send_ms),
+    FIELD(27, F_U64, rec_event, size),        FIELD(28, F_I64, rec_event, date_s),
+    FIELD(29, F_BOOL, rec_event, charged),    FIELD(30, F_BOOL, rec_event, raw_rcpt),
+    FIELD(31, F_RAW, rec_event, meta),        {0}};
+
+static const struct field campaign_fields[] = {
+    FIELD(1, F_U32, rec_campaign, campaign), FIELD(2, F_U32, rec_campaign, stream),
+    FIELD(3, F_U8, rec_campaign, state),     FIELD(4, F_I64, rec_campaign, at_ms),
+    FIELD(5, F_STR, rec_campaign, content),  {0}};
+
+static const struct field *const tables[] = {
+    [REC_NAME] = name_fields,         [REC_RECIPIENT] = recipient_fields, [REC_KEY] = key_fields,
+    [REC_BEGIN] = begin_fields,       [REC_SESSION] = session_fields,     [REC_EVENT] = event_fields,
+    [REC_CAMPAIGN] = campaign_fields,
+};
+
+struct slice rec_event_name(unsigned type)
+{
+    static const char *const names[] = {"unknown",      "accepted",   "delivered", "deferred",
+                                        "bounced",      "expired",    "ambiguous", "suppressed",
+                                        "cancelled",    "complained", "opened",    "clicked",
+                                        "unsubscribed", "converted",  "replied",   "held"};
+    return slice_cstr(names[type < EVENT_TYPES ? type : 0]);
+}
+
+static uint64_t load(const struct field *f, const char *at)
+{
+    switch ((enum field_kind)f->kind) {
+    case F_U8:
+        return *(const uint8_t *)at;
+    case F_U16:
+        return *(const uint16_t *)at;
+    case F_U32:
+        return *(const uint32_t *)at;
+    case F_U64:
+        return *(const uint64_t *)at;
+    case F_I64:
+        return (uint64_t) * (const int64_t *)at;
+    case F_BOOL:
+        return *(const bool *)at;
+    case F_STR:
+    case F_RAW:
+        return ((const struct slice *)at)->n;
+    case F_HASH:
+        return ((const struct hash128 *)at)->lo | ((const struct hash128 *)at)->hi;
+    case F_IP:
+        return ((const struct ip *)at)->family;
+    case F_END:
+        break;
+    }
+    return 0;
+}
+
+static void put_field(struct buf *out, const struct field *f, const char *at)
+{
+    mp_put_uint(out, f->number);
+    switch ((enum field_kind)f->kind) {
+    case F_U8:
+    case F_U16:
+    case F_U32:
+    case F_U64:
+        mp_put_uint(out, load(f, at));
+        break;
+    case F_I64:
+        mp_put_int(out, *(const int64_t *)at);
+        break;
+    case F_BOOL:
+        mp_put_bool(out, *(const bool *)at);
+        break;
+    case F_STR:
+        mp_put_str(out, *(const struct slice *)at);
+        break;
+    case F_RAW:
+        buf_adds(out, *(const struct slice *)at);
+        break;
+    case F_HASH:
+        mp_put_bin(out, slice_of(at, sizeof(struct hash128)));
+        break;
+    case F_IP:
+        mp_put_bin(out, slice_of(((const struct ip *)at)->b, ((const struct ip *)at)->family == 6 ? 16 : 4));
+        break;
+    case F_END:
+        break;
+    }
+}
+
+void rec_put(struct buf *out, const struct rec *r)
+{
+    const char *base = (const char *)&r->name;
+    const struct field *table = tables[r->type];
+    uint32_t n = 0;
+    for (const struct field *f = table; f->kind != F_END; f++)
+        n += load(f, base + f->offset) != 0;
+    mp_put_array(out, 2);
+    mp_put_uint(out, r->type);
+    mp_put_map(out, n);
+    for (const struct field *f = table; f->kind != F_END; f++)
+        if (load(f, base + f->offset))
+            put_field(out, f, base + f->offset);
+}
+
+static int store_uint(const struct field *f, char *at, uint64_t v)
+{
+    switch ((enum field_kind)f->kind) {
+    case F_U8:
+        *(uint8_t *)at = (uint8_t)v;
+        return v > UINT8_MAX ? ERR_SYNTAX : 0;
+    case F_U16:
+        *(uint16_t *)at = (uint16_t)v;
+        return v > UINT16_MAX ? ERR_SYNTAX : 0;
+    case F_U32:
+        *(uint32_t *)at = (uint32_t)v;
+        return v > UINT32_MAX ? ERR_SYNTAX : 0;
+    case F_U64:
+        *(uint64_t *)at = v;
+        return 0;
+    case F_I64:
+        *(int64_t *)at = (int64_t)v;
+        return v > INT64_MAX ? ERR_SYNTAX : 0;
+    case F_BOOL:
+    case F_STR:
+    case F_RAW:
+    case F_HASH:
+    case F_IP:
+    case F_END:
+        break;
+    }
+    return ERR_SYNTAX;
+}
+
+static int get_field(struct mp *m, const struct field *f, char *at)
+{
+    struct mp_value v;
+    if (f->kind == F_RAW)
+        return mp_raw(m, (struct slice *)at);
+    if (mp_next(m, &v))
+        return ERR_SYNTAX;
+    switch (v.kind) {
+    case MP_UINT:
+        return store_uint(f, at, v.u);
+    case MP_INT:
+        if (f->kind != F_I64)
+            return ERR_SYNTAX;
+        *(int64_t *)at = v.i;
+        return 0;
+    case MP_BOOL:
+        if (f->kind != F_BOOL)
+            return ERR_SYNTAX;
+        *(bool *)at = v.b;
+        return 0;
+    case MP_STR:
+        if (f->kind != F_STR)
+            return ERR_SYNTAX;
+        *(struct slice *)at = v.s;
+        return 0;
+    case MP_BIN:
+        if (f->kind == F_HASH && v.s.n == sizeof(struct hash128)) {
+            memcpy(at, v.s.p, v.s.n);
+            return 0;
+        }
+        if (f->kind == F_IP && (v.s.n == 4 || v.s.n == 16)) {
+            struct ip *ip = (struct ip *)at;
+            ip->family = v.s.n == 4 ? 4 : 6;
+            memcpy(ip->b, v.s.p, v.s.n);
+            return 0;
+        }
+        return ERR_SYNTAX;
+    case MP_NIL:
+    case MP_FLOAT:
+    case MP_ARRAY:
+    case MP_MAP:
+        break;
+    }
+    return ERR_SYNTAX;
+}
+
+int rec_get(struct slice payload, struct rec *out)
+{
+    struct mp m = {payload};
+    struct mp_value head, type, fields;
+    if (mp_next(&m, &head) || head.kind != MP_ARRAY || head.n != 2 || mp_next(&m, &type) ||
+        type.kind != MP_UINT)
+        return ERR_SYNTAX;
+    if (type.u >= COUNT(tables) || !tables[type.u])
+        return ERR_UNSUPPORTED;
+    if (mp_next(&m, &fields) || fields.kind != MP_MAP)
+        return ERR_SYNTAX;
+    struct rec r;
+    memset(&r, 0, sizeof r);
+    r.type = (enum rec_type)type.u;
+    char *base = (char *)&r.name;
+    const struct field *table = tables[type.u];
+    for (const struct field *f = table; f->kind != F_END; f++)
+        if (f->kind == F_STR || f->kind == F_RAW)
+            *(struct slice *)(base + f->offset) = SLICE_NONE;
+    const struct field *f =
+        table; /* fields come in the order of the table: the search goes on where it was */
+    for (uint32_t i = 0; i < fields.n; i++) {
+        struct mp_value number;
+        if (mp_next(&m, &number) || number.kind != MP_UINT)
+            return ERR_SYNTAX;
+        while (f->kind != F_END && f->number != number.u)
+            f++;
+        if (f->kind == F_END)
+            for (f = table; f->kind != F_END && f->number != number.u;)
+                f++;
+        if (f->kind == F_END ? mp_skip(&m) : get_field(&m, f, base + f->offset))
+            return ERR_SYNTAX;
+        if (f->kind == F_END)
+            f = table;
+    }
+    if (m.rest.n)
+        return ERR_SYNTAX;
+    *out = r;
+    return 0;
+}

@@ -1,0 +1,180 @@
+/* record.h - what the spool's records say: structs ↔ msgpack. Framing and checksum are frame.h's.
+ *
+ * A record is a msgpack array [type, {field number: value, …}]. A field that is zero or empty is not written;
+ * a field number that a reader does not know is passed over, so fields can be added without a new format. The
+ * field tables in record.c are the format: numbers are never used again for something else. */
+#ifndef HATO_FORMAT_RECORD_H
+#define HATO_FORMAT_RECORD_H
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "format/ip.h"
+
+enum rec_type {
+    REC_NAME = 1,      /* names file: a number for a word that later records use */
+    REC_RECIPIENT = 2, /* recipients: one accepted message */
+    REC_KEY = 3,     /* recipients: what is left of a settled one after compaction, so that once stays once */
+    REC_BEGIN = 4,   /* events: an attempt is about to send MAIL FROM */
+    REC_SESSION = 5, /* events: a connection that later events refer to */
+    REC_EVENT = 6,   /* events: what happened; also the change of state */
+    REC_CAMPAIGN = 7, /* events: a campaign's own state */
+};
+
+enum rec_name_kind { NAME_CAMPAIGN = 1, NAME_STREAM, NAME_POOL, NAME_SOURCE, NAME_ISP, NAME_COLUMNS };
+struct rec_name {
+    uint8_t kind;
+    uint32_t number;   /* from 1, dense within its kind */
+    struct slice name; /* for NAME_COLUMNS: column names joined by 0x1f */
+};
+
+enum { REC_FLAG_TEST = 1, REC_FLAG_ALONE = 2 /* hato.send: no campaign behind it */ };
+struct rec_recipient {
+    uint64_t id;
+    uint32_t campaign, stream, columns; /* name numbers; campaign 0: hato.send */
+    int64_t accepted_ms;                /* UTC */
+    int64_t due_ms, expires_ms;         /* UTC; 0: at once, never */
+    uint32_t flags;
+    bool has_key;
+    struct hash128 key;   /* (campaign, duplicate key), keyed */
+    struct slice address; /* as written */
+    struct slice values;  /* raw msgpack array, one value a column */
+    struct slice content; /* REC_FLAG_ALONE: raw msgpack map, see message.h */
+};
+
+struct rec_key {
+    uint64_t id;
+    uint32_t campaign;
+    struct hash128 key;
+};
+
+struct rec_begin {
+    uint64_t id;
+    int64_t at_ms;
+    int64_t date_s;   /* Date of the message: the first attempt's time */
+    uint32_t attempt; /* from 1 */
+    uint32_t source, isp;
+    struct slice edits; /* raw msgpack: what a message hook changed */
+};
+
+struct rec_session {
+    uint64_t session;
+    int64_t at_ms;
+    uint32_t source, isp;
+    struct ip local_ip, ip;
+    uint16_t port;
+    struct slice ehlo, mx, tls_version, tls_cipher, tls_policy, note;
+    bool tls_verified, tls_resumed;
+};
+
+/* Types of contract.md's "Event", in its order. */
+enum rec_event_type {
+    EVENT_ACCEPTED = 1,
+    EVENT_DELIVERED,
+    EVENT_DEFERRED,
+    EVENT_BOUNCED,
+    EVENT_EXPIRED,
+    EVENT_AMBIGUOUS,
+    EVENT_SUPPRESSED,
+    EVENT_CANCELLED,
+    EVENT_COMPLAINED,
+    EVENT_OPENED,
+    EVENT_CLICKED,
+    EVENT_UNSUBSCRIBED,
+    EVENT_CONVERTED,
+    EVENT_REPLIED,
+    EVENT_HELD, /* a hook or a missing campaign holds the message; nothing was lost */
+    EVENT_TYPES
+};
+/* "accepted" …; "unknown" for a number without a name. */
+struct slice rec_event_name(unsigned type);
+
+struct rec_event {
+    uint64_t event; /* number of the event, from 1, dense */
+    uint8_t type;
+    uint64_t id; /* of the message */
+    int64_t at_ms, accepted_ms;
+    uint32_t campaign, stream, isp, source, pool;
+    uint32_t flags;
+    struct slice recipient;
+    uint32_t attempt;
+    uint64_t session;
+    uint8_t phase;                                     /* enum smtp_phase + 1; 0: none */
+    uint16_t code, enh_class, enh_subject, enh_detail; /* enh_class 0: no enhanced status code */
+    struct slice text, class_name, rule;
+    int64_t next_due_ms;
+    uint32_t queued_ms, connect_ms, send_ms;
+    uint64_t size;
+    int64_t date_s;    /* on deferred: the Date to keep */
+    bool charged;      /* counts as an attempt of the message */
+    bool raw_rcpt;     /* an old carrier's address was taken unquoted */
+    struct slice meta; /* raw msgpack map of the campaign's log columns */
+};
+
+enum rec_campaign_state {
+    CAMPAIGN_READING = 1,
+    CAMPAIGN_READ,
+    CAMPAIGN_STARTED,
+    CAMPAIGN_CANCELLED,
+    CAMPAIGN_FORGOTTEN
+};
+struct rec_campaign {
+    uint32_t campaign, stream;
+    uint8_t state;
+    int64_t at_ms;
+    struct slice content; /* hex of the frozen content's hash: the name of its file */
+};
+
+struct rec {
+    enum rec_type type;
+    union {
+        struct rec_name name;
+        struct rec_recipient recipient;
+        struct rec_key key;
+        struct rec_begin begin;
+        struct rec_session session;
+        struct rec_event event;
+        struct rec_campaign campaign;
+    };
+};
+
+/* Append the payload of one record to out. */
+void rec_put(struct buf *out, const struct rec *r);
+/* Read one payload; slices are borrowed from it. ERR_SYNTAX for bytes that are not such a record,
+ * ERR_UNSUPPORTED for a record type of a later version. */
+int rec_get(struct slice payload, struct rec *out);
+
+/* --- raw msgpack, for values and edits: a cursor that never reads past its end and never allocates --- */
+struct mp {
+    struct slice rest;
+};
+enum mp_kind { MP_NIL, MP_BOOL, MP_INT, MP_UINT, MP_FLOAT, MP_STR, MP_BIN, MP_ARRAY, MP_MAP };
+struct mp_value {
+    enum mp_kind kind;
+    union {
+        bool b;
+        int64_t i;  /* MP_INT: negative */
+        uint64_t u; /* MP_UINT */
+        double d;
+        struct slice s;
+        uint32_t n; /* MP_ARRAY: that many values follow; MP_MAP: that many pairs */
+    };
+};
+/* The next value (a container's head only). ERR_EOF at the end, ERR_SYNTAX when cut, of an unknown kind, or
+ * when a container says more members than bytes are left. */
+int mp_next(struct mp *m, struct mp_value *out);
+/* Pass over one value with all its members; nesting of at most 32. */
+int mp_skip(struct mp *m);
+/* The bytes of one whole value, borrowed. */
+int mp_raw(struct mp *m, struct slice *out);
+
+void mp_put_nil(struct buf *b);
+void mp_put_bool(struct buf *b, bool v);
+void mp_put_uint(struct buf *b, uint64_t v);
+void mp_put_int(struct buf *b, int64_t v);
+void mp_put_double(struct buf *b, double v);
+void mp_put_str(struct buf *b, struct slice s);
+void mp_put_bin(struct buf *b, struct slice s);
+void mp_put_array(struct buf *b, uint32_t n);
+void mp_put_map(struct buf *b, uint32_t n);
+
+#endif

@@ -1,0 +1,118 @@
+/* record_test.c - records survive their encoding; bytes that are none are refused. */
+#include "base/err.h"
+#include "format/record.h"
+#include "test.h"
+
+TEST(a_record_reads_back_as_it_was_written)
+{
+    struct rec in = {.type = REC_EVENT};
+    in.event = (struct rec_event){.event = 7,
+                                  .type = EVENT_DEFERRED,
+                                  .id = 1ull << 40,
+                                  .at_ms = 1764000000123,
+                                  .campaign = 3,
+                                  .recipient = S("taro@example.jp"),
+                                  .attempt = 2,
+                                  .phase = 7,
+                                  .code = 451,
+                                  .enh_class = 4,
+                                  .enh_subject = 7,
+                                  .enh_detail = 1,
+                                  .text = S("451 4.7.1 greylisted"),
+                                  .class_name = S("greylisted"),
+                                  .rule = SLICE_NONE,
+                                  .next_due_ms = -5,
+                                  .charged = true,
+                                  .meta = S("\x81\xa1k\xa1v")};
+    struct buf b = {0};
+    struct rec out;
+    rec_put(&b, &in);
+    CHECK_INT(rec_get(buf_slice(&b), &out), 0);
+    CHECK(out.type == REC_EVENT && out.event.event == 7 && out.event.id == 1ull << 40 && out.event.charged);
+    CHECK_INT(out.event.next_due_ms, -5);
+    CHECK_STR(out.event.recipient, S("taro@example.jp"));
+    CHECK_STR(out.event.meta, S("\x81\xa1k\xa1v"));
+    CHECK_STR(out.event.rule, S(""));
+    struct buf again = {0};
+    rec_put(&again, &out);
+    CHECK_STR(buf_slice(&again), buf_slice(&b));
+    buf_free(&again);
+    buf_free(&b);
+}
+
+TEST(a_begin_record_is_some_thirty_bytes)
+{
+    struct rec in = {.type = REC_BEGIN};
+    in.begin = (struct rec_begin){.id = 10000000,
+                                  .at_ms = 1764000000123,
+                                  .date_s = 1764000000,
+                                  .attempt = 1,
+                                  .source = 1,
+                                  .isp = 2,
+                                  .edits = SLICE_NONE};
+    struct buf b = {0};
+    rec_put(&b, &in);
+    CHECK(b.n <= 32);
+    buf_free(&b);
+}
+
+TEST(an_unknown_field_is_passed_over_and_an_unknown_type_is_told)
+{
+    struct buf b = {0};
+    struct rec out;
+    mp_put_array(&b, 2);
+    mp_put_uint(&b, REC_KEY);
+    mp_put_map(&b, 3);
+    mp_put_uint(&b, 99);
+    mp_put_str(&b, S("from a later version"));
+    mp_put_uint(&b, 1);
+    mp_put_uint(&b, 12);
+    mp_put_uint(&b, 2);
+    mp_put_uint(&b, 4);
+    CHECK_INT(rec_get(buf_slice(&b), &out), 0);
+    CHECK(out.key.id == 12 && out.key.campaign == 4);
+    CHECK_INT(rec_get(S("\x92\x63\x80"), &out), ERR_UNSUPPORTED);
+    buf_free(&b);
+}
+
+TEST(every_cut_of_a_record_is_an_error)
+{
+    struct rec in = {.type = REC_RECIPIENT}, out;
+    in.recipient = (struct rec_recipient){.id = 1,
+                                          .campaign = 1,
+                                          .has_key = true,
+                                          .key = {1, 2},
+                                          .address = S("a@b.test"),
+                                          .values = S("\x92\xa1x\xc0"),
+                                          .content = SLICE_NONE};
+    struct buf b = {0};
+    rec_put(&b, &in);
+    CHECK_INT(rec_get(buf_slice(&b), &out), 0);
+    for (size_t n = 0; n < b.n; n++)
+        CHECK(rec_get(slice_of(b.p, n), &out) < 0);
+    buf_free(&b);
+}
+
+TEST(msgpack_lengths_beyond_the_bytes_are_refused)
+{
+    static const struct {
+        struct slice in;
+        int want;
+    } rows[] = {{S("\xdd\xff\xff\xff\xff"), ERR_SYNTAX},
+                {S("\xdb\x00\x00\x00\x05"
+                   "abc"),
+                 ERR_SYNTAX},
+                {S(""), ERR_EOF},
+                {S("\xc1"), ERR_SYNTAX},
+                {S("\x91\x91\x91"), ERR_SYNTAX},
+                {S("\x92\x01\xc0"), 0}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct mp m = {rows[i].in};
+        CHECK_INT(mp_skip(&m), rows[i].want);
+    }
+    char deep[100];
+    memset(deep, 0x91, sizeof deep);
+    deep[99] = 1;
+    struct mp m = {slice_of(deep, sizeof deep)};
+    CHECK_INT(mp_skip(&m), ERR_SYNTAX);
+}
