@@ -10,6 +10,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *does;
 } commands[] = {
+    {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
     {NULL, NULL, NULL},
 };
 

@@ -1,6 +1,7 @@
 /* smtp_reply.c - see smtp_reply.h. */
 #include "format/smtp_reply.h"
 #include "base/err.h"
+#include "format/charset.h"
 
 #include <stdlib.h>
 
@@ -16,62 +17,29 @@ static bool is_alnum(char c)
 
 /* --- text --- */
 
-/* Length of the UTF-8 character at p (RFC 3629: no overlong forms, no surrogates), 0 if it is none. */
-static size_t utf8_length(const unsigned char *p, size_t n)
-{
-    size_t len = p[0] < 0x80                   ? 1
-                 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
-                 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
-                 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
-                                               : 0;
-
-    if (len == 0 || len > n)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return len;
-}
-
 void smtp_text_clean(struct slice s, struct buf *out)
 {
     size_t start = out->n;
     bool space = false;
 
     buf_reserve(out, s.n);
-    for (size_t i = 0; i < s.n;) {
-        const unsigned char *p = (const unsigned char *)s.p + i;
-        size_t len = utf8_length(p, s.n - i);
-        if (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n') {
+    while (s.n) {
+        uint32_t cp;
+        int len = utf8_decode(s, &cp);
+        size_t n = len > 0 ? (size_t)len : 1;
+        if (strchr(" \t\r\n", s.p[0]) && s.p[0]) {
             space = true;
-            i++;
-            continue;
-        }
-        if (space && out->n > start)
-            buf_addc(out, ' ');
-        space = false;
-        /* C1 controls are control characters too. */
-        if (len == 0 || *p < ' ' || *p == 127 || (len == 2 && p[0] == 0xc2 && p[1] < 0xa0)) {
-            buf_addc(out, '?');
-            i += len ? len : 1;
         } else {
-            buf_add(out, p, len);
-            i += len;
+            if (space && out->n > start)
+                buf_addc(out, ' ');
+            space = false;
+            if (len <= 0 || cp_is_control(cp))
+                buf_addc(out, '?');
+            else
+                buf_add(out, s.p, n);
         }
+        s = slice_of(s.p + n, s.n - n);
     }
-}
-
-/* Cut to at most max bytes, not inside a character. */
-static void cut_text(struct buf *b, size_t max)
-{
-    if (b->n <= max)
-        return;
-    while (max && ((unsigned char)b->p[max] & 0xc0) == 0x80)
-        max--;
-    b->n = max;
 }
 
 /* --- enhanced status codes --- */
@@ -161,12 +129,13 @@ void smtp_reply_free(struct smtp_reply_parser *p)
 static void finish(struct smtp_reply_parser *p)
 {
     struct smtp_reply *r = &p->reply;
+    struct slice all = buf_slice(&p->cleaned);
     size_t used;
 
     buf_printf(&p->joined, "%d", r->code);
     for (size_t i = 0; i < p->nlines; i++) {
         size_t from = i ? p->ends[i - 1] : 0;
-        struct slice line = slice_of(p->cleaned.p + from, p->ends[i] - from);
+        struct slice line = slice_of(all.p + from, p->ends[i] - from);
         struct smtp_enhanced e;
         bool found = find_enhanced(line, &e, &used);
         p->lines[i] = line;
@@ -183,8 +152,7 @@ static void finish(struct smtp_reply_parser *p)
             buf_adds(&p->joined, line);
         }
     }
-    cut_text(&p->joined, SMTP_REPLY_TEXT_MAX);
-    r->text = buf_slice(&p->joined);
+    r->text = slice_of(p->joined.p, utf8_fit(buf_slice(&p->joined), SMTP_REPLY_TEXT_MAX));
     r->lines = p->lines;
     r->nlines = p->nlines;
     p->done = true;
