@@ -3,6 +3,8 @@
 #include "format/dkim.h"
 #include "test.h"
 
+#include <pthread.h>
+
 static void on_canon(void *arg, const char *p, size_t n)
 {
     buf_add(arg, p, n);
@@ -237,6 +239,54 @@ TEST(dkim_signatures_made_together_are_those_made_alone)
     dkim_key_free(rsa);
     buf_free(&together);
     buf_free(&alone);
+}
+
+struct signing {
+    const struct dkim_identity *ids;
+    struct buf out;
+    int rc;
+};
+
+static void *sign_many(void *arg)
+{
+    struct signing *s = arg;
+    struct dkim_work *w = dkim_work_new();
+    struct slice body = S("hello\r\n");
+
+    for (int i = 0; i < 50 && s->rc == 0; i++) {
+        buf_clear(&s->out);
+        s->rc = dkim_sign(w, s->ids, 2, S(HEADER), &body, 1, 1, &s->out);
+    }
+    dkim_work_free(w);
+    return NULL;
+}
+
+TEST(dkim_threads_share_keys)
+{
+    struct dkim_key *ed = key_of("tests/golden/dkim/rfc8463-ed.key"),
+                    *rsa = key_of("tests/golden/dkim/rfc8463-rsa.key");
+    struct dkim_identity ids[2] = {
+        {.key = rsa, .domain = S("example.jp"), .selector = S("r")},
+        {.key = ed, .domain = S("example.jp"), .selector = S("e")},
+    };
+    struct signing work[4] = {{0}};
+    pthread_t threads[4];
+
+    CHECK(ed && rsa);
+    for (size_t i = 0; i < COUNT(work); i++) {
+        work[i].ids = ids;
+        CHECK_INT(pthread_create(&threads[i], NULL, sign_many, &work[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT(work); i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < COUNT(work); i++) {
+        CHECK_INT(work[i].rc, 0);
+        CHECK_STR(buf_slice(&work[i].out), buf_slice(&work[0].out));
+    }
+    for (size_t i = 0; i < COUNT(work); i++)
+        buf_free(&work[i].out);
+    dkim_key_free(ed);
+    dkim_key_free(rsa);
 }
 
 TEST(dkim_says_no_and_leaves_the_output_alone)
