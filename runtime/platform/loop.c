@@ -384,7 +384,7 @@ static void run_virtual(struct loop *l)
 {
     while (!l->stopped) {
         end_turn(l);
-        if (l->first)
+        if (l->first || l->stopped)
             continue;
         struct heap_node *next = heap_min(&l->timers);
         if (!next)
