@@ -310,6 +310,11 @@ static int mem_size(struct file *f, uint64_t *out)
 static int mem_allocate(struct file *f, uint64_t size)
 {
     uint64_t have = 0;
+    pthread_mutex_lock(&f->fs->faults_lock);
+    bool endless = !f->fs->faults.capacity;
+    pthread_mutex_unlock(&f->fs->faults_lock);
+    if (endless)
+        return 0;
     mem_size(f, &have);
     return size > have ? mem_truncate(f, size) : 0;
 }
