@@ -8,6 +8,7 @@
 #include "format/dns_wire.h"
 
 #include <ares.h>
+#include <ares_nameser.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -161,24 +162,41 @@ static int add_server(struct resolve_ares *a, struct ares_addr_port_node *node, 
     return rc == ARES_SUCCESS ? 0 : err_set(e, ERR_IO, "DNS: %s", ares_strerror(rc));
 }
 
-/* The list as c-ares reads it, from our words or from the system's files. */
-static int list_servers(const char *servers, struct ares_addr_port_node **list, struct err *e)
+static int add_listed(struct resolve_ares *a, struct slice list, int64_t timeout_ms, struct err *e)
 {
-    ares_channel all;
-    int rc = ares_init(&all), out = 0;
+    int rc = 0;
+    do {
+        struct slice one = slice_trim(slice_cut(list, ',', &list));
+        struct ares_addr_port_node node = {0};
+        struct ip_port at;
+        if (ip_port_parse(one, NS_DEFAULTPORT, &at))
+            return err_set(e, ERR_INVAL,
+                           "\"%.*s\" is not a DNS server; say ADDRESS:PORT, such as 127.0.0.1:5353",
+                           SLICE_FMT(one));
+        node.family = at.ip.family == 4 ? AF_INET : AF_INET6;
+        node.udp_port = node.tcp_port = at.port;
+        memcpy(&node.addr, at.ip.b, at.ip.family == 4 ? 4 : 16);
+        rc = add_server(a, &node, timeout_ms, e);
+    } while (!rc && list.n && a->n < RESOLVE_ARES_MAX_SERVERS);
+    return rc;
+}
+
+/* Those of the system's files, as c-ares reads them. */
+static int add_system(struct resolve_ares *a, int64_t timeout_ms, struct err *e)
+{
+    ares_channel system;
+    struct ares_addr_port_node *list = NULL;
+    int rc = ares_init(&system), out = 0;
     if (rc != ARES_SUCCESS)
         return err_set(e, ERR_IO, "DNS: %s", ares_strerror(rc));
-    *list = NULL;
-    if (servers)
-        rc = ares_set_servers_ports_csv(all, servers);
-    if (rc == ARES_SUCCESS)
-        rc = ares_get_servers_ports(all, list);
-    if (rc != ARES_SUCCESS || !*list)
-        out = servers ? err_set(e, ERR_INVAL,
-                                "%s is not a list of DNS servers; say ADDRESS:PORT, such as 127.0.0.1:5353",
-                                servers)
-                      : err_set(e, ERR_IO, "DNS: the system names no server");
-    ares_destroy(all);
+    rc = ares_get_servers_ports(system, &list);
+    if (rc != ARES_SUCCESS || !list)
+        out = err_set(e, ERR_IO, "DNS: the system names no server");
+    for (struct ares_addr_port_node *s = list; !out && s && a->n < RESOLVE_ARES_MAX_SERVERS; s = s->next)
+        out = add_server(a, s, timeout_ms, e);
+    if (list)
+        ares_free_data(list);
+    ares_destroy(system);
     return out;
 }
 
@@ -191,15 +209,10 @@ struct resolve_ares *resolve_ares_new(struct loop *l, const char *servers, int64
         return NULL;
     }
     struct resolve_ares *a = mem_zalloc(sizeof *a);
-    struct ares_addr_port_node *list = NULL;
     a->loop = l;
     a->tick.data = a;
     a->tick_ms = timeout_ms / 8 < 10 ? 10 : timeout_ms / 8 > 250 ? 250 : timeout_ms / 8;
-    rc = list_servers(servers, &list, e);
-    for (struct ares_addr_port_node *s = list; !rc && s && a->n < RESOLVE_ARES_MAX_SERVERS; s = s->next)
-        rc = add_server(a, s, timeout_ms, e);
-    if (list)
-        ares_free_data(list);
+    rc = servers ? add_listed(a, slice_cstr(servers), timeout_ms, e) : add_system(a, timeout_ms, e);
     if (rc) {
         resolve_ares_free(a);
         return NULL;
