@@ -122,15 +122,16 @@ static void on_reply(const struct verdict_in *in, struct verdict *v)
     int code = in->reply->code;
     bool retry;
 
-    if (code / 100 == 2 && in->phase == SMTP_PHASE_EOD) {
+    if (code / 100 == 2 && in->phase == SMTP_PHASE_EOD && !in->reply->code_mismatch) {
         v->cls = CLASS_DELIVERED;
         v->rule = "accepted";
         v->scope = SCOPE_MESSAGE;
         v->delivered = v->final = v->charged = true;
         return;
     }
-    if (code < 400) {
-        /* 354 to RCPT, 250 to DATA: the two sides are no longer at the same command. */
+    if (code < 400 || in->reply->code_mismatch) {
+        /* 354 to RCPT, 250 to DATA: the two sides are no longer at the same command. A reply of 250 and 550
+         * in one says neither; after the final dot the message may have been taken. */
         v->cls = CLASS_PROTOCOL;
         v->rule = "reply out of step";
         on_silence(in, v);

@@ -11,76 +11,79 @@
 
 #include "base/err.h"
 
-#include <stdio.h>
-
 #define ANY_CODE 0, 999
 
 /* --- single receivers --- */
 
 struct isp_rule {
     const char *isp;
-    int code;           /* 0: any */
-    const char *status; /* "x.7.27" without its class: "7.27"; NULL: any */
-    const char *text;   /* anywhere in the whole reply, lower case; NULL: any */
+    int code;                 /* 0: any */
+    uint16_t subject, detail; /* of the enhanced status; 0, 0: any */
+    const char *text;         /* anywhere in the whole reply, lower case; empty: any */
     enum reply_class cls;
     bool retry; /* though it is 5xx */
     const char *name;
 };
-#define ISP(isp, code, status, text, cls, retry)                                                             \
+#define ISP(isp, code, subject, detail, text, cls, retry)                                                    \
     {                                                                                                        \
-        isp, code, status, text, cls, retry, isp " " #code " " status " " text                               \
+        isp, code, subject, detail, text, cls, retry, isp " \"" text "\""                                    \
+    }
+#define ISP_STATUS(isp, subject, detail, cls)                                                                \
+    {                                                                                                        \
+        isp, 0, subject, detail, "", cls, false, isp " status " #subject "." #detail                         \
     }
 
 static const struct isp_rule isp_rules[] = {
-    ISP("gmail", 0, "", "rate limited because it is unauthenticated", CLASS_AUTH_FAILED, false),
-    ISP("gmail", 451, "7.26", "temporary dns failure", CLASS_NETWORK, false),
-    ISP("gmail", 0, "", "at a rate that prevents", CLASS_RATE_LIMITED, true),
-    ISP("gmail", 550, "2.1", "inactive", CLASS_INACTIVE, false),
-    ISP("gmail", 0, "2.2", "inactive", CLASS_INACTIVE, false),
-    ISP("gmail", 0, "", "reputation of the sending", CLASS_LOW_REPUTATION, false),
-    ISP("gmail", 0, "", "content or the links", CLASS_SPAM, false),
-    ISP("gmail", 0, "7.28", "url domains", CLASS_SPAM, false),
-    ISP("gmail", 0, "7.28", "same message-id", CLASS_NOT_RFC, false),
-    ISP("gmail", 0, "7.27", "", CLASS_AUTH_FAILED, false),
-    ISP("gmail", 0, "7.29", "", CLASS_TLS_FAILED, false),
-    ISP("gmail", 0, "7.30", "", CLASS_AUTH_FAILED, false),
-    ISP("gmail", 0, "7.32", "", CLASS_AUTH_FAILED, false),
-    ISP("gmail", 0, "7.40", "", CLASS_AUTH_FAILED, false),
-    ISP("gmail", 550, "7.1", "this email has been rate limited", CLASS_RATE_LIMITED, true),
-    ISP("gmail", 550, "7.1", "ipv6 sending guidelines", CLASS_NO_PTR, true),
-    ISP("yahoo", 0, "", "[tss", CLASS_LOW_REPUTATION, false),
-    ISP("yahoo", 0, "", "[ts0", CLASS_RATE_LIMITED, false),
-    ISP("yahoo", 0, "", "[ipts", CLASS_BLOCKED, false),
-    ISP("yahoo", 553, "", "[bl2", CLASS_BLOCKED, false),
-    ISP("yahoo", 554, "", "[ph01]", CLASS_SPAM, false),
-    ISP("yahoo", 0, "", "max message per connection", CLASS_RATE_LIMITED, false),
-    ISP("yahoo.co.jp", 421, "", "vs98", CLASS_RATE_LIMITED, false),
-    ISP("yahoo.co.jp", 421, "", "[tss", CLASS_LOW_REPUTATION, false),
-    ISP("yahoo.co.jp", 421, "", "[ipts", CLASS_BLOCKED, false),
-    ISP("yahoo.co.jp", 421, "", "timeout waiting for command", CLASS_NETWORK, false),
-    ISP("microsoft", 0, "", "exceeded the maximum number of connections", CLASS_TOO_MANY_CONNECTIONS, false),
-    ISP("microsoft", 421, "", "rp-001", CLASS_RATE_LIMITED, false),
-    ISP("microsoft", 421, "", "rp-002", CLASS_RATE_LIMITED, false),
-    ISP("microsoft", 421, "", "rp-003", CLASS_TOO_MANY_CONNECTIONS, false),
-    ISP("microsoft", 550, "4.1", "recipient address rejected: access denied", CLASS_NO_SUCH_USER, false),
-    ISP("microsoft", 550, "", "sc-00", CLASS_BLOCKED, false),
-    ISP("microsoft", 550, "", "ou-00", CLASS_BLOCKED, false),
-    ISP("apple", 450, "", "[hcm1]", CLASS_RATE_LIMITED, false),
-    ISP("apple", 451, "", "[bs02]", CLASS_RATE_LIMITED, false),
-    ISP("apple", 550, "", "[cs01]", CLASS_BLOCKED, false),
-    ISP("comcast", 421, "", "rl0000", CLASS_RATE_LIMITED, false),
-    ISP("comcast", 554, "", "bl0000", CLASS_BLOCKED, false),
-    ISP("comcast", 554, "", "es0000", CLASS_BLOCKED, false),
-    ISP("free", 421, "", "too many spams from your ip", CLASS_BLOCKED, false),
-    ISP("qq", 550, "", "frequency limited", CLASS_RATE_LIMITED, true),
-    ISP("163", 421, "", "hl:", CLASS_BLOCKED, false),
-    ISP("163", 451, "", "dt:spm", CLASS_RATE_LIMITED, false),
-    ISP("docomo", 552, "", "too much mail data", CLASS_MAILBOX_FULL, false),
-    ISP("au", 550, "", "550 : user unknown", CLASS_FILTERED,
+    ISP("gmail", 0, 0, 0, "rate limited because it is unauthenticated", CLASS_AUTH_FAILED, false),
+    ISP("gmail", 451, 7, 26, "temporary dns failure", CLASS_NETWORK, false),
+    ISP("gmail", 0, 0, 0, "at a rate that prevents", CLASS_RATE_LIMITED, true),
+    ISP("gmail", 550, 2, 1, "inactive", CLASS_INACTIVE, false),
+    ISP("gmail", 0, 2, 2, "inactive", CLASS_INACTIVE, false),
+    ISP("gmail", 0, 0, 0, "reputation of the sending", CLASS_LOW_REPUTATION, false),
+    ISP("gmail", 0, 0, 0, "content or the links", CLASS_SPAM, false),
+    ISP("gmail", 0, 7, 28, "url domains", CLASS_SPAM, false),
+    ISP("gmail", 0, 7, 28, "same message-id", CLASS_NOT_RFC, false),
+    ISP_STATUS("gmail", 7, 27, CLASS_AUTH_FAILED),
+    ISP_STATUS("gmail", 7, 29, CLASS_TLS_FAILED),
+    ISP_STATUS("gmail", 7, 30, CLASS_AUTH_FAILED),
+    ISP_STATUS("gmail", 7, 32, CLASS_AUTH_FAILED),
+    ISP_STATUS("gmail", 7, 40, CLASS_AUTH_FAILED),
+    ISP("gmail", 550, 7, 1, "this email has been rate limited", CLASS_RATE_LIMITED, true),
+    ISP("gmail", 550, 7, 1, "ipv6 sending guidelines", CLASS_NO_PTR, true),
+    ISP("yahoo", 0, 0, 0, "[tss", CLASS_LOW_REPUTATION, false),
+    ISP("yahoo", 0, 0, 0, "[ts0", CLASS_RATE_LIMITED, false),
+    ISP("yahoo", 0, 0, 0, "[ipts", CLASS_BLOCKED, false),
+    ISP("yahoo", 553, 0, 0, "[bl2", CLASS_BLOCKED, false),
+    ISP("yahoo", 554, 0, 0, "[ph01]", CLASS_SPAM, false),
+    ISP("yahoo", 0, 0, 0, "max message per connection", CLASS_RATE_LIMITED, false),
+    ISP("yahoo.co.jp", 421, 0, 0, "vs98", CLASS_RATE_LIMITED, false),
+    ISP("yahoo.co.jp", 421, 0, 0, "[tss", CLASS_LOW_REPUTATION, false),
+    ISP("yahoo.co.jp", 421, 0, 0, "[ipts", CLASS_BLOCKED, false),
+    ISP("yahoo.co.jp", 421, 0, 0, "timeout waiting for command", CLASS_NETWORK, false),
+    ISP("microsoft", 0, 0, 0, "exceeded the maximum number of connections", CLASS_TOO_MANY_CONNECTIONS,
+        false),
+    ISP("microsoft", 421, 0, 0, "rp-001", CLASS_RATE_LIMITED, false),
+    ISP("microsoft", 421, 0, 0, "rp-002", CLASS_RATE_LIMITED, false),
+    ISP("microsoft", 421, 0, 0, "rp-003", CLASS_TOO_MANY_CONNECTIONS, false),
+    ISP("microsoft", 550, 4, 1, "recipient address rejected: access denied", CLASS_NO_SUCH_USER, false),
+    ISP("microsoft", 550, 0, 0, "sc-00", CLASS_BLOCKED, false),
+    ISP("microsoft", 550, 0, 0, "ou-00", CLASS_BLOCKED, false),
+    ISP("apple", 450, 0, 0, "[hcm1]", CLASS_RATE_LIMITED, false),
+    ISP("apple", 451, 0, 0, "[bs02]", CLASS_RATE_LIMITED, false),
+    ISP("apple", 550, 0, 0, "[cs01]", CLASS_BLOCKED, false),
+    ISP("comcast", 421, 0, 0, "rl0000", CLASS_RATE_LIMITED, false),
+    ISP("comcast", 554, 0, 0, "bl0000", CLASS_BLOCKED, false),
+    ISP("comcast", 554, 0, 0, "es0000", CLASS_BLOCKED, false),
+    ISP("free", 421, 0, 0, "too many spams from your ip", CLASS_BLOCKED, false),
+    ISP("qq", 550, 0, 0, "frequency limited", CLASS_RATE_LIMITED, true),
+    ISP("163", 421, 0, 0, "hl:", CLASS_BLOCKED, false),
+    ISP("163", 451, 0, 0, "dt:spm", CLASS_RATE_LIMITED, false),
+    ISP("docomo", 552, 0, 0, "too much mail data", CLASS_MAILBOX_FULL, false),
+    ISP("au", 550, 0, 0, "550 : user unknown", CLASS_FILTERED,
         false), /* no address in it: the person's own filter */
-    ISP("au", 554, "", "relay access denied", CLASS_NO_SUCH_USER, false), /* an address it cannot read */
-    ISP("softbank", 553, "", "does not exist", CLASS_SENDER_REJECTED, false),
-    ISP("jcom", 421, "", "too many messages for this session", CLASS_RATE_LIMITED, false),
+    ISP("au", 554, 0, 0, "relay access denied", CLASS_NO_SUCH_USER, false), /* an address it cannot read */
+    ISP("softbank", 553, 0, 0, "does not exist", CLASS_SENDER_REJECTED, false),
+    ISP("jcom", 421, 0, 0, "too many messages for this session", CLASS_RATE_LIMITED, false),
 };
 
 /* --- enhanced status codes --- */
@@ -437,18 +440,6 @@ static struct slice without_addresses(struct slice s, char *room)
     return slice_of(room, n);
 }
 
-static bool status_is(const struct smtp_reply *r, const char *want)
-{
-    char have[16];
-
-    if (!want[0])
-        return true;
-    if (!r->has_enhanced)
-        return false;
-    snprintf(have, sizeof have, "%u.%u", r->enhanced.subject, r->enhanced.detail);
-    return strcmp(have, want) == 0;
-}
-
 static const struct status_rule *by_status(const struct status_rule *rules, size_t n,
                                            const struct smtp_reply *r)
 {
@@ -470,7 +461,9 @@ enum reply_class verdict_classify(const struct verdict_in *in, const char **rule
     for (size_t i = 0; i < COUNT(isp_rules) && in->isp.n; i++) {
         const struct isp_rule *t = &isp_rules[i];
         if (slice_eq(in->isp, slice_cstr(t->isp)) && (!t->code || t->code == r->code) &&
-            status_is(r, t->status) && slice_find(text, slice_cstr(t->text)) >= 0) {
+            (!t->subject ||
+             (r->has_enhanced && t->subject == r->enhanced.subject && t->detail == r->enhanced.detail)) &&
+            slice_find(text, slice_cstr(t->text)) >= 0) {
             *retry = t->retry;
             *rule = t->name;
             return t->cls;

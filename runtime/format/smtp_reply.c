@@ -176,7 +176,7 @@ static int take_line(struct smtp_reply_parser *p, struct slice line)
     line = slice_of(line.p + 3 + more, line.n - 3 - more);
     if (p->nlines == 0)
         p->reply.code = code;
-    p->reply.code_mismatch |= code != p->reply.code;
+    p->reply.code_mismatch |= code / 100 != p->reply.code / 100;
     if (p->nlines == p->cap) {
         p->cap = p->cap ? p->cap * 2 : 16;
         p->lines = mem_realloc(p->lines, p->cap * sizeof *p->lines);

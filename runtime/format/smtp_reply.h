@@ -22,7 +22,7 @@ struct smtp_enhanced {
 
 struct smtp_reply {
     int code;           /* 200 to 599 */
-    bool code_mismatch; /* another line named another code */
+    bool code_mismatch; /* another line named a code with another first digit: nobody knows what was meant */
     bool has_enhanced;
     bool enhanced_mismatch;        /* its class is not the code's first digit; the code decides try or end */
     struct smtp_enhanced enhanced; /* the first one found */
