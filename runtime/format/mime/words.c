@@ -113,9 +113,20 @@ static size_t room_at(size_t col)
     return col + FRAME < end ? end - col - FRAME : 0;
 }
 
+/* Cut n down to whole characters that fill whole groups of three bytes, if there are such. */
+static size_t fit_unpadded(struct slice s, size_t n)
+{
+    for (size_t m = n; m; m = utf8_fit(s, m - 1))
+        if (m % 3 == 0)
+            return m;
+    return n;
+}
+
+/* Some readers (GMime 3.2 is one) join neighbouring B words before they decode them, and stop at the padding
+ * of the first. So padding stands in the last word only, or else the next word is Q. */
 static void put_words(struct field *f, struct slice text)
 {
-    bool q = q_len(text) <= (text.n + 2) / 3 * 4;
+    bool q_is_shorter = q_len(text) <= (text.n + 2) / 3 * 4, q = q_is_shorter;
     if (room_at(f->col + 1) < 12) /* no room for every character: four bytes in Q */
         fold(f);
     else
@@ -123,6 +134,8 @@ static void put_words(struct field *f, struct slice text)
     for (;;) {
         size_t n = fit_word(text, q, room_at(f->col));
         INVARIANT(n > 0);
+        if (!q && n < text.n)
+            n = fit_unpadded(text, n);
         struct slice now = slice_of(text.p, n);
         text = slice_of(text.p + n, text.n - n);
         put(f, q ? S("=?UTF-8?Q?") : S("=?UTF-8?B?"));
@@ -135,6 +148,7 @@ static void put_words(struct field *f, struct slice text)
         put(f, S("?="));
         if (!text.n)
             return;
+        q = q_is_shorter || (!q && n % 3 != 0);
         fold(f);
     }
 }
@@ -194,7 +208,7 @@ void put_text(struct field *f, struct slice text)
 void put_behind_name(struct field *f, size_t at)
 {
     size_t n = f->out->n - at;
-    if (f->out->p[at - 1] != ':' && f->col + n > LINE_SOFT) {
+    if (f->out->p[at - 1] != ':' && f->col + n > LINE_WORDS) {
         buf_adds(f->out, S("\r\n"));
         memmove(f->out->p + at + 2, f->out->p + at, n);
         memcpy(f->out->p + at, "\r\n", 2);
@@ -248,7 +262,7 @@ void put_mailbox(struct field *f, const struct mailbox *m)
 /* RFC 2231 7 attribute-char. */
 static bool is_attribute_char(unsigned char c)
 {
-    return is_atom_text(c) ? !strchr("*'%", c) : c == '.';
+    return is_atom_text(c) ? !strchr("*'%/?=", c) : c == '.';
 }
 
 bool param_is_plain(const char *name, struct slice value)
