@@ -181,6 +181,11 @@ TEST(verdict_classes_of_common_replies)
         {"451 Temporary local problem", SMTP_PHASE_RCPT, "system"},
         {"452 4.4.5 Insufficient disk space; try again later", SMTP_PHASE_RCPT, "system_full"},
         {"504 Command parameter not implemented", SMTP_PHASE_RCPT, "protocol"},
+        {"550 Requested action not taken: mailbox unavailable", SMTP_PHASE_RCPT, "no_such_user"},
+        {"450 Requested action not taken: mailbox unavailable", SMTP_PHASE_RCPT, "unknown"},
+        {"552-5.7.0 This message was blocked because its content presents a\r\n552 5.7.0 potential security "
+         "issue",
+         SMTP_PHASE_EOD, "policy"},
         {"550 spam@example.jp", SMTP_PHASE_RCPT, "unknown"}, /* an address is no complaint */
         {"550 <quota-exceeded@example.jp> refused", SMTP_PHASE_RCPT, "unknown"},
         {"550 unthrottled", SMTP_PHASE_RCPT, "unknown"}, /* only where a word begins */
