@@ -42,6 +42,33 @@ int words_duration(struct slice text, int64_t *ms)
     return ERR_SYNTAX;
 }
 
+int words_rate(struct slice text, int64_t *count, int64_t *per_ms)
+{
+    struct slice per, number = slice_trim(slice_cut(slice_trim(text), '/', &per));
+    per = slice_trim(per);
+    uint64_t n;
+    int64_t ms;
+    int r = slice_u64(number, &n);
+    if (r)
+        return r;
+    if (per.n && (per.p[0] < '0' || per.p[0] > '9')) {
+        char one[32] = "1 ";
+        if (per.n > sizeof one - 3)
+            return ERR_SYNTAX;
+        memcpy(one + 2, per.p, per.n);
+        r = words_duration(slice_of(one, per.n + 2), &ms);
+    } else {
+        r = words_duration(per, &ms);
+    }
+    if (r)
+        return r;
+    if (!n || n > INT32_MAX || !ms || ms > INT64_MAX / 4)
+        return ERR_RANGE;
+    *count = (int64_t)n;
+    *per_ms = ms;
+    return 0;
+}
+
 void words_duration_text(struct buf *out, int64_t ms)
 {
     static const struct {

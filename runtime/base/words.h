@@ -8,7 +8,11 @@
  * ERR_SYNTAX when it is none of these (a number without a unit included), ERR_RANGE when too large. */
 int words_duration(struct slice text, int64_t *ms);
 
-/* The inverse for people: "3 h 12 min", "45 s", "250 ms", "2 days". */
+/* "500/h", "40/s", "3/10 min" → so many per so many milliseconds; both at least 1. ERR_SYNTAX or ERR_RANGE.
+ */
+int words_rate(struct slice text, int64_t *count, int64_t *per_ms);
+
+/* The inverse of words_duration for people: "3 h 12 min", "45 s", "250 ms", "2 days". */
 void words_duration_text(struct buf *out, int64_t ms);
 
 /* Of n names the nearest to word, by edit distance of at most a third of its length (at least 1);
