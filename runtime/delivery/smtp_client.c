@@ -25,6 +25,8 @@
  *    point at stays true without copies. */
 #include "delivery/smtp_client.h"
 
+#include "format/smtp_data.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -77,7 +79,8 @@ struct smtp_client {
     struct tx cur, next;
 
     /* The body on its way. */
-    bool stuffing, at_line_start, after_cr;
+    bool stuffing;
+    struct smtp_dot dot;
     size_t piece, offset;     /* stuffing: how far */
     uint64_t queued, written; /* bytes: in WRITE and WRITE_BODY so far; handed to the kernel */
     uint64_t body_end;        /* `queued` behind the last dot */
@@ -317,7 +320,7 @@ static void on_starttls(struct smtp_client *c, const struct smtp_reply *r)
         push(c, SMTP_EV_STARTTLS, NULL);
     } else if (r->code / 100 == 3) {
         protocol_error(c, ASK_STARTTLS, r, "3xx is no answer to STARTTLS");
-    } else if (c->conf.tls == SMTP_TLS_REQUIRE) {
+    } else if (c->conf.tls == SMTP_TLS_REQUIRE || r->code == 421) {
         refused(c, ASK_STARTTLS, r);
     } else {
         c->tls_refused = true;
@@ -375,10 +378,9 @@ static void begin(struct smtp_client *c, struct tx *tx, bool ahead)
     }
 }
 
-/* Behind the last byte of the body. */
+/* Behind the final dot. */
 static void end_body(struct smtp_client *c)
 {
-    put(c, S(".\r\n"));
     c->body_end = c->queued;
     c->stuffing = false;
     ask(c, ASK_EOD);
@@ -390,8 +392,7 @@ static void begin_body(struct smtp_client *c)
     c->progress = c->now;
     if (!m->no_leading_dots) {
         c->stuffing = true;
-        c->at_line_start = true;
-        c->after_cr = false;
+        c->dot = (struct smtp_dot){0};
         c->piece = c->offset = 0;
         return;
     }
@@ -409,55 +410,33 @@ static void begin_body(struct smtp_client *c)
     }
     if (last[0] != '\r' || last[1] != '\n')
         put(c, S("\r\n"));
+    put(c, S(".\r\n"));
     end_body(c);
 }
 
-/* The next chunk of a body that made no promises: line ends become CRLF, a leading dot is doubled (RFC
- * 5321 4.5.2). */
+/* The next chunk of a body that made no promises. */
 static void stuff(struct smtp_client *c)
 {
     const struct smtp_mail *m = c->cur.mail;
     struct buf chunk = {0};
-    buf_reserve(&chunk, CHUNK * 2 + 8);
-    size_t budget = CHUNK;
-    for (; c->piece < m->nbody && budget; c->piece++, c->offset = 0) {
+    if (c->piece < m->nbody) {
         struct slice s = m->body[c->piece];
-        for (; c->offset < s.n && budget; c->offset++, budget--) {
-            char b = s.p[c->offset];
-            if (c->after_cr) {
-                buf_addc(&chunk, '\n');
-                c->after_cr = false;
-                c->at_line_start = true;
-                if (b == '\n')
-                    continue;
-            }
-            if (b == '\r' || b == '\n') {
-                buf_addc(&chunk, '\r');
-                c->after_cr = b == '\r';
-                if (b == '\n') {
-                    buf_addc(&chunk, '\n');
-                    c->at_line_start = true;
-                }
-                continue;
-            }
-            if (b == '.' && c->at_line_start)
-                buf_addc(&chunk, '.');
-            buf_addc(&chunk, b);
-            c->at_line_start = false;
+        s = slice_of(s.p + c->offset, s.n - c->offset);
+        if (s.n > CHUNK)
+            s.n = CHUNK;
+        smtp_dot_add(&c->dot, s, &chunk);
+        c->offset += s.n;
+        if (c->offset == m->body[c->piece].n) {
+            c->piece++;
+            c->offset = 0;
         }
-        if (c->offset < s.n)
-            break;
-    }
-    if (c->piece == m->nbody) {
-        if (c->after_cr)
-            buf_addc(&chunk, '\n');
-        else if (!c->at_line_start)
-            buf_add(&chunk, "\r\n", 2);
-    }
-    put(c, buf_slice(&chunk));
-    buf_free(&chunk);
-    if (c->piece == m->nbody)
+        put(c, buf_slice(&chunk));
+    } else {
+        smtp_dot_end(&c->dot, &chunk);
+        put(c, buf_slice(&chunk));
         end_body(c);
+    }
+    buf_free(&chunk);
 }
 
 /* Whatever can go on without an answer goes on. */
@@ -738,8 +717,8 @@ void smtp_client_lost(struct smtp_client *c, int reason, int64_t now_ms)
 void smtp_client_written(struct smtp_client *c, uint64_t total_bytes, int64_t now_ms)
 {
     moment(c, now_ms);
-    INVARIANT(total_bytes >= c->written && total_bytes <= c->queued);
-    if (total_bytes == c->written)
+    INVARIANT(total_bytes <= c->queued);
+    if (total_bytes <= c->written)
         return;
     if (c->written < c->body_end && total_bytes >= c->body_end)
         c->since = c->now; /* the wait for the reply to the final dot begins */

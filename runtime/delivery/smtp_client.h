@@ -25,8 +25,7 @@ struct smtp_client;
 
 enum tls_use {
     SMTP_TLS_NONE,          /* STARTTLS is not asked for */
-    SMTP_TLS_OPPORTUNISTIC, /* asked for where offered; where the server refuses, on without it, and READY
-                               says so */
+    SMTP_TLS_OPPORTUNISTIC, /* asked for where offered; if refused, on without it, and READY says so */
     SMTP_TLS_REQUIRE,       /* not offered or refused: CLOSED, phase starttls */
 };
 
@@ -44,17 +43,15 @@ struct smtp_client_conf {
 
 /* One recipient, one transaction. The caller's until its OUTCOME, and what it points at with it. */
 struct smtp_mail {
-    struct slice from; /* envelope sender without <>; empty: the null sender */
-    struct slice rcpt; /* as written in SMTP, without <> */
-    struct slice
-        rcpt_raw; /* a second form, tried once in the same session where rcpt gets a 5xx; SLICE_NONE: none */
+    struct slice from;     /* envelope sender without <>; empty: the null sender */
+    struct slice rcpt;     /* as written in SMTP, without <> */
+    struct slice rcpt_raw; /* a second form, tried once in the same session if rcpt gets a 5xx; empty: none */
     const struct slice *body; /* the message in pieces */
     size_t nbody;
     uint64_t size_bytes;  /* for SIZE (RFC 1870) */
     bool body_8bit;       /* needs 8BITMIME */
     bool needs_smtputf8;  /* an address or header that only RFC 6531 allows */
-    bool no_leading_dots; /* promise: CRLF line ends, no line starts with a dot. Then the pieces go out
-                             untouched */
+    bool no_leading_dots; /* promise: CRLF line ends, no dot leads a line. The pieces go out untouched */
     void *user;
 };
 
@@ -69,11 +66,10 @@ enum smtp_how {
 
 enum smtp_event_type {
     SMTP_EV_WRITE,      /* send bytes */
-    SMTP_EV_WRITE_BODY, /* send all pieces of mail->body. It must stay until they are sent or the connection
-                           is gone */
+    SMTP_EV_WRITE_BODY, /* send all pieces of mail->body. They stay until sent, or the connection is gone */
     SMTP_EV_STARTTLS,   /* begin the TLS handshake now; answer with smtp_client_tls() */
     SMTP_EV_READY,      /* mails may be sent; once a session */
-    SMTP_EV_BEGIN, /* comes before the WRITE that carries the mail's MAIL: the time for its begin record */
+    SMTP_EV_BEGIN,      /* before the WRITE that carries the mail's MAIL: the time for its begin record */
     SMTP_EV_OUTCOME,
     SMTP_EV_CLOSED,
 };
@@ -106,14 +102,14 @@ struct smtp_event {
 struct smtp_client *smtp_client_new(const struct smtp_client_conf *conf, int64_t now_ms);
 
 /* --- inputs. Time never runs backwards. --- */
-void smtp_client_open(struct smtp_client *c,
-                      int64_t now_ms); /* TCP (or implicit TLS) is up: wait for the greeting */
+/* TCP (or implicit TLS) is up: wait for the greeting. */
+void smtp_client_open(struct smtp_client *c, int64_t now_ms);
 void smtp_client_feed(struct smtp_client *c, struct slice bytes, int64_t now_ms);
 void smtp_client_tls(struct smtp_client *c, int status, int64_t now_ms); /* handshake done: 0 or ERR_* */
 /* The connection ended (ERR_EOF, ERR_RESET ...). What was fed before still counts. */
 void smtp_client_lost(struct smtp_client *c, int reason, int64_t now_ms);
-/* So many bytes of all WRITE and WRITE_BODY so far were handed to the kernel (before encryption). Never less
- * than last time. */
+/* So many bytes of all WRITE and WRITE_BODY so far were handed to the kernel (before encryption). To say too
+ * few for a while is safe, too many is not; less than last time changes nothing. */
 void smtp_client_written(struct smtp_client *c, uint64_t total_bytes, int64_t now_ms);
 void smtp_client_tick(struct smtp_client *c, int64_t now_ms);
 

@@ -1,0 +1,144 @@
+/* smtp_judge.c - connections, rates and greylisting of one simulated receiver. */
+#include "smtp_judge.h"
+
+#include <stdlib.h>
+
+/* The rate is exact in every window: of the last `accept` messages from a source the moments are kept in a
+ * ring, and one more may come only when the oldest of them has left the window. Messages under way hold
+ * places, so that sessions side by side cannot overrun it together. */
+struct judge_source {
+    struct ip ip;
+    uint32_t connections;
+    uint64_t reserved;
+    int64_t *taken_at; /* ring of taken_cap moments, the oldest at first */
+    size_t first, ntaken, cap;
+};
+
+struct smtp_judge {
+    const struct world_isp *isp;
+    uint64_t (*random)(void *data);
+    void *data;
+    struct map sources; /* struct ip -> struct judge_source */
+    struct map seen;    /* hash of (source, from, to) -> moment of first sight */
+    struct hash_key key;
+};
+
+struct smtp_judge *smtp_judge_new(const struct world_isp *isp, uint64_t (*random)(void *data), void *data)
+{
+    struct smtp_judge *j = mem_zalloc(sizeof *j);
+    *j = (struct smtp_judge){.isp = isp, .random = random, .data = data};
+    j->key = (struct hash_key){random(data), random(data)};
+    map_init(&j->sources, j->key);
+    map_init(&j->seen, j->key);
+    return j;
+}
+
+void smtp_judge_free(struct smtp_judge *j)
+{
+    if (!j)
+        return;
+    size_t at = 0;
+    for (struct map_entry *e; (e = map_next(&j->sources, &at));) {
+        struct judge_source *s = e->value;
+        free(s->taken_at);
+        free(s);
+    }
+    at = 0;
+    for (struct map_entry *e; (e = map_next(&j->seen, &at));)
+        free(e->value);
+    map_free(&j->sources);
+    map_free(&j->seen);
+    free(j);
+}
+
+const struct world_isp *smtp_judge_isp(const struct smtp_judge *j)
+{
+    return j->isp;
+}
+
+struct judge_source *smtp_judge_connect(struct smtp_judge *j, const struct ip *peer)
+{
+    struct slice key = slice_of(peer, sizeof *peer);
+    struct judge_source *s = map_get(&j->sources, key);
+    if (!s) {
+        s = mem_zalloc(sizeof *s);
+        s->ip = *peer;
+        map_put(&j->sources, key, s);
+    }
+    if (j->isp->connections && s->connections >= j->isp->connections)
+        return NULL;
+    s->connections++;
+    return s;
+}
+
+void smtp_judge_disconnect(struct judge_source *s)
+{
+    INVARIANT(s->connections > 0);
+    s->connections--;
+}
+
+const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phase phase, struct slice to)
+{
+    if (j->isp->n_replies == 0)
+        return NULL;
+    return world_reply_for(j->isp, phase, to, j->random(j->data));
+}
+
+bool smtp_judge_reserve(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)
+{
+    while (s->ntaken && s->taken_at[s->first] <= now_ms - j->isp->accept_window_ms) {
+        s->first = (s->first + 1) % s->cap;
+        s->ntaken--;
+    }
+    if (j->isp->accept && s->ntaken + s->reserved >= j->isp->accept)
+        return false;
+    s->reserved++;
+    return true;
+}
+
+void smtp_judge_release(struct judge_source *s)
+{
+    INVARIANT(s->reserved > 0);
+    s->reserved--;
+}
+
+void smtp_judge_taken(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)
+{
+    smtp_judge_release(s);
+    if (!j->isp->accept)
+        return;
+    if (s->ntaken == s->cap) {
+        size_t cap = s->cap ? s->cap * 2 : 64;
+        int64_t *grown = mem_alloc(cap * sizeof *grown);
+        for (size_t i = 0; i < s->ntaken; i++)
+            grown[i] = s->taken_at[(s->first + i) % s->cap];
+        free(s->taken_at);
+        s->taken_at = grown;
+        s->first = 0;
+        s->cap = cap;
+    }
+    s->taken_at[(s->first + s->ntaken++) % s->cap] = now_ms;
+}
+
+enum judge_rcpt smtp_judge_rcpt(struct smtp_judge *j, const struct judge_source *s, struct slice from,
+                                struct slice to, int64_t now_ms)
+{
+    if (world_is_unknown(j->isp, to))
+        return JUDGE_RCPT_UNKNOWN;
+    if (!j->isp->greylist_ms)
+        return JUDGE_RCPT_OK;
+    struct buf triple = {0};
+    buf_add(&triple, &s->ip, sizeof s->ip);
+    buf_adds(&triple, from);
+    buf_addc(&triple, '\0');
+    buf_adds(&triple, to);
+    struct hash128 h = hash128(j->key, buf_slice(&triple));
+    buf_free(&triple);
+    int64_t *first = map_get(&j->seen, slice_of(&h, sizeof h));
+    if (!first) {
+        first = mem_alloc(sizeof *first);
+        *first = now_ms;
+        map_put(&j->seen, slice_of(&h, sizeof h), first);
+    }
+    return now_ms - *first < j->isp->greylist_ms ? JUDGE_RCPT_GREYLISTED : JUDGE_RCPT_OK;
+}
