@@ -74,7 +74,10 @@ struct smtp_client {
     bool in_tls, tls_refused, pipelining, need_rset, quit_wanted;
     unsigned mails;
 
-    enum ask asks[ASKS];
+    struct {
+        enum ask what;
+        uint64_t after; /* bytes that had come when it was asked */
+    } asks[ASKS];
     unsigned ask_head, nasks;
     struct tx cur, next;
 
@@ -88,6 +91,7 @@ struct smtp_client {
 
     struct buf in, out;
     size_t in_used;
+    uint64_t in_total, reply_from; /* bytes fed so far; of those, where the reply in hand began */
     bool flooded;
     int lost;
     struct smtp_reply_parser parser;
@@ -167,12 +171,20 @@ static void ask(struct smtp_client *c, enum ask what)
     INVARIANT(c->nasks < ASKS);
     if (c->nasks == 0)
         c->since = c->now;
-    c->asks[(c->ask_head + c->nasks++) % ASKS] = what;
+    unsigned at = (c->ask_head + c->nasks++) % ASKS;
+    c->asks[at].what = what;
+    c->asks[at].after = c->in_total;
+}
+
+/* ASK_COUNT: nothing. */
+static enum ask head_of(const struct smtp_client *c)
+{
+    return c->nasks ? c->asks[c->ask_head].what : ASK_COUNT;
 }
 
 static enum ask answered(struct smtp_client *c)
 {
-    enum ask head = c->asks[c->ask_head];
+    enum ask head = head_of(c);
     c->ask_head = (c->ask_head + 1) % ASKS;
     c->nasks--;
     c->since = c->now;
@@ -453,7 +465,7 @@ static void advance(struct smtp_client *c)
     if (c->cur.used && !c->cur.begun && c->nasks == 0)
         begin(c, &c->cur, false);
     if (c->next.used && !c->next.begun && c->pipelining && !c->cur.settled && c->nasks == 1 &&
-        c->asks[c->ask_head] == ASK_EOD)
+        head_of(c) == ASK_EOD)
         begin(c, &c->next, true);
     if (c->quit_wanted && !c->cur.used && c->nasks == 0) {
         put(c, S("QUIT\r\n"));
@@ -543,6 +555,10 @@ static void on_reply(struct smtp_client *c, const struct smtp_reply *r)
             protocol_error(c, ASK_COUNT, r, "a reply that nothing asked for");
         return;
     }
+    if (r->code < 400 && c->reply_from < c->asks[c->ask_head].after) {
+        protocol_error(c, head_of(c), r, "a reply that came before its command");
+        return;
+    }
     enum ask head = answered(c);
     switch (head) {
     case ASK_BANNER:
@@ -618,7 +634,7 @@ int64_t smtp_client_deadline(const struct smtp_client *c)
         return c->since + limit_ms(c, ASK_STARTTLS);
     if (c->nasks == 0)
         return INT64_MAX;
-    enum ask head = c->asks[c->ask_head];
+    enum ask head = head_of(c);
     if (head == ASK_EOD && c->written < c->body_end)
         return c->progress + or_else(c->conf.block_ms, 3 * 60000);
     return c->since + limit_ms(c, head);
@@ -627,7 +643,7 @@ int64_t smtp_client_deadline(const struct smtp_client *c)
 /* Lost or too late: of the input nothing is left that could say otherwise. */
 static void give_up(struct smtp_client *c, enum smtp_how how)
 {
-    enum ask head = c->nasks ? c->asks[c->ask_head] : ASK_COUNT;
+    enum ask head = head_of(c);
     struct why why = {.how = how, .phase = SMTP_PHASE_MAIL};
     if (head != ASK_COUNT)
         why.phase = phase_of[head];
@@ -685,10 +701,12 @@ void smtp_client_feed(struct smtp_client *c, struct slice bytes, int64_t now_ms)
         buf_clear(&c->in);
         c->in_used = 0;
     }
-    if (bytes.n > IN_MAX - c->in.n)
+    if (bytes.n > IN_MAX - c->in.n) {
         c->flooded = true;
-    else
+    } else {
         buf_adds(&c->in, bytes);
+        c->in_total += bytes.n;
+    }
 }
 
 void smtp_client_tls(struct smtp_client *c, int status, int64_t now_ms)
@@ -816,6 +834,8 @@ bool smtp_client_poll(struct smtp_client *c, struct smtp_event *ev)
         struct slice in = slice_of(c->in.p + c->in_used, c->in.n - c->in_used);
         if (in.n) {
             const struct smtp_reply *r;
+            if (!smtp_reply_begun(&c->parser))
+                c->reply_from = c->in_total - in.n;
             int rc = smtp_reply_next(&c->parser, &in, &r);
             c->in_used = c->in.n - in.n;
             if (rc == 0) {
@@ -823,14 +843,13 @@ bool smtp_client_poll(struct smtp_client *c, struct smtp_event *ev)
                 continue;
             }
             if (rc != ERR_AGAIN) {
-                enum ask head = c->nasks ? c->asks[c->ask_head] : ASK_COUNT;
-                protocol_error(c, head, NULL, rc == ERR_LIMIT ? "a reply without end" : "not an SMTP reply");
+                protocol_error(c, head_of(c), NULL,
+                               rc == ERR_LIMIT ? "a reply without end" : "not an SMTP reply");
                 continue;
             }
         }
         if (c->flooded)
-            protocol_error(c, c->nasks ? c->asks[c->ask_head] : ASK_COUNT, NULL,
-                           "more replies than were asked for");
+            protocol_error(c, head_of(c), NULL, "more replies than were asked for");
         else if (c->lost)
             give_up(c, SMTP_HOW_LOST);
         else if (c->now >= smtp_client_deadline(c))

@@ -125,6 +125,10 @@ static struct slice unescape(struct play *p, struct slice s, struct slice tail)
 
 static void send_mail(struct play *p, struct slice args)
 {
+    if (smtp_client_room(p->c) == 0) {
+        buf_adds(&p->log, S("  no room\n"));
+        return;
+    }
     struct named_mail *m = &p->mails[p->nmails++];
     struct slice rest;
     *m = (struct named_mail){.name = slice_cut(args, ' ', &rest), .body = S("Subject: x\r\n\r\nbody\r\n")};
@@ -195,6 +199,9 @@ static void act(struct play *p, struct slice line)
         smtp_client_feed(p->c, unescape(p, args, S("\r\n")), p->now);
     } else if (slice_eq(verb, S("s:"))) {
         smtp_client_feed(p->c, unescape(p, args, SLICE_NONE), p->now);
+    } else if (slice_eq(verb, S("S:eof"))) {
+        smtp_client_feed(p->c, unescape(p, args, S("\r\n")), p->now);
+        smtp_client_lost(p->c, ERR_EOF, p->now);
     } else if (slice_eq(verb, S("mail"))) {
         send_mail(p, args);
     } else if (slice_eq(verb, S("lost"))) {
@@ -269,5 +276,258 @@ TEST(smtp_client_follows_every_dialogue_to_the_letter)
         play_free(&p);
         count++;
     }
-    CHECK(count >= 2);
+    CHECK_INT(count, 82);
+}
+
+/* --- every phase against every fault --- */
+enum fault { F_421, F_4XX, F_5XX, F_EOF, F_RESET, F_SILENCE, F_GARBAGE, F_512_LINES, F_ENDLESS, F_COUNT };
+
+struct trial {
+    enum smtp_phase phase;
+    enum fault fault;
+    bool pipelining, bytewise;
+    /* what came of it */
+    struct smtp_client *c;
+    int64_t now;
+    uint64_t wrote;
+    struct buf line;
+    bool in_body, armed, dead, closed, ready;
+    int outcomes[2], delivered[2];
+    struct smtp_event outcome, end; /* of the first mail; slices in them are stale */
+    int outcome_code, end_code;
+    struct smtp_mail mails[2];
+    int sent;
+};
+
+static void feed(struct trial *t, struct slice bytes);
+static void pump(struct trial *t);
+
+static void fail_here(struct trial *t)
+{
+    struct buf b = {0};
+    t->armed = false;
+    t->dead = t->fault == F_EOF || t->fault == F_RESET || t->fault == F_SILENCE;
+    switch (t->fault) {
+    case F_421:
+        feed(t, S("421 4.3.2 closing\r\n"));
+        break;
+    case F_4XX:
+        feed(t, S("451 4.3.0 later\r\n"));
+        break;
+    case F_5XX:
+        feed(t, S("550 5.7.1 never\r\n"));
+        break;
+    case F_EOF:
+        smtp_client_lost(t->c, ERR_EOF, t->now);
+        break;
+    case F_RESET:
+        smtp_client_lost(t->c, ERR_RESET, t->now);
+        break;
+    case F_SILENCE:
+        t->now = smtp_client_deadline(t->c);
+        smtp_client_tick(t->c, t->now);
+        break;
+    case F_GARBAGE:
+        feed(t, S("\x01\xff <html>\r\n"));
+        break;
+    case F_512_LINES:
+        for (int i = 0; i < 511; i++)
+            buf_printf(&b, "%d-line %d\r\n", t->phase == SMTP_PHASE_DATA ? 354 : 250, i);
+        buf_printf(&b, "%d end\r\n", t->phase == SMTP_PHASE_DATA ? 354 : 250);
+        feed(t, buf_slice(&b));
+        break;
+    case F_ENDLESS:
+        for (int i = 0; i < 2000; i++)
+            buf_adds(&b, S("250-and so on\r\n"));
+        feed(t, buf_slice(&b));
+        break;
+    case F_COUNT:
+        break;
+    }
+    buf_free(&b);
+    pump(t);
+}
+
+static void reply(struct trial *t, enum smtp_phase phase, struct slice text)
+{
+    if (t->armed && t->phase == phase)
+        fail_here(t);
+    else
+        feed(t, text);
+}
+
+static void on_client_line(struct trial *t, struct slice line)
+{
+    if (t->in_body) {
+        t->in_body = !slice_eq(line, S(".\r\n"));
+        if (!t->in_body)
+            reply(t, SMTP_PHASE_EOD, S("250 taken\r\n"));
+    } else if (slice_starts(line, S("EHLO"))) {
+        struct buf b = {0};
+        buf_adds(&b, S("250-hi\r\n"));
+        if (t->pipelining)
+            buf_adds(&b, S("250-PIPELINING\r\n"));
+        if (t->phase == SMTP_PHASE_STARTTLS)
+            buf_adds(&b, S("250-STARTTLS\r\n"));
+        buf_adds(&b, S("250 HELP\r\n"));
+        reply(t, SMTP_PHASE_EHLO, buf_slice(&b));
+        buf_free(&b);
+    } else if (slice_starts(line, S("STARTTLS"))) {
+        reply(t, SMTP_PHASE_STARTTLS, S("220 go\r\n"));
+    } else if (slice_starts(line, S("MAIL"))) {
+        reply(t, SMTP_PHASE_MAIL, S("250 ok\r\n"));
+    } else if (slice_starts(line, S("RCPT"))) {
+        reply(t, SMTP_PHASE_RCPT, S("250 ok\r\n"));
+    } else if (slice_starts(line, S("DATA"))) {
+        bool refused = t->outcomes[0] == 1 && t->sent == 1;
+        t->in_body = !refused && !(t->armed && t->phase == SMTP_PHASE_DATA && t->fault != F_512_LINES);
+        reply(t, SMTP_PHASE_DATA, refused ? S("503 no recipient\r\n") : S("354 go\r\n"));
+    } else if (slice_starts(line, S("QUIT"))) {
+        reply(t, SMTP_PHASE_QUIT, S("221 bye\r\n"));
+    } else { /* HELO, RSET */
+        feed(t, S("250 ok\r\n"));
+    }
+}
+
+static void pump(struct trial *t)
+{
+    struct smtp_event ev;
+    struct buf todo = {0};
+    while (smtp_client_poll(t->c, &ev))
+        switch (ev.type) {
+        case SMTP_EV_WRITE:
+            buf_adds(&todo, ev.bytes);
+            t->wrote += ev.bytes.n;
+            break;
+        case SMTP_EV_WRITE_BODY:
+            for (size_t i = 0; i < ev.mail->nbody; i++) {
+                buf_adds(&todo, ev.mail->body[i]);
+                t->wrote += ev.mail->body[i].n;
+            }
+            break;
+        case SMTP_EV_STARTTLS:
+            smtp_client_tls(t->c, 0, t->now);
+            break;
+        case SMTP_EV_READY:
+            t->ready = true;
+            break;
+        case SMTP_EV_BEGIN:
+            break;
+        case SMTP_EV_OUTCOME: {
+            long which = ev.mail - t->mails;
+            t->outcomes[which]++;
+            t->delivered[which] += ev.delivered;
+            if (which == 0) {
+                t->outcome = ev;
+                t->outcome_code = ev.reply ? ev.reply->code : 0;
+            }
+            break;
+        }
+        case SMTP_EV_CLOSED:
+            t->closed = true;
+            t->end = ev;
+            t->end_code = ev.reply ? ev.reply->code : 0;
+            break;
+        }
+    smtp_client_written(t->c, t->wrote, t->now);
+    struct slice rest = buf_slice(&todo);
+    while (rest.n && !t->closed && !t->dead) {
+        struct slice line = slice_cut(rest, '\n', &rest);
+        on_client_line(t, slice_of(line.p, line.n + 1));
+    }
+    buf_free(&todo);
+}
+
+static void feed(struct trial *t, struct slice bytes)
+{
+    for (size_t i = 0; t->bytewise && i < bytes.n; i++) {
+        smtp_client_feed(t->c, slice_of(bytes.p + i, 1), t->now);
+        pump(t);
+    }
+    if (!t->bytewise) {
+        smtp_client_feed(t->c, bytes, t->now);
+        pump(t);
+    }
+}
+
+static void offer(struct trial *t)
+{
+    if (t->sent < 2 && smtp_client_room(t->c)) {
+        smtp_client_send(t->c, &t->mails[t->sent++], t->now);
+        pump(t);
+    }
+}
+
+static bool try(struct trial *t)
+{
+    static const struct slice text = {"x\r\n", 3};
+    struct smtp_client_conf conf = {
+        .ehlo = S("me.test"), .tls = SMTP_TLS_OPPORTUNISTIC, .allow_pipelining = true};
+    static const enum smtp_how hows_of[] = {SMTP_HOW_REPLY,    SMTP_HOW_REPLY, SMTP_HOW_REPLY,
+                                            SMTP_HOW_LOST,     SMTP_HOW_LOST,  SMTP_HOW_TIMEOUT,
+                                            SMTP_HOW_PROTOCOL, SMTP_HOW_REPLY, SMTP_HOW_PROTOCOL};
+    for (int i = 0; i < 2; i++)
+        t->mails[i] = (struct smtp_mail){.from = S("s@a.test"),
+                                         .rcpt = S("r@b.test"),
+                                         .rcpt_raw = SLICE_NONE,
+                                         .body = &text,
+                                         .nbody = 1,
+                                         .no_leading_dots = true};
+    t->armed = true;
+    t->c = smtp_client_new(&conf, 0);
+    smtp_client_open(t->c, 0);
+    reply(t, SMTP_PHASE_BANNER, S("220 hi\r\n"));
+    pump(t);
+    offer(t);
+    pump(t);
+    offer(t);
+    pump(t);
+    if (!t->closed)
+        smtp_client_quit(t->c, t->now);
+    pump(t);
+    bool ok = t->closed && !t->armed;
+    enum smtp_how how = hows_of[t->fault];
+    bool refusal = t->fault <= F_5XX, soft = t->fault == F_4XX || t->fault == F_5XX;
+    for (int i = 0; i < 2; i++)
+        ok = ok && t->outcomes[i] == (i < t->sent);
+    if (t->phase <= SMTP_PHASE_STARTTLS) {
+        bool goes_on = t->fault == F_512_LINES || (t->phase == SMTP_PHASE_EHLO && t->fault == F_5XX) ||
+                       (t->phase == SMTP_PHASE_STARTTLS && soft);
+        ok = ok && t->ready == goes_on && t->delivered[0] == goes_on && t->delivered[1] == goes_on;
+        if (!goes_on)
+            ok = ok && t->end.phase == t->phase && t->end.how == how && (t->end_code > 0) == refusal;
+    } else if (t->phase == SMTP_PHASE_QUIT || t->fault == F_512_LINES) {
+        ok = ok && t->delivered[0] && t->delivered[1] && t->end.how == SMTP_HOW_QUIT;
+    } else {
+        ok = ok && !t->delivered[0] && t->outcome.phase == t->phase && t->outcome.how == how &&
+             (t->outcome_code > 0) == refusal && !t->outcome.not_taken && t->outcome.begun &&
+             t->outcome.ambiguous == (t->phase == SMTP_PHASE_EOD && !refusal) && t->delivered[1] == soft;
+        ok = ok && (soft ? t->end.how == SMTP_HOW_QUIT : t->end.charged && t->end.how == how);
+    }
+    smtp_client_free(t->c);
+    buf_free(&t->line);
+    return ok;
+}
+
+TEST(every_fault_in_every_phase_has_its_one_meaning)
+{
+    static const enum smtp_phase phases[] = {SMTP_PHASE_BANNER, SMTP_PHASE_EHLO, SMTP_PHASE_STARTTLS,
+                                             SMTP_PHASE_MAIL,   SMTP_PHASE_RCPT, SMTP_PHASE_DATA,
+                                             SMTP_PHASE_EOD,    SMTP_PHASE_QUIT};
+    for (size_t i = 0; i < COUNT(phases); i++)
+        for (int fault = 0; fault < F_COUNT; fault++)
+            for (int variant = 0; variant < 4; variant++) {
+                struct trial t = {.phase = phases[i],
+                                  .fault = (enum fault)fault,
+                                  .pipelining = variant & 1,
+                                  .bytewise = variant & 2};
+                if (!try(&t))
+                    test_fail(
+                        __FILE__, __LINE__,
+                        "%s fault %d variant %d: outcomes %d %d delivered %d %d, outcome %s %s%s, end %s %s",
+                        smtp_phase_name(t.phase), fault, variant, t.outcomes[0], t.outcomes[1],
+                        t.delivered[0], t.delivered[1], hows[t.outcome.how], smtp_phase_name(t.outcome.phase),
+                        t.outcome.ambiguous ? " ambiguous" : "", hows[t.end.how],
+                        smtp_phase_name(t.end.phase));
+            }
 }
