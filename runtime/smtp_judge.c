@@ -16,18 +16,18 @@ struct judge_source {
 
 struct smtp_judge {
     const struct world_isp *isp;
-    uint64_t (*random)(void *data);
+    uint64_t (*luck)(void *data);
     void *data;
     struct map sources; /* struct ip -> struct judge_source */
     struct map seen;    /* hash of (source, from, to) -> moment of first sight */
     struct hash_key key;
 };
 
-struct smtp_judge *smtp_judge_new(const struct world_isp *isp, uint64_t (*random)(void *data), void *data)
+struct smtp_judge *smtp_judge_new(const struct world_isp *isp, uint64_t (*luck)(void *data), void *data)
 {
     struct smtp_judge *j = mem_zalloc(sizeof *j);
-    *j = (struct smtp_judge){.isp = isp, .random = random, .data = data};
-    j->key = (struct hash_key){random(data), random(data)};
+    *j = (struct smtp_judge){.isp = isp, .luck = luck, .data = data};
+    j->key = (struct hash_key){luck(data), luck(data)};
     map_init(&j->sources, j->key);
     map_init(&j->seen, j->key);
     return j;
@@ -81,7 +81,7 @@ const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phas
 {
     if (j->isp->n_replies == 0)
         return NULL;
-    return world_reply_for(j->isp, phase, to, j->random(j->data));
+    return world_reply_for(j->isp, phase, to, j->luck(j->data));
 }
 
 bool smtp_judge_reserve(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)

@@ -12,8 +12,8 @@
 struct smtp_judge;
 struct judge_source; /* one peer address; lives as long as its judge */
 
-/* random: any number, drawn for shares. isp is borrowed until smtp_judge_free(). */
-struct smtp_judge *smtp_judge_new(const struct world_isp *isp, uint64_t (*random)(void *data), void *data);
+/* luck: any number, drawn anew for each share. isp is borrowed until smtp_judge_free(). */
+struct smtp_judge *smtp_judge_new(const struct world_isp *isp, uint64_t (*luck)(void *data), void *data);
 const struct world_isp *smtp_judge_isp(const struct smtp_judge *j);
 
 /* A session begins: its source; NULL when that one has as many connections as the ISP allows. */
