@@ -150,14 +150,6 @@ static void ask(struct resolve_job *j)
     buf_free(&query);
 }
 
-static void ask_or_queue(struct resolve_job *j)
-{
-    if (j->r->stats.in_flight < j->r->max_in_flight)
-        ask(j);
-    else
-        push_job(&j->r->queued, j);
-}
-
 static size_t server_count(const struct resolve *r)
 {
     return r->ares ? resolve_ares_servers(r->ares) : 1;
@@ -183,7 +175,10 @@ static struct resolve_job *start_job(struct resolve *r, struct slice name, uint1
     j->ttl_s = TTL_MAX_S;
     map_put(&r->jobs, j->key, j);
     begin_round(j);
-    ask_or_queue(j);
+    if (r->stats.in_flight < r->max_in_flight)
+        ask(j);
+    else
+        push_job(&r->queued, j);
     return j;
 }
 
@@ -490,81 +485,6 @@ static void drop_answers(struct resolve_answer *got[3])
         resolve_answer_drop(got[i]);
 }
 
-static uint32_t ttl_left(const struct resolve *r, const struct resolve_answer *a)
-{
-    int64_t left_ms = a->expires_ms - loop_now_ms(r->loop);
-    return left_ms > 0 ? (uint32_t)((left_ms + 999) / 1000) : 0;
-}
-
-/* Of two answers for one name neither of which is OK: what is known about it. */
-static enum resolve_status weigh(enum resolve_status a, enum resolve_status b)
-{
-    if (!resolve_is_final(a))
-        return a;
-    if (!resolve_is_final(b))
-        return b;
-    return a == b ? a : RESOLVE_NODATA;
-}
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static struct mx_set mx_result(struct resolve *r, struct resolve_answer *const got[3])
-{
-    if (!got[0])
-        return (struct mx_set){.status = RESOLVE_BAD};
-    struct mx_set set = {.status = got[0]->status,
-                         .kind = got[0]->null_mx ? MX_NULL : MX_LISTED,
-                         .hosts = got[0]->v.hosts,
-                         .n = got[0]->n,
-                         .skipped = got[0]->skipped,
-                         .ttl_s = ttl_left(r, got[0])};
-    if (!got[1])
-        return set;
-    const struct resolve_answer *addr = got[1]->status == RESOLVE_OK ? got[1] : got[2];
-    set.ttl_s = min_u32(set.ttl_s, ttl_left(r, addr));
-    if (addr->status != RESOLVE_OK) {
-        /* The MX answer said that the name exists: at worst it has nothing for us. */
-        set.status = weigh(weigh(got[1]->status, got[2]->status), RESOLVE_NODATA);
-        return set;
-    }
-    r->self = (struct mx_host){.name = addr->name};
-    set.status = RESOLVE_OK;
-    set.kind = MX_IMPLICIT;
-    set.hosts = &r->self;
-    set.n = 1;
-    return set;
-}
-
-static struct addr_set addr_result(struct resolve *r, struct resolve_answer *const got[3])
-{
-    struct addr_set set = {.status = RESOLVE_BAD};
-    const struct resolve_answer *a = got[0], *b = got[1];
-    if (!a && !b)
-        return set;
-    if (!a || !b)
-        a = b = a ? a : b;
-    set.status =
-        a->status == RESOLVE_OK || b->status == RESOLVE_OK ? RESOLVE_OK : weigh(a->status, b->status);
-    set.ttl_s = min_u32(ttl_left(r, a), ttl_left(r, b));
-    memcpy(set.v, a->v.ips, a->n * sizeof set.v[0]);
-    set.n = a->n;
-    if (b != a) {
-        memcpy(set.v + set.n, b->v.ips, b->n * sizeof set.v[0]);
-        set.n += b->n;
-    }
-    return set;
-}
-
-static struct text_set text_result(struct resolve *r, struct resolve_answer *const got[3])
-{
-    if (!got[0])
-        return (struct text_set){.status = RESOLVE_BAD};
-    return (struct text_set){got[0]->status, got[0]->v.texts, got[0]->n, ttl_left(r, got[0])};
-}
-
 static void deliver(struct resolve_req *q)
 {
     struct resolve *r = q->r;
@@ -572,17 +492,17 @@ static void deliver(struct resolve_req *q)
     make_idle(q, got);
     switch (q->kind) {
     case KIND_MX: {
-        struct mx_set set = mx_result(r, got);
+        struct mx_set set = resolve_answers_mx(got, loop_now_ms(r->loop), &r->self);
         q->cb.mx(q, &set);
         break;
     }
     case KIND_ADDR: {
-        struct addr_set set = addr_result(r, got);
+        struct addr_set set = resolve_answers_addr(got, loop_now_ms(r->loop));
         q->cb.addr(q, &set);
         break;
     }
     default: {
-        struct text_set set = text_result(r, got);
+        struct text_set set = resolve_answers_text(got, loop_now_ms(r->loop));
         q->cb.text(q, &set);
     }
     }
@@ -674,7 +594,7 @@ bool resolve_peek_mx(struct resolve *r, struct slice domain, struct mx_set *out)
     struct resolve_answer *got[3];
     if (!peek(r, domain, &q, got))
         return false;
-    *out = mx_result(r, got);
+    *out = resolve_answers_mx(got, loop_now_ms(r->loop), &r->self);
     return true;
 }
 
@@ -684,7 +604,7 @@ bool resolve_peek_addr(struct resolve *r, struct slice host, int families, struc
     struct resolve_answer *got[3];
     if (!peek(r, host, &q, got))
         return false;
-    *out = addr_result(r, got);
+    *out = resolve_answers_addr(got, loop_now_ms(r->loop));
     return true;
 }
 

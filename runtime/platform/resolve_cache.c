@@ -1,4 +1,5 @@
-/* resolve_cache.c - answers in one block of memory, the least recently used go first. */
+/* resolve_cache.c - answers, what they come to, and the table of those still fresh, from which the least
+ * recently used go first. */
 #include "platform/resolve_cache.h"
 
 #include <stdlib.h>
@@ -143,6 +144,83 @@ struct resolve_answer *resolve_answer_records(struct slice key, const struct dns
     default:
         return of_texts(key, rec, n, expires_ms, scratch);
     }
+}
+
+/* --- what they come to --- */
+
+static uint32_t ttl_left(const struct resolve_answer *a, int64_t now_ms)
+{
+    int64_t left_ms = a->expires_ms - now_ms;
+    return left_ms > 0 ? (uint32_t)((left_ms + 999) / 1000) : 0;
+}
+
+/* Of two answers for one name neither of which is OK: what is known about it. */
+static enum resolve_status weigh(enum resolve_status a, enum resolve_status b)
+{
+    if (!resolve_is_final(a))
+        return a;
+    if (!resolve_is_final(b))
+        return b;
+    return a == b ? a : RESOLVE_NODATA;
+}
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+struct mx_set resolve_answers_mx(struct resolve_answer *const got[3], int64_t now_ms, struct mx_host *self)
+{
+    if (!got[0])
+        return (struct mx_set){.status = RESOLVE_BAD};
+    struct mx_set set = {.status = got[0]->status,
+                         .kind = got[0]->null_mx ? MX_NULL : MX_LISTED,
+                         .hosts = got[0]->v.hosts,
+                         .n = got[0]->n,
+                         .skipped = got[0]->skipped,
+                         .ttl_s = ttl_left(got[0], now_ms)};
+    if (!got[1])
+        return set;
+    const struct resolve_answer *addr = got[1]->status == RESOLVE_OK ? got[1] : got[2];
+    set.ttl_s = min_u32(set.ttl_s, ttl_left(addr, now_ms));
+    if (addr->status != RESOLVE_OK) {
+        /* The MX answer said that the name exists: at worst it has nothing for us. */
+        set.status = weigh(weigh(got[1]->status, got[2]->status), RESOLVE_NODATA);
+        return set;
+    }
+    *self = (struct mx_host){.name = addr->name};
+    set.status = RESOLVE_OK;
+    set.kind = MX_IMPLICIT;
+    set.hosts = self;
+    set.n = 1;
+    return set;
+}
+
+struct addr_set resolve_answers_addr(struct resolve_answer *const got[3], int64_t now_ms)
+{
+    struct addr_set set = {.status = RESOLVE_BAD};
+    const struct resolve_answer *a = got[0], *b = got[1];
+    if (!a && !b)
+        return set;
+    if (!a || !b)
+        a = b = a ? a : b;
+    set.status =
+        a->status == RESOLVE_OK || b->status == RESOLVE_OK ? RESOLVE_OK : weigh(a->status, b->status);
+    set.ttl_s = min_u32(ttl_left(a, now_ms), ttl_left(b, now_ms));
+    memcpy(set.v, a->v.ips, a->n * sizeof set.v[0]);
+    set.n = a->n;
+    if (b != a) {
+        memcpy(set.v + set.n, b->v.ips, b->n * sizeof set.v[0]);
+        set.n += b->n;
+    }
+    return set;
+}
+
+struct text_set resolve_answers_text(struct resolve_answer *const got[3], int64_t now_ms)
+{
+    if (!got[0])
+        return (struct text_set){.status = RESOLVE_BAD};
+    return (struct text_set){got[0]->status, got[0]->v.texts, got[0]->n, ttl_left(got[0], now_ms)};
 }
 
 /* --- the cache --- */

@@ -34,6 +34,13 @@ struct resolve_answer *resolve_answer_records(struct slice key, const struct dns
                                               int64_t expires_ms, struct arena *scratch);
 void resolve_answer_drop(struct resolve_answer *a); /* NULL is fine */
 
+/* What a request's answers come to. got: MX, A and AAAA of a domain, of which the later are only there when
+ * they were needed (self is room for an implicit MX's one host); A and AAAA; or TXT or PTR alone. None at all
+ * is BAD. Borrowed from the answers. */
+struct mx_set resolve_answers_mx(struct resolve_answer *const got[3], int64_t now_ms, struct mx_host *self);
+struct addr_set resolve_answers_addr(struct resolve_answer *const got[3], int64_t now_ms);
+struct text_set resolve_answers_text(struct resolve_answer *const got[3], int64_t now_ms);
+
 struct resolve_cache {
     struct map map;
     struct resolve_answer *newest, *oldest;
