@@ -3,7 +3,7 @@
 #include "format/charset.h"
 
 /* Inboxes show 40 to 140 characters; text and filler together come to this many. */
-enum { PREVIEW_CHARS = 150 };
+enum { PREVIEW_CHARS = 140 };
 
 /* Index behind the tag that starts at s.p[0] == '<', a '>' in a quoted attribute not counting; s.n if
  * unclosed. */
@@ -89,9 +89,9 @@ void preheader_insert(struct buf *out, struct slice html, struct slice preheader
              S("<div style=\"display:none;max-height:0;max-width:0;overflow:hidden;mso-hide:all;opacity:0;"
                "font-size:1px;line-height:1px;color:transparent\">\n"));
     put_escaped(out, preheader);
-    /* Each filler is a blank that does not end up in the preview: a no-break space between joiners. */
+    /* A blank that inboxes neither collapse nor show as one. */
     for (size_t n = utf8_count(preheader), k = 0; n < PREVIEW_CHARS; n++, k++)
-        buf_adds(out, k % 4 == 0 ? S("\n&#847;&zwnj;&nbsp;") : S("&#847;&zwnj;&nbsp;"));
+        buf_adds(out, k % 6 == 0 ? S("\n&zwnj;&nbsp;") : S("&zwnj;&nbsp;"));
     buf_adds(out, S("\n</div>"));
     buf_add(out, html.p + at, html.n - at);
 }

@@ -38,10 +38,19 @@ void crlf_text(struct buf *out, struct slice text)
     }
 }
 
-/* Must be written as =XX wherever it stands. */
-static inline bool is_qp_escaped(unsigned char c)
+/* What a byte of a line is: itself in quoted-printable, the '=' that is not, or one that is no plain text
+ * either (control, 8-bit). Two counters in one number, so that a line is counted in one pass without
+ * branches. */
+#define AS_IT_IS 0u
+#define ESCAPED  1u
+#define NO_TEXT  (1u << 16 | 1u)
+static const uint32_t kinds[256] = {
+    [0 ... 8] = NO_TEXT, ['\t'] = AS_IT_IS, [10 ... 31] = NO_TEXT, ['='] = ESCAPED, [127 ... 255] = NO_TEXT,
+};
+
+static inline uint32_t kind_of(char c)
 {
-    return c == '=' || (c < ' ' && c != '\t') || c > '~';
+    return kinds[(unsigned char)c];
 }
 
 enum transfer transfer_choose(struct slice text)
@@ -50,19 +59,19 @@ enum transfer transfer_choose(struct slice text)
     size_t escaped = 0, soft = 0;
     for (struct slice rest = text; rest.n;) {
         struct slice line = slice_cut(rest, '\n', &rest);
-        size_t here = 0, n = line.n;
-        bool other = false;
+        size_t n = line.n, here = 0, no_text = 0;
         if (n && line.p[n - 1] == '\r')
             n--;
-        for (size_t i = 0; i < n; i++) {
-            unsigned char c = (unsigned char)line.p[i];
-            here += is_qp_escaped(c);
-            other |= (c < ' ' && c != '\t') || c > '~';
+        for (size_t i = 0; i < n;) {
+            size_t stop = n - i < 32768 ? n : i + 32768; /* half of the sum cannot run over into the other */
+            uint32_t sum = 0;
+            for (; i < stop; i++)
+                sum += kind_of(line.p[i]);
+            here += sum & 0xffff;
+            no_text += sum >> 16;
         }
-        if (other || n > TEXT_COLUMNS ||
-            (n && (line.p[0] == '.' || line.p[n - 1] == ' ' || line.p[n - 1] == '\t')) ||
-            slice_starts(line, S("--=_")))
-            plain = false;
+        plain = plain && !no_text && n <= TEXT_COLUMNS && !slice_starts(line, S("--=_")) &&
+                !(n && (line.p[0] == '.' || line.p[n - 1] == ' ' || line.p[n - 1] == '\t'));
         escaped += here;
         soft += (n + 2 * here) / QP_COLUMNS;
     }
@@ -78,6 +87,56 @@ static inline size_t char_len(unsigned char c)
     return c < 0xc0 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
 }
 
+static inline char *put_escaped(char *to, char c)
+{
+    *to++ = '=';
+    *to++ = HEX[(unsigned char)c >> 4];
+    *to++ = HEX[c & 15];
+    return to;
+}
+
+/* One line without its end, into a buffer with room for it. */
+static char *qp_line(char *to, const char *p, size_t n)
+{
+    const size_t most = QP_COLUMNS - 1; /* the last column is the soft break's */
+    size_t room = most;
+    for (const char *end = p + n; p < end;) {
+        const char *stop = p + room < end ? p + room : end;
+        bool dot = room == most && *p == '.';
+        char *run = to;
+        while (p < stop && kind_of(*p) == AS_IT_IS && !dot)
+            *to++ = *p++;
+        room -= (size_t)(to - run);
+        if (p == end) {
+            /* RFC 2045 6.7 (3): a blank may not end a line. */
+            if (p[-1] == ' ' || p[-1] == '\t') {
+                to--;
+                room++;
+                if (room < 3) {
+                    memcpy(to, "=\r\n", 3);
+                    to += 3;
+                }
+                to = put_escaped(to, p[-1]);
+            }
+            break;
+        }
+        size_t len = char_len((unsigned char)*p);
+        if (len > (size_t)(end - p))
+            len = (size_t)(end - p);
+        if (room < (p == stop ? 1 : 3 * len)) {
+            memcpy(to, "=\r\n", 3);
+            to += 3;
+            room = most;
+        }
+        if (kind_of(*p) == AS_IT_IS && !dot)
+            continue;
+        for (const char *behind = p + len; p < behind; p++)
+            to = put_escaped(to, *p);
+        room -= 3 * len;
+    }
+    return to;
+}
+
 void qp_text(struct buf *out, struct slice text)
 {
     for (struct slice rest = text; rest.n;) {
@@ -87,35 +146,7 @@ void qp_text(struct buf *out, struct slice text)
         if (ended && line.n && line.p[line.n - 1] == '\r')
             line.n--;
         buf_reserve(out, line.n * 4 + 16); /* 3 a byte, and 3 for a soft break every 64 columns at least */
-        char *to = out->p + out->n, *start = to;
-        for (size_t i = 0; i < line.n;) {
-            size_t n = char_len((unsigned char)line.p[i]), wide = 0;
-            if (n > line.n - i)
-                n = line.n - i;
-            for (size_t k = i; k < i + n; k++) {
-                unsigned char c = (unsigned char)line.p[k];
-                bool blank_at_end = k + 1 == line.n && (c == ' ' || c == '\t');
-                wide += is_qp_escaped(c) || blank_at_end ? 3 : 1;
-            }
-            if ((size_t)(to - start) + wide > QP_COLUMNS - 1) {
-                memcpy(to, "=\r\n", 3);
-                to += 3;
-                start = to;
-            }
-            for (size_t k = i; k < i + n; k++) {
-                unsigned char c = (unsigned char)line.p[k];
-                bool blank_at_end = k + 1 == line.n && (c == ' ' || c == '\t');
-                if (is_qp_escaped(c) || blank_at_end || (c == '.' && to == start)) {
-                    *to++ = '=';
-                    *to++ = HEX[c >> 4];
-                    *to++ = HEX[c & 15];
-                } else {
-                    *to++ = (char)c;
-                }
-            }
-            i += n;
-        }
-        out->n = (size_t)(to - out->p);
+        out->n = (size_t)(qp_line(out->p + out->n, line.p, line.n) - out->p);
         if (ended)
             buf_add(out, "\r\n", 2);
     }
