@@ -11,6 +11,7 @@
 #include "platform/spool_impl.h"
 #include "format/frame.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -582,6 +583,19 @@ static enum spool_last_stop look_at_run(struct spool *sp, struct buf *boot)
     return stop;
 }
 
+/* See read_spool_id(). */
+static int write_id(struct spool *sp, struct err *err)
+{
+    struct buf path = {0}, text = {0};
+    while (!sp->id)
+        loop_random_bytes(sp->conf.loop, &sp->id, sizeof sp->id);
+    buf_printf(&text, "hato spool %d %016" PRIx64 "\n", SPOOL_VERSION, sp->id);
+    int rc = fs_write_atomic(sp->fs, in_dir(sp, "id", &path), buf_slice(&text), 0600, err);
+    buf_free(&path);
+    buf_free(&text);
+    return rc;
+}
+
 static int cut_tail(struct spool *sp, const struct found_segment *s, bool sync, struct err *err)
 {
     struct buf path = {0};
@@ -698,8 +712,11 @@ int spool_open(struct spool **out, const struct spool_conf *conf, spool_replay_f
     if (rc)
         goto out;
     sp->id = found.spool_id;
-    while (!sp->id)
-        loop_random_bytes(conf->loop, &sp->id, sizeof sp->id);
+    rc = found.has_id_file ? 0 : write_id(sp, err);
+    if (rc == ERR_FULL && found.spool_id) /* the headers have it too */
+        rc = 0;
+    if (rc)
+        goto out;
     sp->epoch = found.epoch + 1;
     sp->next_sequence = found.highest + 1;
     rc = take_over(sp, &found, report->last_stop == SPOOL_CLEAN, err);

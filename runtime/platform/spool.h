@@ -5,11 +5,11 @@
  * others refer to, never compacted), recipients, events. All records of all kinds have one order, that in
  * which they were appended, and are replayed in it.
  *
- * Layout of the folder: lock, run (there while a process has it open), reserve (room for the last outcomes on
- * a full disk), and KIND-SEQUENCE.GENERATION, for example events-0000000017.0. A segment is a header of 48
- * bytes and then frames (format/frame.h) of three tags: record, epoch (the number of the stretch in which
- * only this kind was appended; orders the kinds among each other) and at (the position of what follows; only
- * in a segment that was rewritten).
+ * Layout of the folder: lock, id (a number that goes into all checksums), run (there while a process has it
+ * open), reserve (room for the last outcomes on a full disk), and KIND-SEQUENCE.GENERATION, for example
+ * events-0000000017.0. A segment is a header of 48 bytes and then frames (format/frame.h) of three tags:
+ * record, epoch (the number of the stretch in which only this kind was appended; orders the kinds among each
+ * other) and at (the position of what follows; only in a segment that was rewritten).
  *
  * What holds:
  *  1. A position names a record for life: it stays when the segment is rewritten, is in no other process's

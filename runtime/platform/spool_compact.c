@@ -351,7 +351,7 @@ static int check(struct spool *sp, struct spool_rewrite *rw, struct seg **out)
         return ERR_NOTFOUND;
     if (!seg->sealed || seg->id.kind == SPOOL_NAMES)
         return ERR_INVAL;
-    if (seg->tail.n || seg->bad || !seg->named) /* soon */
+    if (seg->is_dirty) /* what was appended to it is being synced */
         return ERR_AGAIN;
     *out = seg;
     return 0;

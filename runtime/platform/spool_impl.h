@@ -165,6 +165,7 @@ struct found {
     struct found_segment *v;
     size_t n;
     uint64_t spool_id, epoch;
+    bool has_id_file;
     uint32_t highest;
     char **stale; /* names of files that nothing needs */
     size_t nstale;

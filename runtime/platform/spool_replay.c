@@ -77,13 +77,29 @@ static int read_header(struct fs *fs, const char *path, struct found_segment *s,
     return 0;
 }
 
+/* The number that all segments of this spool carry; it goes into every checksum. It stands in a file of its
+ * own too, so that a segment whose header is lost can be read even if it is the only one. 0: not known. */
+static uint64_t read_spool_id(struct fs *fs, const char *dir)
+{
+    struct buf path = {0}, text = {0};
+    unsigned version = 0;
+    uint64_t id = 0;
+    buf_printf(&path, "%s/id", dir);
+    if (fs_read_whole(fs, buf_cstr(&path), 100, &text, NULL) ||
+        sscanf(buf_cstr(&text), "hato spool %u %" SCNx64, &version, &id) != 2)
+        id = 0;
+    buf_free(&path);
+    buf_free(&text);
+    return id;
+}
+
 int found_list(struct fs *fs, const char *dir, struct found *out, struct err *err)
 {
     struct listing l = {dir, out};
     struct buf path = {0};
     size_t kept = 0;
-    bool has_id = false;
-    *out = (struct found){0};
+    *out = (struct found){.spool_id = read_spool_id(fs, dir)};
+    out->has_id_file = out->spool_id != 0;
     int rc = fs_list(fs, dir, on_name, &l, err);
     if (rc)
         return rc;
@@ -103,12 +119,11 @@ int found_list(struct fs *fs, const char *dir, struct found *out, struct err *er
         if (rc)
             goto out;
         if (!s->header_damaged) {
-            if (has_id && s->header.spool_id != out->spool_id) {
+            if (out->spool_id && s->header.spool_id != out->spool_id) {
                 rc = err_set(err, ERR_CORRUPT, "%s belongs to another spool", path.p);
                 goto out;
             }
             out->spool_id = s->header.spool_id;
-            has_id = true;
             if (s->header.epoch > out->epoch)
                 out->epoch = s->header.epoch;
         }

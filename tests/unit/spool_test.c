@@ -679,3 +679,79 @@ TEST(a_scan_reads_a_spool_that_is_open)
     rig_free(&r);
     buf_free(&got);
 }
+
+/* --- threads --- */
+
+enum { SHARED_RECORDS = 3000, READS = 4000 };
+
+struct reading {
+    struct work_job job;
+    struct rig *rig;
+    const struct spool_pos *pos;
+    int begin, wrong, *left;
+};
+
+static void read_many(struct work_job *job, struct work_thread *thread)
+{
+    struct reading *x = CONTAINER(job, struct reading, job);
+    struct buf b = {0};
+    for (int k = 0; k < READS; k++) {
+        int i = (x->begin + k * 7) % SHARED_RECORDS;
+        buf_clear(&b);
+        int rc = spool_read(x->rig->spool, x->pos[i], &b, NULL);
+        /* Kept ones are there at every moment; dropped ones are or are not. */
+        if (rc ? rc != ERR_NOTFOUND || i % 2 == 0 : atoi(buf_cstr(&b)) != i)
+            x->wrong++;
+    }
+    buf_free(&b);
+}
+
+static void on_read(struct work_job *job)
+{
+    struct reading *x = CONTAINER(job, struct reading, job);
+    if (--*x->left == 0)
+        loop_stop(x->rig->loop);
+}
+
+static void on_step(struct loop_timer *t)
+{
+    struct rig *r = t->data;
+    rig_put(r, SPOOL_RECIPIENTS, "1");
+    loop_timer_start(r->loop, t, 1, on_step);
+}
+
+TEST(readers_on_threads_see_kept_records_while_segments_are_rewritten)
+{
+    static struct spool_pos pos[SHARED_RECORDS];
+    struct rig r = {.fs = fs_real(), .dir = test_dir(), .segment_bytes = 20000};
+    struct rewrite x[3] = {{{0}}};
+    struct reading readings[6];
+    struct loop_timer ticker = {.data = &r};
+    int left = (int)COUNT(readings);
+    CHECK_INT(rig_open(&r, false), 0);
+    for (int i = 0; i < SHARED_RECORDS; i++)
+        pos[i] = rig_put(&r, SPOOL_RECIPIENTS, "%d", i);
+    rig_run(&r, 50);
+    struct work *pool = work_new(&(struct work_conf){.loop = r.loop, .name = "read", .threads = 3});
+    for (size_t i = 0; i < COUNT(readings); i++) {
+        readings[i] = (struct reading){{read_many, on_read}, &r, pos, (int)i * 511, 0, &left};
+        work_submit(pool, &readings[i].job);
+    }
+    on_step(&ticker);
+    for (size_t i = 0; i < COUNT(x); i++) {
+        x[i] =
+            (struct rewrite){.rw = {.segment = 1, .filter = filter, .done = on_rewritten}, .keep_every = 2};
+        while (spool_rewrite(r.spool, &x[i].rw) == ERR_AGAIN)
+            rig_run(&r, 2);
+        while (!x[i].calls)
+            rig_run(&r, 2);
+        CHECK_INT(x[i].rc, 0);
+    }
+    while (left)
+        loop_run(r.loop);
+    loop_timer_stop(r.loop, &ticker);
+    for (size_t i = 0; i < COUNT(readings); i++)
+        CHECK_INT(readings[i].wrong, 0);
+    work_free(pool);
+    rig_free(&r);
+}
