@@ -104,7 +104,6 @@ void smtp_judge_release(struct judge_source *s)
 
 void smtp_judge_taken(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)
 {
-    smtp_judge_release(s);
     if (!j->isp->accept)
         return;
     if (s->ntaken == s->cap) {

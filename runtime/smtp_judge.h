@@ -23,11 +23,12 @@ void smtp_judge_disconnect(struct judge_source *s);
 /* The scripted reply for this moment, or NULL. to: empty where the phase has no recipient. */
 const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phase phase, struct slice to);
 
-/* May this source begin a message now, by the ISP's rate? If so it holds a place until one of the next two.
+/* May this source begin a message now, by the ISP's rate? If so it holds a place until smtp_judge_release().
  */
 bool smtp_judge_reserve(struct smtp_judge *j, struct judge_source *s, int64_t now_ms);
-void smtp_judge_taken(struct smtp_judge *j, struct judge_source *s, int64_t now_ms);
 void smtp_judge_release(struct judge_source *s);
+/* A message was taken: it counts from now on. */
+void smtp_judge_taken(struct smtp_judge *j, struct judge_source *s, int64_t now_ms);
 
 enum judge_rcpt { JUDGE_RCPT_OK, JUDGE_RCPT_UNKNOWN, JUDGE_RCPT_GREYLISTED };
 enum judge_rcpt smtp_judge_rcpt(struct smtp_judge *j, const struct judge_source *s, struct slice from,

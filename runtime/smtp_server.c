@@ -441,7 +441,6 @@ static void after_message(struct smtp_server *s)
     }
     if (s->tx.taken) {
         smtp_judge_taken(s->conf.judge, s->source, s->now);
-        s->reserved = false;
         s->messages++;
     }
     end_tx(s);
@@ -528,7 +527,7 @@ static void body(struct smtp_server *s, struct slice bytes)
         return;
     s->tx.size_bytes += bytes.n;
     s->too_big |= s->isp->size_limit && s->tx.size_bytes > s->isp->size_limit;
-    if (s->conf.want_body && s->tx.naccepted && !s->too_big)
+    if (s->conf.want_body && s->tx.naccepted)
         push(s, SMTP_SERVER_BODY, bytes);
 }
 
