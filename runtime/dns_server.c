@@ -293,12 +293,12 @@ bool dns_zone_reply(struct dns_zone *z, struct slice query, bool tcp, struct buf
     if (dns_parse(query, &z->query, &m) || m.response)
         return false;
     size_t max_bytes = room(&m, tcp);
+    m.rcode = refuse(&m);
     m.response = m.authoritative = m.recursion_available = true;
     m.truncated = m.authentic = false;
     m.edns_version = 0;
     m.edns_bytes = DNS_EDNS_MAX;
     m.n = 0;
-    m.rcode = refuse(&m);
     speaks = m.rcode != DNS_NOERROR || dns_zone_answer(z, &m, &z->query);
     if (m.truncated && tcp)
         m.truncated = false;
