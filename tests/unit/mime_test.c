@@ -136,6 +136,14 @@ TEST(subjects_fold_between_characters)
         {"The quick brown fox jumps over the lazy dog and then the dog jumps over the fox, twice",
          "Subject: The quick brown fox jumps over the lazy dog and then the dog jumps\r\n over the fox, "
          "twice\r\n"},
+        {"The quick brown fox jumps over the lazy dog and  then the dog jumps over the fox, twice",
+         "Subject: =?UTF-8?Q?The_quick_brown_fox_jumps_over_the_lazy_dog_and__then_t?=\r\n"
+         " =?UTF-8?Q?he_dog_jumps_over_the_fox=2C_twice?=\r\n"},
+        /* padding in the last B word only, or else the next word is Q */
+        {"🎉あいうえおかきくけこさしすせそたちつてと",
+         "Subject: =?UTF-8?B?8J+OieOBguOBhOOBhuOBiOOBiuOBi+OBjeOBj+OBkeOBk+OBlQ==?=\r\n"
+         " =?UTF-8?Q?=E3=81=97=E3=81=99=E3=81=9B=E3=81=9D=E3=81=9F=E3=81=A1=E3=81=A4?=\r\n"
+         " =?UTF-8?B?44Gm44Go?=\r\n"},
         {"あいうえおかきくけこさしすせそたちつてと",
          "Subject: =?UTF-8?B?44GC44GE44GG44GI44GK44GL44GN44GP44GR44GT44GV44GX44GZ?=\r\n"
          " =?UTF-8?B?44Gb44Gd44Gf44Gh44Gk44Gm44Go?=\r\n"},

@@ -178,17 +178,19 @@ int put_plain(struct field *f, struct slice s)
     return 0;
 }
 
-/* Text that would read as an encoded word, or could not be folded. */
-static bool needs_words(struct slice s)
+/* Text that would read as an encoded word, that has no blank to fold at, or that would have to be folded and
+ * has blanks in a row, of which some readers make one. */
+static bool needs_words(const struct field *f, struct slice s)
 {
-    size_t run = 0, blanks = 0;
+    size_t run = 0;
+    bool folds = f->col + 1 + s.n > LINE_SOFT;
     if (!ascii_only(s) || slice_find(s, S("=?")) >= 0)
         return true;
     for (size_t i = 0; i < s.n; i++) {
-        bool starts = s.p[i] == ' ' && (i == 0 || s.p[i - 1] != ' ');
-        blanks = s.p[i] == ' ' ? blanks + 1 : 0;
-        run = starts ? 1 : run + 1;
-        if (run > 900 || blanks > 60)
+        if (folds && i && s.p[i] == ' ' && s.p[i - 1] == ' ')
+            return true;
+        run = s.p[i] == ' ' ? 0 : run + 1;
+        if (run > 900)
             return true;
     }
     return false;
@@ -197,7 +199,7 @@ static bool needs_words(struct slice s)
 void put_text(struct field *f, struct slice text)
 {
     text = trim_spaces(text);
-    if (needs_words(text)) {
+    if (needs_words(f, text)) {
         put_words(f, text);
     } else {
         int rc = put_plain(f, text);
@@ -229,7 +231,7 @@ void put_phrase(struct field *f, struct slice name)
     name = trim_spaces(name);
     if (!name.n)
         return;
-    if (needs_words(name) || name.n > 60) {
+    if (needs_words(f, name) || name.n > 60) {
         put_words(f, name);
         return;
     }
