@@ -1,0 +1,77 @@
+/* machine.h - the machine's own state, shared by render.c (instructions) and control.c (loops and calls). */
+#ifndef HATO_FORMAT_LIQUID_MACHINE_H
+#define HATO_FORMAT_LIQUID_MACHINE_H
+
+#include "format/liquid/internal.h"
+
+struct frame {
+    struct liquid_value *bound, *local, *data; /* by symbol; LIQUID_UNSET where the first two say nothing */
+    bool isolated;
+    struct liquid_value values[];
+};
+
+enum control_kind { LOOP, CAPTURE, IFCHANGED, CALL };
+
+/* One loop, capture or partial in progress. */
+struct control {
+    struct control *outer;
+    enum control_kind kind;
+    uint32_t sp; /* of the value stack when it began */
+    /* a loop; a partial for each item of a list */
+    const struct loop *loop;
+    struct liquid_value list;
+    int64_t at, end, first, step; /* item index runs from at by step to end */
+    struct liquid_loop *state;
+    struct liquid_value saved[2]; /* what its variable and forloop were bound to */
+    /* a capture */
+    size_t from;
+    uint32_t sym;
+    bool html;
+    /* a partial */
+    uint32_t call, back, source, pc;
+    struct frame *frame; /* of the caller */
+    struct liquid_value *bindings; /* for isolated ones: values to give each frame; else those to restore */
+    const struct choice *choice;
+    bool each;
+};
+
+struct cycle {
+    struct cycle *next;
+    struct liquid_value key;
+    uint32_t at;
+    bool named;
+};
+/* How far a loop of that name came, for offset: continue. */
+struct progress {
+    struct progress *next;
+    uint32_t name; /* a constant */
+    int64_t at;
+};
+
+struct machine {
+    struct vm vm;
+    struct frame *frame;
+    struct liquid_value *stack;
+    uint32_t sp, room, pc;
+    struct control *control, *spare; /* spare: done with, to be used again */
+    uint32_t calls;
+    struct cycle *cycles;
+    struct progress *progress;
+    struct liquid_value changed; /* what ifchanged saw last */
+    int filter_default;
+};
+
+int frame_new(struct machine *m, struct frame **out);
+const struct liquid_value *frame_get(const struct frame *f, uint32_t sym);
+int print_bytes(struct machine *m, struct slice s);
+
+int control_push(struct machine *m, enum control_kind kind, struct control **out);
+void control_pop(struct machine *m);
+int loop_begin(struct machine *m, const struct loop *loop);
+int loop_next(struct machine *m);
+int loop_end(struct machine *m, bool broken); /* and restore what it bound */
+int call_begin(struct machine *m, uint32_t call);
+int call_next(struct machine *m); /* the partial ended: on to the next item, or back */
+void call_leave(struct machine *m); /* an include is left by break or continue */
+
+#endif

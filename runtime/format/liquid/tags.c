@@ -1,0 +1,439 @@
+/* tags.c - the tags but for loops and partials. A tag is blank when it prints nothing by itself: a block of
+ * blank tags and white space alone is not printed at all. */
+#include "format/liquid/compile.h"
+
+const struct tag tags[] = {
+    {"#", tag_inline_comment},
+    {"assign", tag_assign},
+    {"break", tag_break},
+    {"capture", tag_capture},
+    {"case", tag_case},
+    {"comment", tag_comment},
+    {"continue", tag_continue},
+    {"cycle", tag_cycle},
+    {"decrement", tag_decrement},
+    {"doc", tag_doc},
+    {"echo", tag_echo},
+    {"for", tag_for},
+    {"if", tag_if},
+    {"ifchanged", tag_ifchanged},
+    {"include", tag_include},
+    {"increment", tag_increment},
+    {"raw", tag_raw},
+    {"render", tag_render},
+    {"tablerow", tag_tablerow},
+    {"unless", tag_unless},
+};
+const size_t ntags = COUNT(tags);
+
+/* --- what prints nothing --- */
+
+TAG(inline_comment)
+{
+    bool line_start = false;
+    *blank = true;
+    for (size_t i = 0; i < t->markup.n; i++) {
+        char ch = t->markup.p[i];
+        if (line_start && ch != '#' && !is_space(ch))
+            return fail_at(c, t->markup.p + i, ERR_SYNTAX, "each line of a {%% # comment %%} begins with #");
+        line_start = ch == '\n' || (line_start && is_space(ch));
+    }
+    return 0;
+}
+
+/* What stands inside is not read as Liquid, but comments and raw tags in it must close. */
+TAG(comment)
+{
+    const char *opened = c->pos;
+    int depth = 1;
+    *blank = true;
+    while (depth) {
+        struct tok inner;
+        const char *why;
+        struct slice body;
+        size_t before = c->r->at;
+        if (read_token(c->r, &inner, &why)) {
+            /* Braces that do not close matter to nobody here, as long as they move us on. */
+            if (c->r->at == before)
+                c->r->at += inner.whole.n < 2 ? inner.whole.n : (slice_ends(inner.whole, S("}")) ? inner.whole.n : 2);
+            if (c->r->at < c->r->s.n)
+                continue;
+            inner.kind = TOK_END;
+        }
+        if (inner.kind == TOK_END)
+            return fail_at(c, opened, ERR_SYNTAX, "'comment' is never closed by 'endcomment'");
+        if (++c->tokens > TOKENS_MOST)
+            return fail_at(c, opened, ERR_LIMIT, "the template is too large");
+        if (inner.kind != TOK_TAG)
+            continue;
+        if (slice_eq(inner.name, S("comment")))
+            depth++;
+        else if (slice_eq(inner.name, S("endcomment")))
+            depth--;
+        else if (slice_eq(inner.name, S("raw")) && !c->r->lines && read_raw(c->r, S("raw"), &body))
+            return fail_at(c, inner.whole.p, ERR_SYNTAX, "'raw' is never closed by 'endraw'");
+    }
+    return 0;
+}
+
+static int read_body(struct compiler *c, struct tok *t, struct slice *body)
+{
+    if (t->markup.n)
+        return FAIL(c, "'%.*s' takes nothing behind its name", SLICE_FMT(t->name));
+    if (read_raw(c->r, t->name, body))
+        return FAIL(c, "'%.*s' is never closed by 'end%.*s'", SLICE_FMT(t->name), SLICE_FMT(t->name));
+    return 0;
+}
+
+TAG(doc)
+{
+    struct slice body;
+    struct reader inner;
+    *blank = true;
+    int rc = read_body(c, t, &body);
+    if (rc)
+        return rc;
+    inner = (struct reader){.s = body};
+    for (;;) {
+        struct tok tok;
+        const char *why;
+        if (read_token(&inner, &tok, &why) || tok.kind == TOK_END)
+            return 0;
+        if (tok.kind == TOK_TAG && slice_eq(tok.name, S("doc")))
+            return fail_at(c, tok.whole.p, ERR_SYNTAX, "'doc' cannot stand inside 'doc'");
+    }
+}
+
+TAG(raw)
+{
+    struct slice body;
+    int rc = read_body(c, t, &body);
+    if (rc)
+        return rc;
+    struct block b = {.blank = true};
+    rc = add_text(c, &b, body);
+    *blank = body.n == 0;
+    block_free(&b);
+    return rc;
+}
+
+/* --- variables --- */
+
+TAG(assign)
+{
+    struct lexer l;
+    struct slice name;
+    struct output ignored;
+    bool raw;
+    *blank = true;
+    c->straight = false;
+    lex_begin(&l, t->markup);
+    int rc = take_name(c, &l, "a variable's name", &name);
+    if (!rc && name.p[name.n - 1] == '?')
+        rc = fail_at(c, name.p, ERR_SYNTAX, "a variable's name cannot end in ?");
+    if (!rc && l.kind != LEX_ASSIGN)
+        rc = FAIL(c, "assign reads: assign name = value");
+    if (rc)
+        return rc;
+    struct slice value = slice_of(l.s.p + l.at, l.s.n - l.at);
+    if ((rc = compile_filtered(c, value, false, &ignored, &raw)))
+        return rc;
+    if (raw)
+        return FAIL(c, "'raw' marks an output and has no meaning in assign");
+    emit(c, OP_ASSIGN, 0, 0, add_sym(c, name), 0);
+    return stack(c, -1);
+}
+
+TAG(capture)
+{
+    struct lexer l;
+    struct slice name;
+    struct block b = {0};
+    struct tok end;
+    int rc = 0;
+    *blank = true;
+    c->straight = false;
+    lex_begin(&l, t->markup);
+    if (l.kind == LEX_STRING) {
+        name = slice_of(l.text.p + 1, l.text.n - 2);
+        lex_next(&l);
+    } else
+        rc = take_name(c, &l, "a variable's name", &name);
+    if (!rc)
+        rc = expect_end(c, &l);
+    if (rc)
+        return rc;
+    uint32_t begin = emit(c, OP_CAPTURE, 0, 0, add_sym(c, name), 0);
+    struct html_set around = c->html, *outside = c->loop ? c->loop->outside : NULL;
+    if (c->loop && !outside)
+        c->loop->outside = &around;
+    if (c->p->html)
+        html_begin(&c->html);
+    static const char *const ends[] = {"endcapture", NULL};
+    rc = compile_block(c, ends, "capture", &b, &end);
+    VEC(c->code, struct insn)[begin].a = c->p->html && html_is_text(&c->html);
+    emit(c, OP_CAPTURED, 0, 0, 0, 0);
+    c->html = around;
+    if (c->loop)
+        c->loop->outside = outside;
+    block_free(&b);
+    return rc;
+}
+
+static int count(struct compiler *c, struct tok *t, bool down)
+{
+    struct lexer l;
+    struct slice name;
+    struct output out = {.sym = NONE, .source = c->source, .name = t->markup};
+    uint32_t index;
+    c->straight = false;
+    lex_begin(&l, t->markup);
+    int rc = take_name(c, &l, "a variable's name", &name);
+    if (!rc)
+        rc = expect_end(c, &l);
+    if (!rc)
+        rc = add_output(c, &out, false, &index);
+    if (!rc)
+        emit(c, OP_COUNT, down, 0, add_sym(c, name), 0);
+    return rc;
+}
+
+TAG(increment)
+{
+    return count(c, t, false);
+}
+
+TAG(decrement)
+{
+    return count(c, t, true);
+}
+
+TAG(echo)
+{
+    return compile_output(c, t->markup);
+}
+
+/* A cycle is known by its name, or by its items; items that are variables make it one of its own. */
+TAG(cycle)
+{
+    struct lexer l, ahead;
+    struct expr x;
+    struct buf key = {0};
+    struct output out = {.sym = NONE, .source = c->source, .pos = (uint32_t)(c->pos - c->source_text.p)};
+    uint32_t items = 0, index, before = c->depth;
+    bool named = false;
+    c->straight = false;
+    lex_begin(&l, t->markup);
+    struct mark m = mark(c);
+    int rc = compile_expr(c, &l, false, &x);
+    if (!rc && l.kind == LEX_COLON) {
+        named = true;
+        lex_next(&l);
+    } else { /* it was the first item */
+        rewind_to(c, &m);
+        c->depth = before;
+        lex_begin(&l, t->markup);
+    }
+    while (!rc && l.kind != LEX_END) {
+        if ((rc = compile_expr(c, &l, false, &x)))
+            break;
+        items++;
+        if (x.literal)
+            buf_printf(&key, "%d:%.*s,", x.value.type, SLICE_FMT(x.text));
+        else
+            buf_printf(&key, "@%u,", out.pos + (c->source << 20));
+        ahead = l;
+        if (!lex_take(&l, LEX_COMMA) && l.kind != LEX_END)
+            rc = fail_at(c, ahead.text.p, ERR_SYNTAX, "the items of a cycle are separated by commas");
+    }
+    if (!rc && !items)
+        rc = FAIL(c, "cycle reads: cycle [name:] item, item, ...");
+    out.name = t->markup;
+    if (!rc)
+        rc = add_output(c, &out, false, &index);
+    if (!rc)
+        emit(c, OP_CYCLE, named, items, add_string(c, buf_slice(&key)), index);
+    buf_free(&key);
+    return rc ? rc : stack(c, -(int)(items + named));
+}
+
+/* --- branches --- */
+
+static void patch_all(struct compiler *c, struct vec *jumps)
+{
+    for (uint32_t i = 0; i < jumps->n; i++)
+        patch(c, VEC(*jumps, uint32_t)[i], here(c));
+    VEC_CUT(*jumps, uint32_t, 0);
+}
+
+static void blocks_finish(struct compiler *c, struct vec *blocks, bool silence)
+{
+    for (uint32_t i = 0; i < blocks->n; i++) {
+        struct block *b = &VEC(*blocks, struct block)[i];
+        if (silence)
+            block_silence(c, b);
+        block_free(b);
+    }
+    buf_free(&blocks->b);
+}
+
+static int conditional(struct compiler *c, struct tok *t, bool *blank, bool negated)
+{
+    static const char *const if_ends[] = {"elsif", "else", "endif", NULL};
+    static const char *const unless_ends[] = {"elsif", "else", "endunless", NULL};
+    const char *const *ends = negated ? unless_ends : if_ends;
+    struct vec blocks = {0}, leave = {0}, otherwise = {0};
+    struct html_set entry = c->html, after = {0};
+    struct slice condition = t->markup;
+    bool closed = false, tested = true, has_else = false;
+    int rc = 0;
+    *blank = true;
+    c->straight = false;
+    while (!rc && !closed) {
+        struct block b = {0};
+        struct tok end;
+        if (tested)
+            rc = compile_condition(c, condition, negated && !blocks.n, &otherwise);
+        if (!rc)
+            rc = compile_block(c, ends, negated ? "unless" : "if", &b, &end);
+        *blank &= b.blank;
+        VEC_PUSH(blocks, b);
+        if (rc || (rc = html_add(c, &after, &c->html)))
+            break;
+        c->html = entry;
+        closed = slice_starts(end.name, S("end"));
+        tested = slice_eq(end.name, S("elsif"));
+        has_else |= !closed && !tested;
+        condition = end.markup;
+        if (!closed) {
+            uint32_t jump = emit(c, OP_JUMP, 0, 0, 0, 0);
+            VEC_PUSH(leave, jump);
+        }
+        if (!tested && condition.n)
+            rc = FAIL(c, "'%.*s' takes nothing behind its name", SLICE_FMT(end.name));
+        patch_all(c, &otherwise);
+    }
+    patch_all(c, &leave);
+    if (!rc && !has_else)
+        rc = html_add(c, &after, &entry);
+    c->html = after;
+    blocks_finish(c, &blocks, !rc && *blank);
+    buf_free(&leave.b);
+    buf_free(&otherwise.b);
+    return rc;
+}
+
+TAG(if)
+{
+    return conditional(c, t, blank, false);
+}
+
+TAG(unless)
+{
+    return conditional(c, t, blank, true);
+}
+
+static const char *const case_ends[] = {"when", "else", "endcase", NULL};
+
+/* One `when`: every expression that equals the subject prints the body once. */
+static int compile_when(struct compiler *c, struct slice markup, struct block *b, struct tok *end)
+{
+    struct lexer l;
+    int n = 0, rc = 0;
+    lex_begin(&l, markup);
+    do {
+        struct expr x;
+        if ((rc = compile_expr(c, &l, true, &x)))
+            return rc;
+        emit(c, OP_WHEN, 0, 0, 0, 0);
+        if ((rc = stack(c, -1)))
+            return rc;
+        n++;
+    } while (lex_take(&l, LEX_COMMA) || lex_word(&l, "or"));
+    if ((rc = expect_end(c, &l)))
+        return rc;
+    uint32_t again = emit(c, OP_WHENLOOP, 0, 0, 0, 0);
+    rc = n > 1 ? compile_repeated(c, case_ends, "case", b, end, NULL) : compile_block(c, case_ends, "case", b, end);
+    if (!rc) {
+        emit(c, OP_JUMP, 0, 0, again, 0);
+        patch(c, again, here(c));
+    }
+    return rc;
+}
+
+static int compile_case_else(struct compiler *c, struct slice markup, struct block *b, struct tok *end)
+{
+    if (markup.n)
+        return FAIL(c, "'else' takes nothing behind its name");
+    uint32_t skip = emit(c, OP_CASEELSE, 0, 0, 0, 0);
+    int rc = compile_block(c, case_ends, "case", b, end);
+    if (!rc)
+        patch(c, skip, here(c));
+    return rc;
+}
+
+/* Whens are tried one after the other and several may print; `else` prints if none before it did. */
+TAG(case)
+{
+    struct vec blocks = {0};
+    struct lexer l;
+    struct expr x;
+    struct tok end;
+    struct block ignored = {0};
+    *blank = true;
+    c->straight = false;
+    lex_begin(&l, t->markup);
+    int rc = compile_expr(c, &l, false, &x);
+    if (!rc)
+        rc = expect_end(c, &l);
+    if (!rc)
+        rc = stack(c, 2);
+    if (rc)
+        return rc;
+    emit(c, OP_CASE, 0, 0, 0, 0);
+    struct html_set unmatched = c->html, matched = {0};
+    struct mark m = mark(c); /* what stands before the first when is read and forgotten */
+    rc = compile_block(c, case_ends, "case", &ignored, &end);
+    block_free(&ignored);
+    m.reader_at = c->r->at;
+    m.trim = c->r->trim;
+    rewind_to(c, &m);
+    while (!rc && !slice_eq(end.name, S("endcase"))) {
+        struct block b = {0};
+        bool is_when = slice_eq(end.name, S("when"));
+        c->html = unmatched;
+        if (is_when)
+            rc = html_add(c, &c->html, &matched);
+        if (!rc)
+            rc = is_when ? compile_when(c, end.markup, &b, &end) : compile_case_else(c, end.markup, &b, &end);
+        *blank &= b.blank;
+        VEC_PUSH(blocks, b);
+        if (!rc && is_when)
+            rc = html_add(c, &matched, &c->html);
+        else if (!rc)
+            unmatched = c->html;
+    }
+    c->html = unmatched;
+    if (!rc)
+        rc = html_add(c, &c->html, &matched);
+    emit(c, OP_CASEEND, 0, 0, 0, 0);
+    blocks_finish(c, &blocks, !rc && *blank);
+    return rc ? rc : stack(c, -3);
+}
+
+TAG(ifchanged)
+{
+    static const char *const ends[] = {"endifchanged", NULL};
+    struct html_set entry = c->html;
+    struct block b = {0};
+    struct tok end;
+    c->straight = false;
+    if (t->markup.n)
+        return FAIL(c, "'ifchanged' takes nothing behind its name");
+    emit(c, OP_IFCHANGED, 0, 0, 0, 0);
+    int rc = compile_block(c, ends, "ifchanged", &b, &end);
+    emit(c, OP_IFCHANGED2, 0, 0, 0, 0);
+    *blank = b.blank;
+    block_free(&b);
+    return rc ? rc : html_add(c, &c->html, &entry);
+}
