@@ -11,6 +11,7 @@ static const struct command {
     const char *does;
 } commands[] = {
     {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
+    {"render", cmd_render, "render a Liquid template with data from a JSON file"},
     {NULL, NULL, NULL},
 };
 

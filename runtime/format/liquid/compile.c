@@ -1,4 +1,5 @@
 /* compile.c - the compiler's frame: emitting, blocks, and turning what was collected into a program. */
+#include "base/words.h"
 #include "format/liquid/compile.h"
 
 #include <stdarg.h>
@@ -31,37 +32,8 @@ int fail_at(struct compiler *c, const char *at, int code, const char *fmt, ...)
     bool inside = at >= text.p && at <= text.p + text.n;
     source_where(text, (uint32_t)((inside ? at : c->pos) - text.p), &line, &column);
     struct slice name = VEC(c->sources, struct source)[c->source].name;
-    return err_set(c->e, code, "%.*s:%u:%u: %s", name.n > 100 ? 100 : (int)name.n, name.p, line, column, words);
-}
-
-/* Levenshtein distance, given up beyond a third of the name. */
-const char *near_name(struct slice written, const char *const *names, size_t n)
-{
-    const char *best = NULL;
-    size_t least = written.n / 3 + 2;
-    for (size_t k = 0; k < n && written.n < 40; k++) {
-        struct slice name = slice_cstr(names[k]);
-        size_t row[48];
-        if (name.n >= COUNT(row))
-            continue;
-        for (size_t j = 0; j <= name.n; j++)
-            row[j] = j;
-        for (size_t i = 1; i <= written.n; i++) {
-            size_t corner = row[0];
-            row[0] = i;
-            for (size_t j = 1; j <= name.n; j++) {
-                size_t change = corner + (written.p[i - 1] != name.p[j - 1]);
-                corner = row[j];
-                size_t grow = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-                row[j] = change < grow ? change : grow;
-            }
-        }
-        if (row[name.n] < least) {
-            least = row[name.n];
-            best = names[k];
-        }
-    }
-    return best;
+    return err_set(c->e, code, "%.*s:%u:%u: %s", name.n > 100 ? 100 : (int)name.n, name.p, line, column,
+                   words);
 }
 
 /* --- emitting --- */
@@ -123,8 +95,8 @@ uint32_t add_sym(struct compiler *c, struct slice name)
 
 struct mark mark(const struct compiler *c)
 {
-    return (struct mark){c->code.n,    c->outs.n, c->loops.n, c->calls.n,  c->choices.n, c->args.n,
-                         c->fns.n,     c->units.n, c->r->at,   c->text.n,   c->r->trim};
+    return (struct mark){c->code.n, c->outs.n,  c->loops.n, c->calls.n, c->choices.n, c->args.n,
+                         c->fns.n,  c->units.n, c->r->at,   c->text.n,  c->r->trim};
 }
 
 void rewind_to(struct compiler *c, const struct mark *m)
@@ -151,8 +123,8 @@ int html_add(struct compiler *c, struct html_set *set, const struct html_set *mo
     return 0;
 }
 
-int compile_repeated(struct compiler *c, const char *const *ends, const char *owner, struct block *b, struct tok *end,
-                     struct loop_scope *scope)
+int compile_repeated(struct compiler *c, const char *const *ends, const char *owner, struct block *b,
+                     struct tok *end, struct loop_scope *scope)
 {
     struct mark m = mark(c);
     struct html_set entry = c->html;
@@ -211,15 +183,17 @@ void block_silence(struct compiler *c, struct block *b)
 
 static int unknown_tag(struct compiler *c, struct slice name, const char *const *ends, const char *owner)
 {
-    const char *names[64];
+    struct slice names[64];
     size_t n = 0;
-    for (; n < ntags; n++)
-        names[n] = tags[n].name;
+    for (; n < ntags && n < COUNT(names); n++)
+        names[n] = slice_cstr(tags[n].name);
     for (; ends && *ends && n < COUNT(names); n++)
-        names[n] = *ends++;
-    const char *near = near_name(name, names, n);
-    if (near)
-        return FAIL(c, "unknown tag '%.*s'; did you mean '%s'?", SLICE_FMT(name), near);
+        names[n] = slice_cstr(*ends++);
+    struct slice near = words_near(name, names, n);
+    if (owner && slice_starts(name, S("end")) && !slice_starts(near, S("end")))
+        near = SLICE_NONE;
+    if (near.n)
+        return FAIL(c, "unknown tag '%.*s'; did you mean '%.*s'?", SLICE_FMT(name), SLICE_FMT(near));
     if (owner && slice_starts(name, S("end")))
         return FAIL(c, "'%.*s' does not close '%s'; 'end%s' does", SLICE_FMT(name), owner, owner);
     return FAIL(c, "unknown tag '%.*s'", SLICE_FMT(name));
@@ -233,7 +207,8 @@ static bool is_end(const char *const *ends, struct slice name)
     return false;
 }
 
-static int compile_tag(struct compiler *c, struct tok *t, struct block *b, const char *const *ends, const char *owner)
+static int compile_tag(struct compiler *c, struct tok *t, struct block *b, const char *const *ends,
+                       const char *owner)
 {
     for (size_t i = 0; i < ntags; i++) {
         if (!slice_eq(t->name, slice_cstr(tags[i].name)))
@@ -302,7 +277,8 @@ static int compile_lines(struct compiler *c, struct slice markup, struct block *
     return rc;
 }
 
-int compile_block(struct compiler *c, const char *const *ends, const char *owner, struct block *b, struct tok *end)
+int compile_block(struct compiler *c, const char *const *ends, const char *owner, struct block *b,
+                  struct tok *end)
 {
     const char *opened = c->pos;
     *b = (struct block){.blank = true};
@@ -362,7 +338,8 @@ int liquid_compile(struct slice source, const struct liquid_options *o, struct l
     static const struct liquid_options defaults = {0};
     struct reader r = {.s = source};
     struct source top = {slice_cstr(o && o->name ? o->name : "template"), source};
-    struct compiler c = {.o = o ? o : &defaults, .e = e, .r = &r, .source_text = source, .pos = source.p, .straight = true};
+    struct compiler c = {
+        .o = o ? o : &defaults, .e = e, .r = &r, .source_text = source, .pos = source.p, .straight = true};
     struct block b = {0};
     struct tok end;
     if (source.n > UINT32_MAX / 2)

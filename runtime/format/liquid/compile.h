@@ -65,7 +65,7 @@ struct vec {
 };
 #define VEC(v, type)          ((type *)(void *)(v).b.p)
 #define VEC_PUSH(v, item)     (buf_add(&(v).b, &(item), sizeof(item)), (v).n++)
-#define VEC_CUT(v, type, len) ((v).n = (len), (v).b.n = (len) * sizeof(type))
+#define VEC_CUT(v, type, len) ((v).n = (len), (v).b.n = (v).n * sizeof(type))
 
 /* The loop (or partial, outside of loops) that a break would leave, and the HTML states in which it does. */
 struct loop_scope {
@@ -112,7 +112,8 @@ enum {
     STACK_MOST = 200,
 };
 
-int fail_at(struct compiler *c, const char *at, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int fail_at(struct compiler *c, const char *at, int code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 #define FAIL(c, ...) fail_at(c, (c)->pos, ERR_SYNTAX, __VA_ARGS__)
 
 uint32_t emit(struct compiler *c, enum op op, uint32_t a, uint32_t b, uint32_t cc, uint32_t d);
@@ -134,10 +135,10 @@ void rewind_to(struct compiler *c, const struct mark *m);
 
 /* --- expressions (expr.c) --- */
 struct expr {
-    struct slice text;  /* as written */
-    bool literal;       /* a constant: value holds it */
-    bool path;          /* a variable, perhaps with keys */
-    bool plain;         /* all of them constant: nkeys in consts from key on */
+    struct slice text; /* as written */
+    bool literal;      /* a constant: value holds it */
+    bool path;         /* a variable, perhaps with keys */
+    bool plain;        /* all of them constant: nkeys in consts from key on */
     uint32_t sym, key, nkeys;
     struct liquid_value value;
 };
@@ -152,9 +153,10 @@ int compile_output(struct compiler *c, struct slice markup);
 int add_output(struct compiler *c, struct output *out, bool raw, uint32_t *index);
 
 /* --- blocks and tags (compile.c, tags.c, loops.c, partials.c) --- */
-/* Compile up to a tag named in ends (NULL-ended; NULL for none), which is left in *end. blank becomes false if
- * anything there prints. */
-int compile_block(struct compiler *c, const char *const *ends, const char *owner, struct block *b, struct tok *end);
+/* Compile up to a tag named in ends (NULL-ended; NULL for none), which is left in *end. blank becomes false
+ * if anything there prints. */
+int compile_block(struct compiler *c, const char *const *ends, const char *owner, struct block *b,
+                  struct tok *end);
 void block_free(struct block *b);
 /* The texts of a block that prints nothing else are not printed either. */
 void block_silence(struct compiler *c, struct block *b);
@@ -190,8 +192,8 @@ TAG(unless);
 
 /* A body that may run several times over: where it leaves the HTML elsewhere than it found it, it is compiled
  * again for both. c->html must be what enters; it becomes what leaves the last round. */
-int compile_repeated(struct compiler *c, const char *const *ends, const char *owner, struct block *b, struct tok *end,
-                     struct loop_scope *scope);
+int compile_repeated(struct compiler *c, const char *const *ends, const char *owner, struct block *b,
+                     struct tok *end, struct loop_scope *scope);
 int enter(struct compiler *c); /* one level deeper; c->nesting-- leaves it */
 int html_add(struct compiler *c, struct html_set *set, const struct html_set *more); /* join, with an error */
 int add_text(struct compiler *c, struct block *b, struct slice s);

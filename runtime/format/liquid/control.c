@@ -70,7 +70,8 @@ static int list_item(struct machine *m, const struct liquid_value *list, int64_t
 }
 
 /* A limit or offset. tablerow takes any text for a number, for only what is one. */
-static int option(struct machine *m, const struct loop *loop, const struct liquid_value *v, bool *given, int64_t *out)
+static int option(struct machine *m, const struct loop *loop, const struct liquid_value *v, bool *given,
+                  int64_t *out)
 {
     *given = v->type != LIQUID_NIL;
     if (!*given)
@@ -190,13 +191,14 @@ int loop_begin(struct machine *m, const struct loop *loop)
     k->saved[1] = *outer;
     if (!(k->state = vm_alloc(&m->vm, sizeof *k->state)))
         return ERR_LIMIT;
-    *k->state = (struct liquid_loop){.length = length,
-                                     .cols = cols,
-                                     .col = 1,
-                                     .row = 1,
-                                     .parent = !loop->tablerow && outer->type == LIQUID_LOOP ? outer->loop : NULL,
-                                     .name = value_slice(&m->vm.prog->consts[loop->name]),
-                                     .tablerow = loop->tablerow};
+    *k->state =
+        (struct liquid_loop){.length = length,
+                             .cols = cols,
+                             .col = 1,
+                             .row = 1,
+                             .parent = !loop->tablerow && outer->type == LIQUID_LOOP ? outer->loop : NULL,
+                             .name = value_slice(&m->vm.prog->consts[loop->name]),
+                             .tablerow = loop->tablerow};
     m->frame->bound[sym] = (struct liquid_value){.type = LIQUID_LOOP, .loop = k->state};
     m->pc = loop->body;
     return show_item(m);
@@ -244,7 +246,8 @@ int loop_next(struct machine *m)
 
 /* --- partials --- */
 
-static const struct choice *choose(struct machine *m, const struct call *call, const struct liquid_value *name)
+static const struct choice *choose(struct machine *m, const struct call *call,
+                                   const struct liquid_value *name)
 {
     const struct choice *choices = &m->vm.prog->choices[call->first];
     if (!call->dynamic)
@@ -270,7 +273,8 @@ static int enter_isolated(struct machine *m, const struct liquid_value *item)
     m->frame->isolated = true;
     if (k->each) {
         k->state->index0 = k->at;
-        m->frame->local[m->vm.prog->sym_forloop] = (struct liquid_value){.type = LIQUID_LOOP, .loop = k->state};
+        m->frame->local[m->vm.prog->sym_forloop] =
+            (struct liquid_value){.type = LIQUID_LOOP, .loop = k->state};
     }
     for (uint32_t i = 0; i < call->nargs; i++)
         m->frame->local[m->vm.prog->args[call->arg + i]] = k->bindings[i];
@@ -293,7 +297,8 @@ static int enter_item(struct machine *m)
     return 0;
 }
 
-static int save_bindings(struct machine *m, struct control *k, const struct call *call, const struct liquid_value *args)
+static int save_bindings(struct machine *m, struct control *k, const struct call *call,
+                         const struct liquid_value *args)
 {
     uint32_t n = call->nargs;
     if (!(k->bindings = vm_alloc(&m->vm, (n + 1) * sizeof *k->bindings)))
@@ -340,7 +345,8 @@ int call_begin(struct machine *m, uint32_t index)
     k->choice = choice;
     k->list = list;
     k->pc = p->fns[choice->fn].pc;
-    bool is_list = list.type == LIQUID_ARRAY || (call->isolated && (list.type == LIQUID_MAP || list.type == LIQUID_RANGE));
+    bool is_list = list.type == LIQUID_ARRAY ||
+                   (call->isolated && (list.type == LIQUID_MAP || list.type == LIQUID_RANGE));
     k->each = is_list && (call->each || !call->isolated);
     k->end = k->each ? list_size(&list) : 1;
     if (call->isolated && k->each) {

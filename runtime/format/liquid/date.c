@@ -1,7 +1,7 @@
 /* date.c - the date filter: reads the dates people write, prints them as Ruby's strftime does.
  *
- * A time is seconds since 1970 UTC with an offset; the calendar is the proleptic Gregorian one, computed here.
- * A text without a zone means local time, and the caller says what local is. */
+ * A time is seconds since 1970 UTC with an offset; the calendar is the proleptic Gregorian one, computed
+ * here. A text without a zone means local time, and the caller says what local is. */
 #include "format/liquid/internal.h"
 
 struct moment {
@@ -19,7 +19,8 @@ static const int64_t YEAR_MOST = 200000; /* years that we calculate with lie wit
 
 static const char *const months[] = {"January", "February", "March",     "April",   "May",      "June",
                                      "July",    "August",   "September", "October", "November", "December"};
-static const char *const weekdays[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+static const char *const weekdays[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                       "Thursday", "Friday", "Saturday"};
 
 static int64_t floor_div(int64_t a, int64_t b)
 {
@@ -164,8 +165,9 @@ static int read_word(struct reader *r)
     static const struct {
         struct slice name;
         int hours;
-    } zones[] = {{{"utc", 3}, 0},  {{"gmt", 3}, 0},  {{"z", 1}, 0},    {{"est", 3}, -5}, {{"edt", 3}, -4}, {{"cst", 3}, -6},
-                 {{"cdt", 3}, -5}, {{"mst", 3}, -7}, {{"mdt", 3}, -6}, {{"pst", 3}, -8}, {{"pdt", 3}, -7}, {{"jst", 3}, 9}};
+    } zones[] = {{{"utc", 3}, 0},  {{"gmt", 3}, 0},  {{"z", 1}, 0},    {{"est", 3}, -5},
+                 {{"edt", 3}, -4}, {{"cst", 3}, -6}, {{"cdt", 3}, -5}, {{"mst", 3}, -7},
+                 {{"mdt", 3}, -6}, {{"pst", 3}, -8}, {{"pdt", 3}, -7}, {{"jst", 3}, 9}};
     size_t from = r->at;
     while (letter(peek(r)))
         r->at++;
@@ -187,7 +189,8 @@ static int read_word(struct reader *r)
         }
         return 0;
     }
-    if (slice_ieq(word, S("t")) || slice_ieq(word, S("at")) || slice_ieq(word, S("of")) || slice_ieq(word, S("on")))
+    if (slice_ieq(word, S("t")) || slice_ieq(word, S("at")) || slice_ieq(word, S("of")) ||
+        slice_ieq(word, S("on")))
         return 0;
     for (size_t i = 0; i < COUNT(zones); i++)
         if (r->has_time && slice_ieq(word, zones[i].name)) {
@@ -332,10 +335,11 @@ static int read_text(struct slice s, const struct date_zone *zone, struct moment
         r.hour += 12;
     if (r.am && r.hour == 12)
         r.hour = 0;
-    if (r.month < 1 || r.month > 12 || r.day < 1 || r.day > 31 || r.hour > 24 || r.minute > 59 || r.second > 60 ||
-        r.year > YEAR_MOST)
+    if (r.month < 1 || r.month > 12 || r.day < 1 || r.day > 31 || r.hour > 24 || r.minute > 59 ||
+        r.second > 60 || r.year > YEAR_MOST)
         return ERR_SYNTAX;
-    int64_t local = days_of(r.year, (int)r.month, (int)r.day) * DAY_S + r.hour * 3600 + r.minute * 60 + r.second;
+    int64_t local =
+        days_of(r.year, (int)r.month, (int)r.day) * DAY_S + r.hour * 3600 + r.minute * 60 + r.second;
     out->nanos = r.nanos;
     if (r.has_zone)
         out->offset_s = r.offset_s;
@@ -415,7 +419,8 @@ static void add_number(struct buf *out, const struct directive *d, int64_t v, ch
         want--;
     } else if (minus)
         text[--at] = '-';
-    add_padded(out, &(struct directive){.pad = fill, .width = want}, slice_of(text + at, sizeof text - at), fill, want);
+    add_padded(out, &(struct directive){.pad = fill, .width = want}, slice_of(text + at, sizeof text - at),
+               fill, want);
 }
 
 /* ISO 8601 week and its year. */
@@ -447,7 +452,8 @@ static void add_offset(struct buf *out, const struct directive *d, int offset_s)
         buf_printf(out, "%c%02d:%02d:%02d", sign, h, m, s);
 }
 
-static int format_into(struct buf *out, struct slice f, const struct moment *t, const struct civil *c, size_t most);
+static int format_into(struct buf *out, struct slice f, const struct moment *t, const struct civil *c,
+                       size_t most);
 
 static void add_name(struct buf *out, const struct directive *d, const char *name, size_t n)
 {
@@ -610,8 +616,8 @@ static bool add_text(struct buf *out, char what, const struct directive *d, cons
     return false;
 }
 
-static int add_directive(struct buf *out, struct slice f, size_t *at, const struct moment *t, const struct civil *c,
-                         size_t most)
+static int add_directive(struct buf *out, struct slice f, size_t *at, const struct moment *t,
+                         const struct civil *c, size_t most)
 {
     struct directive d = {.width = -1};
     size_t i = *at + 1;
@@ -659,7 +665,8 @@ static int add_directive(struct buf *out, struct slice f, size_t *at, const stru
     return 0;
 }
 
-static int format_into(struct buf *out, struct slice f, const struct moment *t, const struct civil *c, size_t most)
+static int format_into(struct buf *out, struct slice f, const struct moment *t, const struct civil *c,
+                       size_t most)
 {
     for (size_t i = 0; i < f.n; i++) {
         if (out->n > most)
@@ -675,8 +682,8 @@ static int format_into(struct buf *out, struct slice f, const struct moment *t, 
     return 0;
 }
 
-int date_format(const struct liquid_value *v, struct slice format, const struct date_zone *zone, struct buf *out,
-                size_t most)
+int date_format(const struct liquid_value *v, struct slice format, const struct date_zone *zone,
+                struct buf *out, size_t most)
 {
     struct moment t = {0};
     int rc = moment_of(v, zone, &t);

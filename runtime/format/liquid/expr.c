@@ -1,4 +1,5 @@
 /* expr.c - compiles expressions, conditions, filters and outputs. */
+#include "base/words.h"
 #include "format/liquid/compile.h"
 
 static int unexpected(struct compiler *c, struct lexer *l, const char *wanted)
@@ -99,7 +100,8 @@ static int compile_keys(struct compiler *c, struct lexer *l, struct expr *x)
         } else if (lex_take(l, LEX_OPEN_SQUARE)) {
             struct lexer ahead = *l;
             lex_next(&ahead);
-            bool constant = ahead.kind == LEX_CLOSE_SQUARE && (l->kind == LEX_STRING || l->kind == LEX_NUMBER);
+            bool constant =
+                ahead.kind == LEX_CLOSE_SQUARE && (l->kind == LEX_STRING || l->kind == LEX_NUMBER);
             if (constant) {
                 struct liquid_value key = liquid_string(l->kind == LEX_STRING ? unquoted(l->text) : l->text);
                 if (l->kind == LEX_NUMBER)
@@ -168,7 +170,8 @@ static int compile_range(struct compiler *c, struct lexer *l, struct expr *x)
         rc = expect(c, l, LEX_CLOSE, ")");
     if (rc)
         return rc;
-    if ((first.literal && first.value.type == LIQUID_BOOL) || (last.literal && last.value.type == LIQUID_BOOL))
+    if ((first.literal && first.value.type == LIQUID_BOOL) ||
+        (last.literal && last.value.type == LIQUID_BOOL))
         return fail_at(c, first.text.p, ERR_SYNTAX, "a range goes from number to number");
     emit(c, OP_RANGE, first.literal && last.literal, 0, 0, 0);
     return stack(c, -1);
@@ -245,14 +248,14 @@ int compile_condition(struct compiler *c, struct slice markup, bool negated, str
     for (;;) {
         if ((rc = compile_comparison(c, &l)) || (rc = stack(c, -1)))
             break;
-        bool and = lex_word(&l, "and"), or = !and && lex_word(&l, "or");
-        bool on_true = and ? false : or ? true : negated; /* which result jumps away */
+        bool and = lex_word(&l, "and"), or = !and&&lex_word(&l, "or");
+        bool on_true = and? false : or ? true : negated; /* which result jumps away */
         uint32_t jump = emit(c, on_true ? OP_JTRUE : OP_JFALSE, 0, 0, 0, 0);
         if (on_true == negated)
             VEC_PUSH(*otherwise, jump);
         else
             VEC_PUSH(body, jump);
-        if (!and && !or) {
+        if (!and&&! or) {
             rc = expect_end(c, &l);
             break;
         }
@@ -268,13 +271,14 @@ int compile_condition(struct compiler *c, struct slice markup, bool negated, str
 /* What the filters seen so far mean for an output. */
 struct chain {
     int count;
-    bool guarded;  /* default or size: a missing first value is no fault */
+    bool guarded; /* default or size: a missing first value is no fault */
     bool needs_run;
     bool escaped, just_escaped;
     int last;
 };
 
-static int compile_arguments(struct compiler *c, struct lexer *l, const struct filter *f, int *nargs, bool *computed)
+static int compile_arguments(struct compiler *c, struct lexer *l, const struct filter *f, int *nargs,
+                             bool *computed)
 {
     bool is_default = !strcmp(f->name, "default"), keyword = false;
     *nargs = 0;
@@ -288,7 +292,8 @@ static int compile_arguments(struct compiler *c, struct lexer *l, const struct f
         lex_next(&ahead);
         if (l->kind == LEX_ID && ahead.kind == LEX_COLON) {
             if (!is_default || !slice_eq(l->text, S("allow_false")) || keyword)
-                return fail_at(c, l->text.p, ERR_SYNTAX, "the filter '%s' takes no '%.*s'", f->name, SLICE_FMT(l->text));
+                return fail_at(c, l->text.p, ERR_SYNTAX, "the filter '%s' takes no '%.*s'", f->name,
+                               SLICE_FMT(l->text));
             lex_next(l);
             lex_next(l);
             keyword = true;
@@ -313,13 +318,14 @@ static int compile_arguments(struct compiler *c, struct lexer *l, const struct f
 
 static int unknown_filter(struct compiler *c, struct slice name)
 {
-    const char *names[128];
+    struct slice names[128];
     size_t n = 0;
     for (; n < nfilters && n < COUNT(names); n++)
-        names[n] = filters[n].name;
-    const char *near = near_name(name, names, n);
-    if (near)
-        return fail_at(c, name.p, ERR_SYNTAX, "unknown filter '%.*s'; did you mean '%s'?", SLICE_FMT(name), near);
+        names[n] = slice_cstr(filters[n].name);
+    struct slice near = words_near(name, names, n);
+    if (near.n)
+        return fail_at(c, name.p, ERR_SYNTAX, "unknown filter '%.*s'; did you mean '%.*s'?", SLICE_FMT(name),
+                       SLICE_FMT(near));
     return fail_at(c, name.p, ERR_SYNTAX, "unknown filter '%.*s'", SLICE_FMT(name));
 }
 
@@ -349,10 +355,12 @@ static int compile_filter(struct compiler *c, struct lexer *l, bool prints, stru
         *raw = true;
         return 0;
     }
-    if (prints && c->p->html && l->kind == LEX_END && slice_eq(name, S("newline_to_br")) && !chain->just_escaped)
+    if (prints && c->p->html && l->kind == LEX_END && slice_eq(name, S("newline_to_br")) &&
+        !chain->just_escaped)
         emit_filter(c, filter_index(chain->escaped ? S("escape_once") : S("escape")), 0, NONE);
     emit_filter(c, f, nargs, prints && (filters[f].flags & F_PRINTS_ARGS) ? 1 : NONE);
-    chain->just_escaped = filters[f].run == filters[filter_index(S("escape"))].run || slice_eq(name, S("escape_once"));
+    chain->just_escaped =
+        filters[f].run == filters[filter_index(S("escape"))].run || slice_eq(name, S("escape_once"));
     chain->escaped |= chain->just_escaped;
     chain->guarded |= slice_eq(name, S("default")) || slice_eq(name, S("size"));
     chain->needs_run |= !(filters[f].flags & F_TOTAL) ||
@@ -396,7 +404,8 @@ int compile_filtered(struct compiler *c, struct slice markup, bool prints, struc
     if (chain.needs_run || (x.path && !x.plain) || (x.literal && x.value.type == LIQUID_NIL))
         out->flags |= OUT_NEEDS_RUN;
     if (!*raw && chain.last >= 0 && (filters[chain.last].flags & F_CLEAN))
-        out->flags |= slice_eq(slice_cstr(filters[chain.last].name), S("url_encode")) ? OUT_URL_DONE : OUT_DONE;
+        out->flags |=
+            slice_eq(slice_cstr(filters[chain.last].name), S("url_encode")) ? OUT_URL_DONE : OUT_DONE;
     return 0;
 }
 
@@ -410,7 +419,8 @@ int add_output(struct compiler *c, struct output *out, bool raw, uint32_t *index
         if (raw)
             esc = ESC_NONE;
         else if (rc)
-            return FAIL(c, "a value cannot be made safe %s; move it, or add '| raw' if it is safe already", why);
+            return FAIL(c, "a value cannot be made safe %s; move it, or add '| raw' if it is safe already",
+                        why);
         if (!rc)
             c->html = after;
     }

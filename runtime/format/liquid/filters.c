@@ -1,5 +1,5 @@
 /* filters.c - the table of filters, and those on text, numbers and dates. */
-#include "format/liquid/internal.h"
+#include "format/codec.h"
 #include "format/liquid/filters.h"
 
 /* --- helpers --- */
@@ -87,24 +87,6 @@ static int hex(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool is_utf8(struct slice s)
-{
-    for (size_t i = 0; i < s.n;) {
-        unsigned char c = (unsigned char)s.p[i++];
-        int more = c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : c >= 0xE0 && c < 0xF0 ? 2 : c >= 0xF0 && c < 0xF5 ? 3 : -1;
-        if (more < 0 || i + (size_t)more > s.n)
-            return false;
-        unsigned char second = more ? (unsigned char)s.p[i] : 0;
-        if ((c == 0xE0 && second < 0xA0) || (c == 0xED && second > 0x9F) || (c == 0xF0 && second < 0x90) ||
-            (c == 0xF4 && second > 0x8F))
-            return false;
-        for (; more > 0; more--)
-            if (((unsigned char)s.p[i++] & 0xC0) != 0x80)
-                return false;
-    }
-    return true;
-}
-
 FILTER(url_decode)
 {
     struct slice s;
@@ -116,21 +98,27 @@ FILTER(url_decode)
     if (rc)
         return rc;
     for (size_t i = 0; i < s.n; i++) {
-        int high = s.p[i] == '%' && i + 2 < s.n + 0 ? hex(s.p[i + 1]) : -1, low = high >= 0 ? hex(s.p[i + 2]) : -1;
+        int high = s.p[i] == '%' && i + 2 < s.n ? hex(s.p[i + 1]) : -1,
+            low = high >= 0 ? hex(s.p[i + 2]) : -1;
         if (low >= 0) {
             buf_addc(&vm->scratch, (char)(high << 4 | low));
             i += 2;
         } else
             buf_addc(&vm->scratch, s.p[i] == '+' ? ' ' : s.p[i]);
     }
-    if (!is_utf8(buf_slice(&vm->scratch))) {
+    if (!utf8_valid(buf_slice(&vm->scratch))) {
         buf_clear(&vm->scratch);
         return vm_fail(vm, ERR_INVAL, "url_decode: the result is no UTF-8");
     }
     return from_scratch(vm, out);
 }
 
-static const char base64_marks[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static void swap_marks(struct buf *b, char from, char to)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->p[i] == from)
+            b->p[i] = to;
+}
 
 static int encode64(struct vm *vm, const struct liquid_value *v, struct liquid_value *out, bool url)
 {
@@ -138,15 +126,10 @@ static int encode64(struct vm *vm, const struct liquid_value *v, struct liquid_v
     int rc = text(vm, v, &s);
     if (rc)
         return rc;
-    for (size_t i = 0; i < s.n; i += 3) {
-        uint32_t bits = 0;
-        size_t n = s.n - i < 3 ? s.n - i : 3;
-        for (size_t k = 0; k < 3; k++)
-            bits = bits << 8 | (k < n ? (unsigned char)s.p[i + k] : 0);
-        for (size_t k = 0; k < 4; k++) {
-            char c = k <= n ? base64_marks[bits >> (18 - 6 * k) & 63] : '=';
-            buf_addc(&vm->scratch, !url ? c : c == '+' ? '-' : c == '/' ? '_' : c);
-        }
+    codec_base64(&vm->scratch, s, 0);
+    if (url) {
+        swap_marks(&vm->scratch, '+', '-');
+        swap_marks(&vm->scratch, '/', '_');
     }
     return from_scratch(vm, out);
 }
@@ -161,36 +144,24 @@ FILTER(base64_url_safe_encode)
     return encode64(vm, v, out, true);
 }
 
-/* RFC 4648, strict: whole groups, nothing else between them; the URL form may go without padding. */
+/* RFC 4648 5: the URL form may go without its padding. */
 static int decode64(struct vm *vm, const struct liquid_value *v, struct liquid_value *out, bool url)
 {
     struct slice s;
+    struct buf plain = {0};
     int rc = text(vm, v, &s);
     if (rc)
         return rc;
-    size_t n = s.n, bits = 0;
-    uint32_t held = 0;
-    while (n && s.n - n < 2 && s.p[n - 1] == '=')
-        n--;
-    bool whole = s.n % 4 == 0 || (url && n == s.n);
-    for (size_t i = 0; whole && i < n; i++) {
-        char c = url && s.p[i] == '-' ? '+' : url && s.p[i] == '_' ? '/' : s.p[i];
-        const char *at = c ? strchr(base64_marks, c) : NULL;
-        if (!at) {
-            whole = false;
-            break;
-        }
-        held = held << 6 | (uint32_t)(at - base64_marks);
-        if ((bits += 6) >= 8) {
-            bits -= 8;
-            buf_addc(&vm->scratch, (char)(held >> bits & 255));
-        }
+    buf_adds(&plain, s);
+    if (url) {
+        swap_marks(&plain, '-', '+');
+        swap_marks(&plain, '_', '/');
+        while (plain.n % 4)
+            buf_addc(&plain, '=');
     }
-    if (!whole || bits >= 6) {
-        buf_clear(&vm->scratch);
-        return vm_fail(vm, ERR_INVAL, "invalid base64");
-    }
-    return from_scratch(vm, out);
+    rc = codec_unbase64(buf_slice(&plain), &vm->scratch);
+    buf_free(&plain);
+    return rc ? vm_fail(vm, ERR_INVAL, "invalid base64") : from_scratch(vm, out);
 }
 
 FILTER(base64_decode)
@@ -232,7 +203,8 @@ FILTER(rstrip)
     return strip(vm, v, out, false, true);
 }
 
-static int newlines(struct vm *vm, const struct liquid_value *v, struct liquid_value *out, struct slice instead)
+static int newlines(struct vm *vm, const struct liquid_value *v, struct liquid_value *out,
+                    struct slice instead)
 {
     struct slice s;
     int rc = text(vm, v, &s);
@@ -276,8 +248,10 @@ static void cut_all(struct buf *out, struct slice s, struct slice open, struct s
 
 FILTER(strip_html)
 {
-    static const struct slice pieces[][2] = {
-        {{"<script", 7}, {"</script>", 9}}, {{"<!--", 4}, {"-->", 3}}, {{"<style", 6}, {"</style>", 8}}, {{"<", 1}, {">", 1}}};
+    static const struct slice pieces[][2] = {{{"<script", 7}, {"</script>", 9}},
+                                             {{"<!--", 4}, {"-->", 3}},
+                                             {{"<style", 6}, {"</style>", 8}},
+                                             {{"<", 1}, {">", 1}}};
     struct slice s;
     int rc = text(vm, v, &s);
     for (size_t i = 0; !rc && i < COUNT(pieces); i++) {
@@ -294,7 +268,8 @@ FILTER(strip_html)
 
 /* --- text with arguments --- */
 
-static int append(struct vm *vm, const struct liquid_value *a, const struct liquid_value *b, struct liquid_value *out)
+static int append(struct vm *vm, const struct liquid_value *a, const struct liquid_value *b,
+                  struct liquid_value *out)
 {
     struct slice x, y;
     int rc = text(vm, a, &x);
@@ -351,8 +326,8 @@ static int replace_all(struct vm *vm, struct slice s, struct slice what, struct 
     return 0;
 }
 
-static int replace(struct vm *vm, const struct liquid_value *v, const struct liquid_value *instead, enum which which,
-                   struct liquid_value *out)
+static int replace(struct vm *vm, const struct liquid_value *v, const struct liquid_value *instead,
+                   enum which which, struct liquid_value *out)
 {
     struct slice s, what, with = SLICE_NONE;
     int rc = text(vm, &v[0], &s);
@@ -545,14 +520,16 @@ FILTER(abs)
         *out = liquid_float(-a.f);
         return 0;
     }
-    return number_math(MATH_SUB, &zero, &a, out) ? vm_fail(vm, ERR_RANGE, "the result is too large a number") : 0;
+    return number_math(MATH_SUB, &zero, &a, out) ? vm_fail(vm, ERR_RANGE, "the result is too large a number")
+                                                 : 0;
 }
 
 static int round_by(struct vm *vm, enum rounding how, const struct liquid_value *v, int64_t places,
                     struct liquid_value *out)
 {
     struct liquid_value a = value_number(v);
-    return number_round(how, &a, places, out) ? vm_fail(vm, ERR_RANGE, "the result is too large a number") : 0;
+    return number_round(how, &a, places, out) ? vm_fail(vm, ERR_RANGE, "the result is too large a number")
+                                              : 0;
 }
 
 FILTER(ceil)
@@ -626,7 +603,10 @@ FILTER(raw)
     return 0;
 }
 
-#define ROW(filter, min, max, flags) {#filter, min, max, flags, filter_##filter}
+#define ROW(filter, min, max, flags)                                                                         \
+    {                                                                                                        \
+#filter, min, max, flags, filter_##filter                                                            \
+    }
 const struct filter filters[] = {
     ROW(abs, 0, 0, F_TOTAL),
     ROW(append, 1, 1, F_TOTAL | F_PRINTS_ARGS),

@@ -84,8 +84,8 @@ static struct liquid_value array_of(const struct liquid_value *items, uint32_t n
     return (struct liquid_value){.type = LIQUID_ARRAY, .n = n, .items = items};
 }
 
-/* item[property] as Ruby has it: a string holds its substrings, an integer its bits. ERR_INVAL for what has no
- * properties at all and ERR_UNSUPPORTED where the filter as a whole comes to nothing. */
+/* item[property] as Ruby has it: a string holds its substrings, an integer its bits. ERR_INVAL for what has
+ * no properties at all and ERR_UNSUPPORTED where the filter as a whole comes to nothing. */
 static int property_of(struct vm *vm, const struct liquid_value *item, const struct liquid_value *property,
                        struct liquid_value *out)
 {
@@ -128,14 +128,17 @@ static int property_of(struct vm *vm, const struct liquid_value *item, const str
 
 enum select { WHERE, REJECT, HAS, FIND, FIND_INDEX };
 
-static int choose(struct vm *vm, enum select what, const struct liquid_value *v, int n, struct liquid_value *out)
+static int choose(struct vm *vm, enum select what, const struct liquid_value *v, int n,
+                  struct liquid_value *out)
 {
     const struct liquid_value *items;
     uint32_t count, kept = 0;
     int rc = filter_items(vm, v, &items, &count);
     if (rc)
         return rc;
-    *out = what == HAS ? liquid_bool(false) : what == FIND || what == FIND_INDEX ? liquid_nil() : array_of(NULL, 0);
+    *out = what == HAS                          ? liquid_bool(false)
+           : what == FIND || what == FIND_INDEX ? liquid_nil()
+                                                : array_of(NULL, 0);
     if (!count || v[1].type == LIQUID_NIL)
         return 0;
     struct liquid_value *list = vm_alloc(vm, (what == WHERE || what == REJECT ? count : 0) * sizeof *list);

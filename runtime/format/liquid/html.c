@@ -1,4 +1,5 @@
-/* html.c - where in an HTML document a point of the template lies, so that each output knows how to be escaped.
+/* html.c - where in an HTML document a point of the template lies, so that each output knows how to be
+ * escaped.
  *
  * A machine over the literal text, after the tokenizer of the HTML standard (13.2.5), as far as places differ
  * for escaping. Branches of a template may leave it in several states at once; they are carried side by side
@@ -10,32 +11,33 @@
 
 enum phase {
     TEXT,
-    TAG_OPEN,    /* behind < */
+    TAG_OPEN, /* behind < */
     TAG_NAME,
-    END_TAG,     /* </... up to > */
-    IN_TAG,      /* between attributes */
+    END_TAG, /* </... up to > */
+    IN_TAG,  /* between attributes */
     ATTR_NAME,
-    AFTER_NAME,  /* white space behind an attribute's name */
+    AFTER_NAME, /* white space behind an attribute's name */
     BEFORE_VALUE,
     QUOTED,
     UNQUOTED,
-    MARKUP,      /* behind <!, up to two dashes */
+    MARKUP, /* behind <!, up to two dashes */
     COMMENT,
-    BOGUS,       /* <! or <? up to > */
-    RAW_TEXT,    /* script, style and their kind up to their end tag */
-    RC_TEXT,     /* title, textarea: text, but no tags in it */
+    BOGUS,    /* <! or <? up to > */
+    RAW_TEXT, /* script, style and their kind up to their end tag */
+    RC_TEXT,  /* title, textarea: text, but no tags in it */
 };
 enum element { PLAIN, SCRIPT, STYLE, TITLE, TEXTAREA, XMP, IFRAME, NOEMBED, NOFRAMES, PLAINTEXT };
 enum attribute { ORDINARY, LINK, CODE };
 enum url { URL_EMPTY, URL_SCHEME, URL_BEGUN, URL_CODE };
 
 static const char *const raw_elements[] = {
-    [SCRIPT] = "script", [STYLE] = "style",     [TITLE] = "title",       [TEXTAREA] = "textarea",  [XMP] = "xmp",
-    [IFRAME] = "iframe", [NOEMBED] = "noembed", [NOFRAMES] = "noframes", [PLAINTEXT] = "plaintext"};
+    [SCRIPT] = "script",     [STYLE] = "style",       [TITLE] = "title",
+    [TEXTAREA] = "textarea", [XMP] = "xmp",           [IFRAME] = "iframe",
+    [NOEMBED] = "noembed",   [NOFRAMES] = "noframes", [PLAINTEXT] = "plaintext"};
 static const char *const link_attributes[] = {
-    "href",     "src",      "action",  "formaction", "background", "poster",  "cite",   "data",       "longdesc", "usemap",
-    "codebase", "classid",  "profile", "icon",       "manifest",   "dynsrc",  "lowsrc", "xlink:href", "srcset",   "ping",
-    "archive"};
+    "href",     "src",      "action", "formaction", "background", "poster",  "cite",
+    "data",     "longdesc", "usemap", "codebase",   "classid",    "profile", "icon",
+    "manifest", "dynsrc",   "lowsrc", "xlink:href", "srcset",     "ping",    "archive"};
 
 static bool space(char c)
 {
@@ -75,7 +77,8 @@ static enum element element_named(const struct html_state *h)
 
 static enum attribute attribute_named(const struct html_state *h)
 {
-    if ((h->nname > 2 && h->name[0] == 'o' && h->name[1] == 'n') || name_is(h, "style") || name_is(h, "srcdoc"))
+    if ((h->nname > 2 && h->name[0] == 'o' && h->name[1] == 'n') || name_is(h, "style") ||
+        name_is(h, "srcdoc"))
         return CODE;
     for (size_t i = 0; i < COUNT(link_attributes); i++)
         if (name_is(h, link_attributes[i]))
@@ -112,7 +115,8 @@ static void end_tag(struct html_state *h)
 /* A link's literal beginning: a scheme that runs code makes the rest of the value code. */
 static void url_char(struct html_state *h, char c)
 {
-    if (h->attribute != LINK || h->url == URL_BEGUN || h->url == URL_CODE || (h->url == URL_EMPTY && space(c)))
+    if (h->attribute != LINK || h->url == URL_BEGUN || h->url == URL_CODE ||
+        (h->url == URL_EMPTY && space(c)))
         return;
     h->url = URL_SCHEME;
     if (c == ':') {
@@ -179,7 +183,9 @@ static void comment(struct html_state *h, char c)
             }
             return;
         }
-        h->match = h->match == 10 && c == '>' ? 2 : h->match == 10 && c == '-' ? 1 : 0; /* <!--> ends at once */
+        h->match = h->match == 10 && c == '>'   ? 2
+                   : h->match == 10 && c == '-' ? 1
+                                                : 0; /* <!--> ends at once */
         if (h->match == 1)
             return;
     }

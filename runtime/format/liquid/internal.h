@@ -2,6 +2,7 @@
 #ifndef HATO_FORMAT_LIQUID_INTERNAL_H
 #define HATO_FORMAT_LIQUID_INTERNAL_H
 
+#include "format/charset.h"
 #include "format/liquid.h"
 
 /* --- the program --- */
@@ -57,7 +58,7 @@ struct insn {
 /* ESC_HTML is element text: what is HTML already stays as it is; in an attribute its quotes do not. */
 enum esc { ESC_NONE, ESC_HTML, ESC_ATTRIBUTE, ESC_URL_START, ESC_URL_PART };
 enum out_flag {
-    OUT_DONE = 1,      /* the last filter escaped; a URL start is still checked */
+    OUT_DONE = 1, /* the last filter escaped; a URL start is still checked */
     OUT_HAS_DEFAULT = 2,
     OUT_NEEDS_RUN = 4, /* what is printed cannot be told from the first value alone */
     OUT_URL_DONE = 8,  /* the last filter was url_encode */
@@ -158,7 +159,8 @@ int value_text(struct vm *vm, const struct liquid_value *v, struct slice *out);
 /* As an output tag prints it: arrays item by item. */
 int value_print(struct vm *vm, const struct liquid_value *v, struct slice *out);
 bool value_equal(const struct liquid_value *a, const struct liquid_value *b, int depth); /* == */
-bool value_same(const struct liquid_value *a, const struct liquid_value *b);  /* equal and of one type (eql?) */
+bool value_same(const struct liquid_value *a,
+                const struct liquid_value *b); /* equal and of one type (eql?) */
 /* ERR_INVAL if the two cannot be ordered; *order is <0, 0, >0. */
 int value_order(const struct liquid_value *a, const struct liquid_value *b, int *order);
 int value_compare(struct vm *vm, enum compare op, const struct liquid_value *a, const struct liquid_value *b,
@@ -168,19 +170,20 @@ struct liquid_value value_get(struct vm *vm, const struct liquid_value *v, const
                               bool command);
 /* Integer(v) as tags and filters want it: an int, or a string that is one. */
 int value_integer(const struct liquid_value *v, int64_t *out);
-int64_t value_loose_integer(struct slice s);                       /* String#to_i */
-struct liquid_value value_number(const struct liquid_value *v);    /* int or float; 0 for what is neither */
+int64_t value_loose_integer(struct slice s);                    /* String#to_i */
+struct liquid_value value_number(const struct liquid_value *v); /* int or float; 0 for what is neither */
 size_t range_count(const struct liquid_range *r);
-bool is_space(char c); /* what strip takes away */
-size_t utf8_count(struct slice s);
+bool is_space(char c);                          /* what strip takes away */
 size_t utf8_skip(struct slice s, size_t chars); /* bytes that so many characters take, at most s.n */
 
 /* --- numbers (number.c) --- */
 enum { FLOAT_TEXT = 40 };
 size_t float_print(double f, char out[FLOAT_TEXT]);
 enum math { MATH_ADD, MATH_SUB, MATH_MUL, MATH_DIV, MATH_MOD };
-/* On int and float operands: exact on ints, decimal otherwise. ERR_RANGE, or ERR_INVAL for division by zero. */
-int number_math(enum math op, const struct liquid_value *a, const struct liquid_value *b, struct liquid_value *out);
+/* On int and float operands: exact on ints, decimal otherwise. ERR_RANGE, or ERR_INVAL for division by zero.
+ */
+int number_math(enum math op, const struct liquid_value *a, const struct liquid_value *b,
+                struct liquid_value *out);
 int number_compare(const struct liquid_value *a, const struct liquid_value *b); /* <0, 0, >0 */
 enum rounding { ROUND_HALF_UP, ROUND_FLOOR, ROUND_CEIL };
 int number_round(enum rounding how, const struct liquid_value *a, int64_t places, struct liquid_value *out);
@@ -193,8 +196,8 @@ struct date_zone {
     void *arg;
 };
 /* v by format, as Ruby's strftime. ERR_SYNTAX: v is no date. */
-int date_format(const struct liquid_value *v, struct slice format, const struct date_zone *zone, struct buf *out,
-                size_t most);
+int date_format(const struct liquid_value *v, struct slice format, const struct date_zone *zone,
+                struct buf *out, size_t most);
 
 /* --- the machine (render.c) --- */
 struct vm {
@@ -234,7 +237,8 @@ struct filter {
 extern const struct filter filters[];
 extern const size_t nfilters;
 int filter_index(struct slice name); /* index or -1 */
-#define FILTER(name) int filter_##name(struct vm *vm, const struct liquid_value *v, int n, struct liquid_value *out)
+#define FILTER(name)                                                                                         \
+    int filter_##name(struct vm *vm, const struct liquid_value *v, int n, struct liquid_value *out)
 /* The items filters work on: arrays flattened, a map as one item, a range counted out, nil as none. */
 int filter_items(struct vm *vm, const struct liquid_value *v, const struct liquid_value **items, uint32_t *n);
 
@@ -269,8 +273,5 @@ bool escape_is_link(struct slice s); /* http, https, mailto, tel */
 void case_upper(struct buf *out, struct slice s);
 void case_lower(struct buf *out, struct slice s);
 void case_capital(struct buf *out, struct slice s);
-
-/* The nearest of names to what was written, or NULL if none is near. */
-const char *near_name(struct slice written, const char *const *names, size_t n);
 
 #endif

@@ -199,11 +199,12 @@ static void lex_mark(struct lexer *l, struct slice rest)
     static const struct {
         struct slice text;
         enum lex kind;
-    } marks[] = {{{"==", 2}, LEX_COMPARE},    {{"!=", 2}, LEX_COMPARE}, {{"<>", 2}, LEX_COMPARE}, {{"<=", 2}, LEX_COMPARE},
-                 {{">=", 2}, LEX_COMPARE},    {{"<", 1}, LEX_COMPARE},  {{">", 1}, LEX_COMPARE},  {{"..", 2}, LEX_DOTS},
-                 {{"|", 1}, LEX_PIPE},        {{".", 1}, LEX_DOT},      {{":", 1}, LEX_COLON},    {{",", 1}, LEX_COMMA},
-                 {{"(", 1}, LEX_OPEN},        {{")", 1}, LEX_CLOSE},    {{"[", 1}, LEX_OPEN_SQUARE},
-                 {{"]", 1}, LEX_CLOSE_SQUARE}, {{"-", 1}, LEX_DASH},    {{"=", 1}, LEX_ASSIGN}};
+    } marks[] = {{{"==", 2}, LEX_COMPARE},     {{"!=", 2}, LEX_COMPARE}, {{"<>", 2}, LEX_COMPARE},
+                 {{"<=", 2}, LEX_COMPARE},     {{">=", 2}, LEX_COMPARE}, {{"<", 1}, LEX_COMPARE},
+                 {{">", 1}, LEX_COMPARE},      {{"..", 2}, LEX_DOTS},    {{"|", 1}, LEX_PIPE},
+                 {{".", 1}, LEX_DOT},          {{":", 1}, LEX_COLON},    {{",", 1}, LEX_COMMA},
+                 {{"(", 1}, LEX_OPEN},         {{")", 1}, LEX_CLOSE},    {{"[", 1}, LEX_OPEN_SQUARE},
+                 {{"]", 1}, LEX_CLOSE_SQUARE}, {{"-", 1}, LEX_DASH},     {{"=", 1}, LEX_ASSIGN}};
     for (size_t i = 0; i < COUNT(marks); i++)
         if (slice_starts(rest, marks[i].text)) {
             found(l, marks[i].kind, marks[i].text.n);

@@ -19,7 +19,8 @@ static int skip_expr(struct compiler *c, struct lexer *l)
     return rc;
 }
 
-static int read_options(struct compiler *c, struct lexer *l, struct loop *loop, struct option *options, size_t n)
+static int read_options(struct compiler *c, struct lexer *l, struct loop *loop, struct option *options,
+                        size_t n)
 {
     while (l->kind != LEX_END) {
         lex_take(l, LEX_COMMA);
@@ -46,7 +47,8 @@ static int read_options(struct compiler *c, struct lexer *l, struct loop *loop, 
     return 0;
 }
 
-static int compile_options(struct compiler *c, struct loop *loop, struct option *options, size_t n, int *pushed)
+static int compile_options(struct compiler *c, struct loop *loop, struct option *options, size_t n,
+                           int *pushed)
 {
     bool *has[] = {&loop->has_limit, &loop->has_offset, &loop->has_cols};
     for (size_t i = 0; i < n; i++) {
@@ -68,7 +70,8 @@ static int compile_options(struct compiler *c, struct loop *loop, struct option 
     return 0;
 }
 
-/* "item-list", by which `offset: continue` knows a loop: as written, without white space outside of quotes. */
+/* "item-list", by which `offset: continue` knows a loop: as written, without white space outside of quotes.
+ */
 static uint32_t loop_name(struct compiler *c, struct slice var, struct slice list)
 {
     struct buf b = {0};
@@ -98,7 +101,8 @@ static int compile_head(struct compiler *c, struct slice markup, struct loop *lo
     lex_begin(&l, markup);
     int rc = take_name(c, &l, "a variable's name", &var);
     if (!rc && !lex_word(&l, "in"))
-        rc = FAIL(c, "%s reads: %s item in list", loop->tablerow ? "tablerow" : "for", loop->tablerow ? "tablerow" : "for");
+        rc = FAIL(c, "%s reads: %s item in list", loop->tablerow ? "tablerow" : "for",
+                  loop->tablerow ? "tablerow" : "for");
     if (!rc)
         rc = compile_expr(c, &l, false, &list);
     if (!rc)
@@ -172,7 +176,8 @@ static int leave(struct compiler *c, struct tok *t, bool again)
     if (t->markup.n)
         return FAIL(c, "'%.*s' takes nothing behind its name", SLICE_FMT(t->name));
     if (c->p->html && c->loop) {
-        int rc = html_add(c, again ? &c->loop->again : &c->loop->ends, c->loop->outside ? c->loop->outside : &c->html);
+        int rc = html_add(c, again ? &c->loop->again : &c->loop->ends,
+                          c->loop->outside ? c->loop->outside : &c->html);
         if (rc)
             return rc;
         c->html.n = 0; /* nothing behind it is reached */

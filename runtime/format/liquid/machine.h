@@ -29,7 +29,7 @@ struct control {
     bool html;
     /* a partial */
     uint32_t call, back, source, pc;
-    struct frame *frame; /* of the caller */
+    struct frame *frame;           /* of the caller */
     struct liquid_value *bindings; /* for isolated ones: values to give each frame; else those to restore */
     const struct choice *choice;
     bool each;
@@ -71,7 +71,7 @@ int loop_begin(struct machine *m, const struct loop *loop);
 int loop_next(struct machine *m);
 int loop_end(struct machine *m, bool broken); /* and restore what it bound */
 int call_begin(struct machine *m, uint32_t call);
-int call_next(struct machine *m); /* the partial ended: on to the next item, or back */
+int call_next(struct machine *m);   /* the partial ended: on to the next item, or back */
 void call_leave(struct machine *m); /* an include is left by break or continue */
 
 #endif

@@ -192,7 +192,8 @@ static int int_math(enum math op, int64_t a, int64_t b, struct liquid_value *out
     return 0;
 }
 
-int number_math(enum math op, const struct liquid_value *a, const struct liquid_value *b, struct liquid_value *out)
+int number_math(enum math op, const struct liquid_value *a, const struct liquid_value *b,
+                struct liquid_value *out)
 {
     if (a->type == LIQUID_INT && b->type == LIQUID_INT)
         return int_math(op, a->i, b->i, out);

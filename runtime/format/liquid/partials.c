@@ -1,8 +1,9 @@
-/* partials.c - include and render: a partial is compiled once for each place of the HTML in which it is used. */
+/* partials.c - include and render: a partial is compiled once for each place of the HTML in which it is used.
+ */
 #include "format/liquid/compile.h"
 
-/* Compile name for the HTML states we are in, or find that done. A partial that names itself, directly or over
- * others, must leave the HTML as it found it. */
+/* Compile name for the HTML states we are in, or find that done. A partial that names itself, directly or
+ * over others, must leave the HTML as it found it. */
 static int compile_unit(struct compiler *c, struct slice name, bool isolated, uint32_t *index)
 {
     struct slice text;
@@ -76,7 +77,8 @@ static struct slice last_part(struct slice name)
     return name;
 }
 
-static int add_choice(struct compiler *c, struct slice name, struct slice alias, bool isolated, struct html_set *leave)
+static int add_choice(struct compiler *c, struct slice name, struct slice alias, bool isolated,
+                      struct html_set *leave)
 {
     uint32_t unit = 0;
     struct html_set entry = c->html;
@@ -101,8 +103,8 @@ static int add_choice(struct compiler *c, struct slice name, struct slice alias,
 }
 
 /* [with|for value] [as alias] [, name: value]... */
-static int compile_arguments(struct compiler *c, struct lexer *l, struct call *call, struct slice *alias, int *pushed,
-                             struct vec *args)
+static int compile_arguments(struct compiler *c, struct lexer *l, struct call *call, struct slice *alias,
+                             int *pushed, struct vec *args)
 {
     int rc = 0;
     struct expr x;
@@ -124,7 +126,8 @@ static int compile_arguments(struct compiler *c, struct lexer *l, struct call *c
         if ((rc = take_name(c, l, "an argument's name", &name)))
             return rc;
         if (!lex_take(l, LEX_COLON))
-            return fail_at(c, name.p, ERR_SYNTAX, "'%.*s' is followed by a colon and a value", SLICE_FMT(name));
+            return fail_at(c, name.p, ERR_SYNTAX, "'%.*s' is followed by a colon and a value",
+                           SLICE_FMT(name));
         if ((rc = compile_expr(c, l, false, &x)))
             return rc;
         uint32_t sym = add_sym(c, name);

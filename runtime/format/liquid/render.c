@@ -1,11 +1,11 @@
 /* render.c - the machine that runs a program.
  *
  * Variables are dynamic, as Liquid has them: a name means what the innermost loop or include bound, else what
- * assign and capture set, else the data. Each name is a number, and a frame holds those three values for each,
- * so that a look-up is an index. `render` starts a frame of its own without data.
+ * assign and capture set, else the data. Each name is a number, and a frame holds those three values for
+ * each, so that a look-up is an index. `render` starts a frame of its own without data.
  *
- * Loops, captures and partials in progress form a chain of control records. break and continue unwind it to the
- * nearest loop, ending captures on the way; a partial of `render` stops them. */
+ * Loops, captures and partials in progress form a chain of control records. break and continue unwind it to
+ * the nearest loop, ending captures on the way; a partial of `render` stops them. */
 #include "format/liquid/machine.h"
 
 #include <stdio.h>
@@ -24,8 +24,8 @@ int vm_fail(struct vm *vm, int code, const char *fmt, ...)
     va_end(ap);
     const struct source *s = &vm->prog->sources[vm->source];
     source_where(s->text, vm->pos, &line, &column);
-    return err_set(vm->e, code, "%.*s:%u:%u: %s", s->name.n > 100 ? 100 : (int)s->name.n, s->name.p, line, column,
-                   words);
+    return err_set(vm->e, code, "%.*s:%u:%u: %s", s->name.n > 100 ? 100 : (int)s->name.n, s->name.p, line,
+                   column, words);
 }
 
 void *vm_alloc(struct vm *vm, size_t n)
@@ -108,7 +108,8 @@ static int missing(struct machine *m, const struct output *o)
 
 static int no_link(struct machine *m, const struct output *o, struct slice s)
 {
-    return vm_fail(&m->vm, ERR_INVAL, "'%.*s' is no link here: '%.*s' does not begin with http:, https:, mailto: or tel:",
+    return vm_fail(&m->vm, ERR_INVAL,
+                   "'%.*s' is no link here: '%.*s' does not begin with http:, https:, mailto: or tel:",
                    SLICE_FMT(o->name), s.n > 60 ? 60 : (int)s.n, s.p);
 }
 
@@ -481,8 +482,8 @@ static void fill(struct frame *f, const struct liquid *p, const struct liquid_in
     }
 }
 
-static int start(const struct liquid *p, const struct liquid_input *in, struct arena *a, struct buf *out, bool dry,
-                 struct err *e)
+static int start(const struct liquid *p, const struct liquid_input *in, struct arena *a, struct buf *out,
+                 bool dry, struct err *e)
 {
     size_t most = in->max_output ? in->max_output : OUTPUT_DEFAULT;
     struct machine m = {.vm = {.prog = p,
@@ -514,9 +515,11 @@ int liquid_render(const struct liquid *p, const struct liquid_input *in, struct 
 }
 
 /* Without control flow each output stands for itself: look at the first value of each. */
-static int check_straight(const struct liquid *p, const struct liquid_input *in, struct arena *a, struct err *e)
+static int check_straight(const struct liquid *p, const struct liquid_input *in, struct arena *a,
+                          struct err *e)
 {
-    struct machine m = {.vm = {.prog = p, .in = in, .arena = a, .e = e, .steps = INT64_MAX, .mem_left = SIZE_MAX}};
+    struct machine m = {
+        .vm = {.prog = p, .in = in, .arena = a, .e = e, .steps = INT64_MAX, .mem_left = SIZE_MAX}};
     for (uint32_t k = 0; k < p->nouts; k++) {
         const struct output *o = &p->outs[k];
         struct liquid_value v;

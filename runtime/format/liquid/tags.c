@@ -55,7 +55,8 @@ TAG(comment)
         if (read_token(c->r, &inner, &why)) {
             /* Braces that do not close matter to nobody here, as long as they move us on. */
             if (c->r->at == before)
-                c->r->at += inner.whole.n < 2 ? inner.whole.n : (slice_ends(inner.whole, S("}")) ? inner.whole.n : 2);
+                c->r->at +=
+                    inner.whole.n < 2 ? inner.whole.n : (slice_ends(inner.whole, S("}")) ? inner.whole.n : 2);
             if (c->r->at < c->r->s.n)
                 continue;
             inner.kind = TOK_END;
@@ -353,7 +354,8 @@ static int compile_when(struct compiler *c, struct slice markup, struct block *b
     if ((rc = expect_end(c, &l)))
         return rc;
     uint32_t again = emit(c, OP_WHENLOOP, 0, 0, 0, 0);
-    rc = n > 1 ? compile_repeated(c, case_ends, "case", b, end, NULL) : compile_block(c, case_ends, "case", b, end);
+    rc = n > 1 ? compile_repeated(c, case_ends, "case", b, end, NULL)
+               : compile_block(c, case_ends, "case", b, end);
     if (!rc) {
         emit(c, OP_JUMP, 0, 0, again, 0);
         patch(c, again, here(c));

@@ -8,14 +8,6 @@ bool is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r') || c == 0;
 }
 
-size_t utf8_count(struct slice s)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++)
-        n += ((unsigned char)s.p[i] & 0xC0) != 0x80;
-    return n;
-}
-
 size_t utf8_skip(struct slice s, size_t chars)
 {
     size_t i = 0;
@@ -188,7 +180,8 @@ int64_t value_loose_integer(struct slice s)
             break;
         int digit = s.p[i] - '0';
         if (__builtin_mul_overflow(n, (int64_t)10, &n) ||
-            (minus ? __builtin_sub_overflow(n, (int64_t)digit, &n) : __builtin_add_overflow(n, (int64_t)digit, &n)))
+            (minus ? __builtin_sub_overflow(n, (int64_t)digit, &n)
+                   : __builtin_add_overflow(n, (int64_t)digit, &n)))
             return minus ? INT64_MIN : INT64_MAX;
     }
     return n;
@@ -403,7 +396,8 @@ int value_compare(struct vm *vm, enum compare op, const struct liquid_value *a, 
         *out = contains(vm, a, b, &rc);
         return rc;
     }
-    bool known_a = is_number(a) || a->type == LIQUID_STRING, known_b = is_number(b) || b->type == LIQUID_STRING;
+    bool known_a = is_number(a) || a->type == LIQUID_STRING,
+         known_b = is_number(b) || b->type == LIQUID_STRING;
     *out = false;
     if (!known_a || !known_b) /* nil and its like are neither smaller nor greater than anything */
         return 0;
@@ -420,21 +414,23 @@ static struct liquid_value loop_get(const struct liquid_loop *l, struct slice ke
     const struct {
         struct slice name;
         struct liquid_value value;
-    } both[] = {
-        {S("index"), liquid_int(l->index0 + 1)},
-        {S("index0"), liquid_int(l->index0)},
-        {S("rindex"), liquid_int(l->length - l->index0)},
-        {S("rindex0"), liquid_int(l->length - l->index0 - 1)},
-        {S("first"), liquid_bool(l->index0 == 0)},
-        {S("last"), liquid_bool(l->index0 == l->length - 1)},
-        {S("length"), liquid_int(l->length)},
-    }, of_tablerow[] = {
-        {S("col"), liquid_int(l->col)},
-        {S("col0"), liquid_int(l->col - 1)},
-        {S("row"), liquid_int(l->row)},
-        {S("col_first"), liquid_bool(l->col == 1)},
-        {S("col_last"), liquid_bool(l->col == l->cols)},
-    };
+    } both[] =
+        {
+            {S("index"), liquid_int(l->index0 + 1)},
+            {S("index0"), liquid_int(l->index0)},
+            {S("rindex"), liquid_int(l->length - l->index0)},
+            {S("rindex0"), liquid_int(l->length - l->index0 - 1)},
+            {S("first"), liquid_bool(l->index0 == 0)},
+            {S("last"), liquid_bool(l->index0 == l->length - 1)},
+            {S("length"), liquid_int(l->length)},
+        },
+      of_tablerow[] = {
+          {S("col"), liquid_int(l->col)},
+          {S("col0"), liquid_int(l->col - 1)},
+          {S("row"), liquid_int(l->row)},
+          {S("col_first"), liquid_bool(l->col == 1)},
+          {S("col_last"), liquid_bool(l->col == l->cols)},
+      };
     for (size_t i = 0; i < COUNT(both); i++)
         if (slice_eq(both[i].name, key))
             return both[i].value;
