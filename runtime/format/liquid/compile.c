@@ -20,7 +20,7 @@ void source_where(struct slice text, uint32_t pos, unsigned *line, unsigned *col
     *column = (unsigned)utf8_count(slice_of(text.p + start, pos > start ? pos - start : 0)) + 1;
 }
 
-int fail_at(struct compiler *c, const char *at, int code, const char *fmt, ...)
+int compile_fail(struct compiler *c, const char *at, int code, const char *fmt, ...)
 {
     char words[400];
     unsigned line, column;
@@ -38,51 +38,51 @@ int fail_at(struct compiler *c, const char *at, int code, const char *fmt, ...)
 
 /* --- emitting --- */
 
-uint32_t emit(struct compiler *c, enum op op, uint32_t a, uint32_t b, uint32_t cc, uint32_t d)
+uint32_t compile_emit(struct compiler *c, enum op op, uint32_t a, uint32_t b, uint32_t cc, uint32_t d)
 {
     struct insn i = {(uint8_t)op, (uint8_t)a, (uint16_t)b, cc, d, (uint32_t)(c->pos - c->source_text.p)};
     return VEC_PUSH(c->code, i);
 }
 
-void patch(struct compiler *c, uint32_t at, uint32_t target)
+void compile_patch(struct compiler *c, uint32_t at, uint32_t target)
 {
     VEC(c->code, struct insn)[at].c = target;
 }
 
-uint32_t here(struct compiler *c)
+uint32_t compile_here(struct compiler *c)
 {
     return c->code.n;
 }
 
-int stack(struct compiler *c, int change)
+int compile_stack(struct compiler *c, int change)
 {
     c->depth += (uint32_t)change;
     if (c->depth > c->max_depth)
         c->max_depth = c->depth;
-    return c->depth > STACK_MOST ? fail_at(c, c->pos, ERR_LIMIT, "too many values at once") : 0;
+    return c->depth > STACK_MOST ? compile_fail(c, c->pos, ERR_LIMIT, "too many values at once") : 0;
 }
 
-int enter(struct compiler *c)
+int compile_enter(struct compiler *c)
 {
     if (c->nesting >= NESTING_MOST)
-        return fail_at(c, c->pos, ERR_LIMIT, "nested more than %d deep", NESTING_MOST);
+        return compile_fail(c, c->pos, ERR_LIMIT, "nested more than %d deep", NESTING_MOST);
     c->nesting++;
     return 0;
 }
 
-uint32_t add_const(struct compiler *c, struct liquid_value v)
+uint32_t compile_const(struct compiler *c, struct liquid_value v)
 {
     if (v.type == LIQUID_STRING)
         v.s = arena_copy(&c->p->mem, value_slice(&v)).p;
     return VEC_PUSH(c->consts, v);
 }
 
-uint32_t add_string(struct compiler *c, struct slice s)
+uint32_t compile_string(struct compiler *c, struct slice s)
 {
-    return add_const(c, liquid_string(s));
+    return compile_const(c, liquid_string(s));
 }
 
-uint32_t add_sym(struct compiler *c, struct slice name)
+uint32_t compile_symbol(struct compiler *c, struct slice name)
 {
     uintptr_t known = (uintptr_t)map_get(&c->sym_map, name);
     if (known)
@@ -93,13 +93,13 @@ uint32_t add_sym(struct compiler *c, struct slice name)
     return index;
 }
 
-struct mark mark(const struct compiler *c)
+struct mark compile_mark(const struct compiler *c)
 {
     return (struct mark){c->code.n, c->outs.n,  c->loops.n, c->calls.n, c->choices.n, c->args.n,
                          c->fns.n,  c->units.n, c->r->at,   c->text.n,  c->r->trim};
 }
 
-void rewind_to(struct compiler *c, const struct mark *m)
+void compile_rewind(struct compiler *c, const struct mark *m)
 {
     VEC_CUT(c->code, struct insn, m->code);
     VEC_CUT(c->outs, struct output, m->outs);
@@ -116,7 +116,7 @@ void rewind_to(struct compiler *c, const struct mark *m)
 
 /* --- HTML --- */
 
-int html_add(struct compiler *c, struct html_set *set, const struct html_set *more)
+int compile_join(struct compiler *c, struct html_set *set, const struct html_set *more)
 {
     if (html_join(set, more))
         return FAIL(c, "the branches before this end in too many different places of the HTML");
@@ -126,7 +126,7 @@ int html_add(struct compiler *c, struct html_set *set, const struct html_set *mo
 int compile_repeated(struct compiler *c, const char *const *ends, const char *owner, struct block *b,
                      struct tok *end, struct loop_scope *scope)
 {
-    struct mark m = mark(c);
+    struct mark m = compile_mark(c);
     struct html_set entry = c->html;
     uint32_t depth = c->depth;
     struct loop_scope *outer = c->loop;
@@ -140,14 +140,14 @@ int compile_repeated(struct compiler *c, const char *const *ends, const char *ow
         c->loop = outer;
         if (rc || !c->p->html)
             return rc;
-        if (scope && (rc = html_add(c, &c->html, &scope->again)))
+        if (scope && (rc = compile_join(c, &c->html, &scope->again)))
             return rc;
         if (html_within(&c->html, &entry))
             return 0;
-        if ((rc = html_add(c, &entry, &c->html)))
+        if ((rc = compile_join(c, &entry, &c->html)))
             return rc;
-        block_free(b);
-        rewind_to(c, &m);
+        compile_block_free(b);
+        compile_rewind(c, &m);
         c->depth = depth;
         c->html = entry;
     }
@@ -155,27 +155,27 @@ int compile_repeated(struct compiler *c, const char *const *ends, const char *ow
 
 /* --- blocks --- */
 
-int add_text(struct compiler *c, struct block *b, struct slice s)
+int compile_text(struct compiler *c, struct block *b, struct slice s)
 {
     if (!s.n)
         return 0;
     if (c->p->html)
         html_text(&c->html, s);
-    uint32_t at = emit(c, OP_TEXT, 0, 0, (uint32_t)c->text.n, (uint32_t)s.n);
+    uint32_t at = compile_emit(c, OP_TEXT, 0, 0, (uint32_t)c->text.n, (uint32_t)s.n);
     buf_adds(&c->text, s);
     VEC_PUSH(b->texts, at);
     for (size_t i = 0; b->blank && i < s.n; i++)
-        b->blank = is_space(s.p[i]);
+        b->blank = value_is_space(s.p[i]);
     return 0;
 }
 
-void block_free(struct block *b)
+void compile_block_free(struct block *b)
 {
     buf_free(&b->texts.b);
     *b = (struct block){.blank = true};
 }
 
-void block_silence(struct compiler *c, struct block *b)
+void compile_block_silence(struct compiler *c, struct block *b)
 {
     for (uint32_t i = 0; i < b->texts.n; i++)
         VEC(c->code, struct insn)[VEC(b->texts, uint32_t)[i]].op = OP_NOP;
@@ -185,8 +185,8 @@ static int unknown_tag(struct compiler *c, struct slice name, const char *const 
 {
     struct slice names[64];
     size_t n = 0;
-    for (; n < ntags && n < COUNT(names); n++)
-        names[n] = slice_cstr(tags[n].name);
+    for (; n < liquid_ntags && n < COUNT(names); n++)
+        names[n] = slice_cstr(liquid_tags[n].name);
     for (; ends && *ends && n < COUNT(names); n++)
         names[n] = slice_cstr(*ends++);
     struct slice near = words_near(name, names, n);
@@ -210,11 +210,11 @@ static bool is_end(const char *const *ends, struct slice name)
 static int compile_tag(struct compiler *c, struct tok *t, struct block *b, const char *const *ends,
                        const char *owner)
 {
-    for (size_t i = 0; i < ntags; i++) {
-        if (!slice_eq(t->name, slice_cstr(tags[i].name)))
+    for (size_t i = 0; i < liquid_ntags; i++) {
+        if (!slice_eq(t->name, slice_cstr(liquid_tags[i].name)))
             continue;
         bool blank = false;
-        int rc = tags[i].compile(c, t, &blank);
+        int rc = liquid_tags[i].compile(c, t, &blank);
         b->blank &= blank;
         return rc;
     }
@@ -230,18 +230,18 @@ static int compile_tokens(struct compiler *c, const char *const *ends, const cha
     for (;;) {
         const char *why = "";
         struct tok t;
-        int rc = read_token(c->r, &t, &why);
+        int rc = token_read(c->r, &t, &why);
         c->pos = t.whole.p;
         if (rc)
             return FAIL(c, "%s", why);
         if (++c->tokens > TOKENS_MOST || c->code.n > CODE_MOST)
-            return fail_at(c, c->pos, ERR_LIMIT, "the template is too large");
+            return compile_fail(c, c->pos, ERR_LIMIT, "the template is too large");
         switch (t.kind) {
         case TOK_END:
             *end = t;
             return 0;
         case TOK_TEXT:
-            rc = add_text(c, b, t.markup);
+            rc = compile_text(c, b, t.markup);
             break;
         case TOK_OUTPUT:
             b->blank = false;
@@ -267,7 +267,7 @@ static int compile_lines(struct compiler *c, struct slice markup, struct block *
 {
     struct reader lines = {.s = markup, .lines = true}, *outer = c->r;
     struct tok end;
-    int rc = enter(c);
+    int rc = compile_enter(c);
     if (rc)
         return rc;
     c->r = &lines;
@@ -282,13 +282,13 @@ int compile_block(struct compiler *c, const char *const *ends, const char *owner
 {
     const char *opened = c->pos;
     *b = (struct block){.blank = true};
-    int rc = enter(c);
+    int rc = compile_enter(c);
     if (rc)
         return rc;
     rc = compile_tokens(c, ends, owner, b, end);
     c->nesting--;
     if (!rc && ends && end->kind == TOK_END)
-        rc = fail_at(c, opened, ERR_SYNTAX, "'%s' is never closed by 'end%s'", owner, owner);
+        rc = compile_fail(c, opened, ERR_SYNTAX, "'%s' is never closed by 'end%s'", owner, owner);
     return rc;
 }
 
@@ -350,11 +350,11 @@ int liquid_compile(struct slice source, const struct liquid_options *o, struct l
     if (c.p->html)
         html_begin(&c.html);
     VEC_PUSH(c.sources, top);
-    c.p->sym_forloop = add_sym(&c, S("forloop"));
-    c.p->sym_tablerowloop = add_sym(&c, S("tablerowloop"));
+    c.p->sym_forloop = compile_symbol(&c, S("forloop"));
+    c.p->sym_tablerowloop = compile_symbol(&c, S("tablerowloop"));
     int rc = compile_block(&c, NULL, NULL, &b, &end);
-    emit(&c, OP_END, 0, 0, 0, 0);
-    block_free(&b);
+    compile_emit(&c, OP_END, 0, 0, 0, 0);
+    compile_block_free(&b);
     if (!rc)
         finish(&c);
     struct vec *all[] = {&c.code,    &c.consts, &c.syms,    &c.outs, &c.loops, &c.calls,

@@ -22,9 +22,9 @@ struct tok {
     struct slice markup; /* text, or what stands between the braces (behind the name) */
 };
 /* The next token; ERR_SYNTAX with *why where braces do not close (tok->whole says where). */
-int read_token(struct reader *r, struct tok *t, const char **why);
+int token_read(struct reader *r, struct tok *t, const char **why);
 /* The body of a raw or doc tag up to {% endNAME %}; trims as its end says. ERR_SYNTAX: it never ends. */
-int read_raw(struct reader *r, struct slice name, struct slice *body);
+int token_read_raw(struct reader *r, struct slice name, struct slice *body);
 
 /* --- an expression's tokens (lex.c) --- */
 enum lex {
@@ -112,17 +112,17 @@ enum {
     STACK_MOST = 200,
 };
 
-int fail_at(struct compiler *c, const char *at, int code, const char *fmt, ...)
+int compile_fail(struct compiler *c, const char *at, int code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-#define FAIL(c, ...) fail_at(c, (c)->pos, ERR_SYNTAX, __VA_ARGS__)
+#define FAIL(c, ...) compile_fail(c, (c)->pos, ERR_SYNTAX, __VA_ARGS__)
 
-uint32_t emit(struct compiler *c, enum op op, uint32_t a, uint32_t b, uint32_t cc, uint32_t d);
-void patch(struct compiler *c, uint32_t at, uint32_t target); /* its c becomes target */
-uint32_t here(struct compiler *c);
-int stack(struct compiler *c, int change); /* the value stack grows or shrinks */
-uint32_t add_const(struct compiler *c, struct liquid_value v);
-uint32_t add_string(struct compiler *c, struct slice s);
-uint32_t add_sym(struct compiler *c, struct slice name);
+uint32_t compile_emit(struct compiler *c, enum op op, uint32_t a, uint32_t b, uint32_t cc, uint32_t d);
+void compile_patch(struct compiler *c, uint32_t at, uint32_t target); /* its c becomes target */
+uint32_t compile_here(struct compiler *c);
+int compile_stack(struct compiler *c, int change); /* the value stack grows or shrinks */
+uint32_t compile_const(struct compiler *c, struct liquid_value v);
+uint32_t compile_string(struct compiler *c, struct slice s);
+uint32_t compile_symbol(struct compiler *c, struct slice name);
 
 /* A place to come back to when something must be compiled again. */
 struct mark {
@@ -130,8 +130,8 @@ struct mark {
     size_t reader_at, text;
     bool trim;
 };
-struct mark mark(const struct compiler *c);
-void rewind_to(struct compiler *c, const struct mark *m);
+struct mark compile_mark(const struct compiler *c);
+void compile_rewind(struct compiler *c, const struct mark *m);
 
 /* --- expressions (expr.c) --- */
 struct expr {
@@ -150,23 +150,23 @@ int compile_condition(struct compiler *c, struct slice markup, bool negated, str
 int compile_filtered(struct compiler *c, struct slice markup, bool prints, struct output *out, bool *raw);
 int compile_output(struct compiler *c, struct slice markup);
 /* Register a place that prints the value on the stack. */
-int add_output(struct compiler *c, struct output *out, bool raw, uint32_t *index);
+int compile_place(struct compiler *c, struct output *out, bool raw, uint32_t *index);
 
 /* --- blocks and tags (compile.c, tags.c, loops.c, partials.c) --- */
 /* Compile up to a tag named in ends (NULL-ended; NULL for none), which is left in *end. blank becomes false
  * if anything there prints. */
 int compile_block(struct compiler *c, const char *const *ends, const char *owner, struct block *b,
                   struct tok *end);
-void block_free(struct block *b);
+void compile_block_free(struct block *b);
 /* The texts of a block that prints nothing else are not printed either. */
-void block_silence(struct compiler *c, struct block *b);
+void compile_block_silence(struct compiler *c, struct block *b);
 
 struct tag {
     const char *name;
     int (*compile)(struct compiler *c, struct tok *t, bool *blank);
 };
-extern const struct tag tags[];
-extern const size_t ntags;
+extern const struct tag liquid_tags[];
+extern const size_t liquid_ntags;
 #define TAG(name) int tag_##name(struct compiler *c, struct tok *t, bool *blank)
 TAG(assign);
 TAG(break);
@@ -194,10 +194,11 @@ TAG(unless);
  * again for both. c->html must be what enters; it becomes what leaves the last round. */
 int compile_repeated(struct compiler *c, const char *const *ends, const char *owner, struct block *b,
                      struct tok *end, struct loop_scope *scope);
-int enter(struct compiler *c); /* one level deeper; c->nesting-- leaves it */
-int html_add(struct compiler *c, struct html_set *set, const struct html_set *more); /* join, with an error */
-int add_text(struct compiler *c, struct block *b, struct slice s);
-int expect_end(struct compiler *c, struct lexer *l); /* nothing may follow */
-int take_name(struct compiler *c, struct lexer *l, const char *what, struct slice *name);
+int compile_enter(struct compiler *c); /* one level deeper; c->nesting-- leaves it */
+int compile_join(struct compiler *c, struct html_set *set,
+                 const struct html_set *more); /* join, with an error */
+int compile_text(struct compiler *c, struct block *b, struct slice s);
+int lex_expect_end(struct compiler *c, struct lexer *l); /* nothing may follow */
+int lex_take_name(struct compiler *c, struct lexer *l, const char *what, struct slice *name);
 
 #endif

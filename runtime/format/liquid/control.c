@@ -10,7 +10,7 @@ int control_push(struct machine *m, enum control_kind kind, struct control **out
     struct control *k = m->spare;
     if (k)
         m->spare = k->outer;
-    else if (!(k = vm_alloc(&m->vm, sizeof *k)))
+    else if (!(k = render_alloc(&m->vm, sizeof *k)))
         return ERR_LIMIT;
     *k = (struct control){.outer = m->control, .kind = kind, .sp = m->sp};
     m->control = k;
@@ -37,7 +37,7 @@ static int64_t list_size(const struct liquid_value *v)
     case LIQUID_STRING:
         return v->n > 0; /* a text is one item */
     case LIQUID_RANGE:
-        return (int64_t)range_count(v->range);
+        return (int64_t)value_range_count(v->range);
     case LIQUID_NIL:
     case LIQUID_BOOL:
     case LIQUID_INT:
@@ -58,7 +58,7 @@ static int list_item(struct machine *m, const struct liquid_value *list, int64_t
     else if (list->type == LIQUID_RANGE)
         *out = liquid_int(list->range->first + at);
     else if (list->type == LIQUID_MAP) {
-        struct liquid_value *two = vm_alloc(&m->vm, 2 * sizeof *two);
+        struct liquid_value *two = render_alloc(&m->vm, 2 * sizeof *two);
         if (!two)
             return ERR_LIMIT;
         two[0] = list->pairs[at].key;
@@ -81,10 +81,10 @@ static int option(struct machine *m, const struct loop *loop, const struct liqui
     else if (loop->tablerow && v->type == LIQUID_FLOAT) {
         struct liquid_value whole;
         if (number_round(v->f < 0 ? ROUND_CEIL : ROUND_FLOOR, v, 0, &whole))
-            return vm_fail(&m->vm, ERR_RANGE, "a number is too large");
+            return render_fail(&m->vm, ERR_RANGE, "a number is too large");
         *out = whole.i;
     } else if (value_integer(v, out))
-        return vm_fail(&m->vm, ERR_INVAL, "limit, offset and cols are integers");
+        return render_fail(&m->vm, ERR_INVAL, "limit, offset and cols are integers");
     return 0;
 }
 
@@ -95,7 +95,7 @@ static int progress_of(struct machine *m, uint32_t name, struct progress **out)
     while (p && !value_same(&m->vm.prog->consts[p->name], &key))
         p = p->next;
     if (!p) {
-        if (!(p = vm_alloc(&m->vm, sizeof *p)))
+        if (!(p = render_alloc(&m->vm, sizeof *p)))
             return ERR_LIMIT;
         *p = (struct progress){.next = m->progress, .name = name};
         m->progress = p;
@@ -113,7 +113,7 @@ static int show_item(struct machine *m)
     if (rc || !k->loop->tablerow)
         return rc;
     int n = snprintf(cell, sizeof cell, "<td class=\"col%lld\">", (long long)k->state->col);
-    return print_bytes(m, slice_of(cell, (size_t)n));
+    return machine_print(m, slice_of(cell, (size_t)n));
 }
 
 static uint32_t loop_symbol(const struct machine *m, const struct loop *loop)
@@ -162,7 +162,7 @@ static int segment(struct machine *m, const struct loop *loop, const struct liqu
     return 0;
 }
 
-int loop_begin(struct machine *m, const struct loop *loop)
+int control_loop_begin(struct machine *m, const struct loop *loop)
 {
     struct liquid_value list = m->stack[m->sp - 1 - loop->has_limit - loop->has_offset - loop->has_cols];
     int64_t from, length, cols = 0;
@@ -174,10 +174,10 @@ int loop_begin(struct machine *m, const struct loop *loop)
     m->pc = loop->otherwise;
     if (loop->tablerow && !is_true(&list))
         return 0;
-    if (loop->tablerow && (rc = print_bytes(m, S("<tr class=\"row1\">\n"))))
+    if (loop->tablerow && (rc = machine_print(m, S("<tr class=\"row1\">\n"))))
         return rc;
     if (length == 0)
-        return loop->tablerow ? print_bytes(m, S("</tr>\n")) : 0;
+        return loop->tablerow ? machine_print(m, S("</tr>\n")) : 0;
     if ((rc = control_push(m, LOOP, &k)))
         return rc;
     uint32_t sym = loop_symbol(m, loop);
@@ -189,7 +189,7 @@ int loop_begin(struct machine *m, const struct loop *loop)
     k->first = loop->reversed ? from + length - 1 : from;
     k->saved[0] = m->frame->bound[loop->var];
     k->saved[1] = *outer;
-    if (!(k->state = vm_alloc(&m->vm, sizeof *k->state)))
+    if (!(k->state = render_alloc(&m->vm, sizeof *k->state)))
         return ERR_LIMIT;
     *k->state =
         (struct liquid_loop){.length = length,
@@ -204,7 +204,7 @@ int loop_begin(struct machine *m, const struct loop *loop)
     return show_item(m);
 }
 
-int loop_end(struct machine *m, bool broken)
+int control_loop_end(struct machine *m, bool broken)
 {
     struct control *k = m->control;
     const struct loop *loop = k->loop;
@@ -213,28 +213,28 @@ int loop_end(struct machine *m, bool broken)
     control_pop(m);
     if (!loop->tablerow)
         return 0;
-    return print_bytes(m, broken ? S("</td></tr>\n") : S("</tr>\n"));
+    return machine_print(m, broken ? S("</td></tr>\n") : S("</tr>\n"));
 }
 
-int loop_next(struct machine *m)
+int control_loop_next(struct machine *m)
 {
     struct control *k = m->control;
     struct liquid_loop *s = k->state;
     char row[48];
     int rc = 0;
     if (k->loop->tablerow)
-        rc = print_bytes(m, S("</td>"));
+        rc = machine_print(m, S("</td>"));
     if (rc)
         return rc;
     bool row_ends = s->col == s->cols;
     k->at++;
     if (k->at >= k->end) {
         m->pc = k->loop->after;
-        return loop_end(m, false);
+        return control_loop_end(m, false);
     }
     if (k->loop->tablerow && row_ends) {
         int n = snprintf(row, sizeof row, "</tr>\n<tr class=\"row%lld\">", (long long)s->row + 1);
-        if ((rc = print_bytes(m, slice_of(row, (size_t)n))))
+        if ((rc = machine_print(m, slice_of(row, (size_t)n))))
             return rc;
     }
     s->index0++;
@@ -256,9 +256,9 @@ static const struct choice *choose(struct machine *m, const struct call *call,
         if (slice_eq(choices[i].name, value_slice(name)))
             return &choices[i];
     if (name->type == LIQUID_STRING)
-        vm_fail(&m->vm, ERR_NOTFOUND, "there is no partial '%.*s'", SLICE_FMT(value_slice(name)));
+        render_fail(&m->vm, ERR_NOTFOUND, "there is no partial '%.*s'", SLICE_FMT(value_slice(name)));
     else
-        vm_fail(&m->vm, ERR_INVAL, "include needs the name of a partial");
+        render_fail(&m->vm, ERR_INVAL, "include needs the name of a partial");
     return NULL;
 }
 
@@ -267,7 +267,7 @@ static int enter_isolated(struct machine *m, const struct liquid_value *item)
 {
     struct control *k = m->control;
     const struct call *call = &m->vm.prog->calls[k->call];
-    int rc = frame_new(m, &m->frame);
+    int rc = scope_new(m, &m->frame);
     if (rc)
         return rc;
     m->frame->isolated = true;
@@ -301,7 +301,7 @@ static int save_bindings(struct machine *m, struct control *k, const struct call
                          const struct liquid_value *args)
 {
     uint32_t n = call->nargs;
-    if (!(k->bindings = vm_alloc(&m->vm, (n + 1) * sizeof *k->bindings)))
+    if (!(k->bindings = render_alloc(&m->vm, (n + 1) * sizeof *k->bindings)))
         return ERR_LIMIT;
     if (call->isolated) {
         if (n)
@@ -317,7 +317,7 @@ static int save_bindings(struct machine *m, struct control *k, const struct call
     return 0;
 }
 
-int call_begin(struct machine *m, uint32_t index)
+int control_call_begin(struct machine *m, uint32_t index)
 {
     const struct liquid *p = m->vm.prog;
     const struct call *call = &p->calls[index];
@@ -330,10 +330,10 @@ int call_begin(struct machine *m, uint32_t index)
     if (call->has_value)
         list = *value;
     else if (!call->isolated)
-        list = *frame_get(m->frame, choice->same);
+        list = *scope_get(m->frame, choice->same);
     m->sp -= call->nargs + call->has_value + call->dynamic;
     if (m->calls >= CALLS_MOST || m->sp + p->max_stack > m->room)
-        return vm_fail(&m->vm, ERR_LIMIT, "partials are nested more than %d deep", CALLS_MOST);
+        return render_fail(&m->vm, ERR_LIMIT, "partials are nested more than %d deep", CALLS_MOST);
     int rc = control_push(m, CALL, &k);
     if (rc)
         return rc;
@@ -350,7 +350,7 @@ int call_begin(struct machine *m, uint32_t index)
     k->each = is_list && (call->each || !call->isolated);
     k->end = k->each ? list_size(&list) : 1;
     if (call->isolated && k->each) {
-        if (!(k->state = vm_alloc(&m->vm, sizeof *k->state)))
+        if (!(k->state = render_alloc(&m->vm, sizeof *k->state)))
             return ERR_LIMIT;
         *k->state = (struct liquid_loop){.length = k->end, .name = choice->name};
     }
@@ -360,10 +360,10 @@ int call_begin(struct machine *m, uint32_t index)
     if (k->end > 0)
         return enter_item(m);
     k->at = -1;
-    return call_next(m);
+    return control_call_next(m);
 }
 
-void call_leave(struct machine *m)
+void control_call_leave(struct machine *m)
 {
     struct control *k = m->control;
     const struct call *call = &m->vm.prog->calls[k->call];
@@ -380,11 +380,11 @@ void call_leave(struct machine *m)
     control_pop(m);
 }
 
-int call_next(struct machine *m)
+int control_call_next(struct machine *m)
 {
     struct control *k = m->control;
     if (k->each && ++k->at < k->end)
         return enter_item(m);
-    call_leave(m);
+    control_call_leave(m);
     return 0;
 }

@@ -297,7 +297,7 @@ static int read_all(struct reader *r)
         else if ((c == '+' || c == '-') && r->has_time && !r->has_zone && r->at + 1 < r->s.n &&
                  digit(r->s.p[r->at + 1]))
             rc = read_offset(r);
-        else if (is_space(c) || c == ',' || c == '.' || c == '(' || c == ')' || c == '\'')
+        else if (value_is_space(c) || c == ',' || c == '.' || c == '(' || c == ')' || c == '\'')
             r->at++;
         else
             return ERR_SYNTAX;
@@ -564,8 +564,8 @@ static bool add_numeric(struct buf *out, char what, const struct directive *d, c
     return false;
 }
 
-static bool add_text(struct buf *out, char what, const struct directive *d, const struct moment *t,
-                     const struct civil *c)
+static bool compile_text(struct buf *out, char what, const struct directive *d, const struct moment *t,
+                         const struct civil *c)
 {
     char text[16];
     switch (what) {
@@ -657,7 +657,7 @@ static int add_directive(struct buf *out, struct slice f, size_t *at, const stru
         for (size_t k = from; d.up && k < out->n; k++)
             if (out->p[k] >= 'a' && out->p[k] <= 'z')
                 out->p[k] = (char)(out->p[k] - 32);
-    } else if (!add_numeric(out, what, &d, t, c) && !add_text(out, what, &d, t, c)) {
+    } else if (!add_numeric(out, what, &d, t, c) && !compile_text(out, what, &d, t, c)) {
         size_t end = i < f.n ? i + 1 : f.n;
         buf_add(out, f.p + *at, end - *at); /* what we do not know stays as written */
     }

@@ -6,15 +6,16 @@ static int unexpected(struct compiler *c, struct lexer *l, const char *wanted)
 {
     const char *at = l->kind == LEX_END ? c->pos : l->text.p;
     if (l->kind == LEX_END)
-        return fail_at(c, at, ERR_SYNTAX, "%s is missing at the end", wanted);
-    return fail_at(c, at, ERR_SYNTAX, "unexpected '%.*s'; %s should stand here", SLICE_FMT(l->text), wanted);
+        return compile_fail(c, at, ERR_SYNTAX, "%s is missing at the end", wanted);
+    return compile_fail(c, at, ERR_SYNTAX, "unexpected '%.*s'; %s should stand here", SLICE_FMT(l->text),
+                        wanted);
 }
 
-int expect_end(struct compiler *c, struct lexer *l)
+int lex_expect_end(struct compiler *c, struct lexer *l)
 {
     if (l->kind == LEX_END)
         return 0;
-    return fail_at(c, l->text.p, ERR_SYNTAX, "unexpected '%.*s'", SLICE_FMT(l->text));
+    return compile_fail(c, l->text.p, ERR_SYNTAX, "unexpected '%.*s'", SLICE_FMT(l->text));
 }
 
 static int expect(struct compiler *c, struct lexer *l, enum lex kind, const char *wanted)
@@ -22,7 +23,7 @@ static int expect(struct compiler *c, struct lexer *l, enum lex kind, const char
     return lex_take(l, kind) ? 0 : unexpected(c, l, wanted);
 }
 
-int take_name(struct compiler *c, struct lexer *l, const char *what, struct slice *name)
+int lex_take_name(struct compiler *c, struct lexer *l, const char *what, struct slice *name)
 {
     if (l->kind != LEX_ID)
         return unexpected(c, l, what);
@@ -39,7 +40,7 @@ static int parse_number(struct compiler *c, struct slice s, struct liquid_value 
     }
     *v = liquid_int(value_loose_integer(s));
     if (v->i == INT64_MAX || v->i == INT64_MIN)
-        return fail_at(c, s.p, ERR_SYNTAX, "%.*s is too large a number", SLICE_FMT(s));
+        return compile_fail(c, s.p, ERR_SYNTAX, "%.*s is too large a number", SLICE_FMT(s));
     return 0;
 }
 
@@ -67,8 +68,8 @@ static int push_literal(struct compiler *c, struct expr *x, struct liquid_value 
 {
     x->literal = true;
     x->value = v;
-    emit(c, OP_CONST, 0, 0, add_const(c, v), 0);
-    return stack(c, 1);
+    compile_emit(c, OP_CONST, 0, 0, compile_const(c, v), 0);
+    return compile_stack(c, 1);
 }
 
 static struct slice unquoted(struct slice s)
@@ -78,10 +79,10 @@ static struct slice unquoted(struct slice s)
 
 static int add_key(struct compiler *c, struct expr *x, struct liquid_value key)
 {
-    uint32_t at = add_const(c, key);
+    uint32_t at = compile_const(c, key);
     if (!x->nkeys++)
         x->key = at;
-    emit(c, OP_KEY, 0, 0, at, 0);
+    compile_emit(c, OP_KEY, 0, 0, at, 0);
     return 0;
 }
 
@@ -92,7 +93,7 @@ static int compile_keys(struct compiler *c, struct lexer *l, struct expr *x)
         int rc = 0;
         if (lex_take(l, LEX_DOT)) {
             struct slice name = SLICE_NONE;
-            if ((rc = take_name(c, l, "a name", &name)))
+            if ((rc = lex_take_name(c, l, "a name", &name)))
                 return rc;
             struct liquid_value key = liquid_string(name);
             key.flags = V_DOT;
@@ -113,9 +114,9 @@ static int compile_keys(struct compiler *c, struct lexer *l, struct expr *x)
                 struct expr inner;
                 x->plain = false;
                 rc = compile_expr(c, l, false, &inner);
-                emit(c, OP_INDEX, 0, 0, 0, 0);
+                compile_emit(c, OP_INDEX, 0, 0, 0, 0);
                 if (!rc)
-                    rc = stack(c, -1);
+                    rc = compile_stack(c, -1);
             }
             if (!rc)
                 rc = expect(c, l, LEX_CLOSE_SQUARE, "]");
@@ -131,12 +132,12 @@ static int compile_path(struct compiler *c, struct lexer *l, struct expr *x)
     int rc = 0;
     x->path = x->plain = true;
     if (l->kind == LEX_ID) {
-        x->sym = add_sym(c, l->text);
+        x->sym = compile_symbol(c, l->text);
         lex_next(l);
     } else {
         lex_next(l); /* [ */
         if (l->kind == LEX_STRING) {
-            x->sym = add_sym(c, unquoted(l->text));
+            x->sym = compile_symbol(c, unquoted(l->text));
             lex_next(l);
         } else {
             struct expr inner;
@@ -144,14 +145,14 @@ static int compile_path(struct compiler *c, struct lexer *l, struct expr *x)
             x->sym = NONE;
             if ((rc = compile_expr(c, l, false, &inner)))
                 return rc;
-            emit(c, OP_DYNSYM, 0, 0, 0, 0);
+            compile_emit(c, OP_DYNSYM, 0, 0, 0, 0);
         }
         if ((rc = expect(c, l, LEX_CLOSE_SQUARE, "]")))
             return rc;
     }
     if (x->sym != NONE) {
-        emit(c, OP_SYM, 0, 0, x->sym, 0);
-        if ((rc = stack(c, 1)))
+        compile_emit(c, OP_SYM, 0, 0, x->sym, 0);
+        if ((rc = compile_stack(c, 1)))
             return rc;
     }
     return compile_keys(c, l, x);
@@ -172,16 +173,16 @@ static int compile_range(struct compiler *c, struct lexer *l, struct expr *x)
         return rc;
     if ((first.literal && first.value.type == LIQUID_BOOL) ||
         (last.literal && last.value.type == LIQUID_BOOL))
-        return fail_at(c, first.text.p, ERR_SYNTAX, "a range goes from number to number");
-    emit(c, OP_RANGE, first.literal && last.literal, 0, 0, 0);
-    return stack(c, -1);
+        return compile_fail(c, first.text.p, ERR_SYNTAX, "a range goes from number to number");
+    compile_emit(c, OP_RANGE, first.literal && last.literal, 0, 0, 0);
+    return compile_stack(c, -1);
 }
 
 int compile_expr(struct compiler *c, struct lexer *l, bool condition, struct expr *x)
 {
     const char *from = l->text.p;
     struct liquid_value v;
-    int rc = enter(c);
+    int rc = compile_enter(c);
     *x = (struct expr){.sym = NONE};
     if (rc)
         return rc;
@@ -233,8 +234,8 @@ static int compile_comparison(struct compiler *c, struct lexer *l)
     lex_next(l);
     if ((rc = compile_expr(c, l, true, &x)))
         return rc;
-    emit(c, OP_COMPARE, op, 0, 0, 0);
-    return stack(c, -1);
+    compile_emit(c, OP_COMPARE, op, 0, 0, 0);
+    return compile_stack(c, -1);
 }
 
 /* Liquid reads `a and b or c` from the right: a and (b or c). So a false before `and` ends it all as false, a
@@ -246,22 +247,22 @@ int compile_condition(struct compiler *c, struct slice markup, bool negated, str
     int rc;
     lex_begin(&l, markup);
     for (;;) {
-        if ((rc = compile_comparison(c, &l)) || (rc = stack(c, -1)))
+        if ((rc = compile_comparison(c, &l)) || (rc = compile_stack(c, -1)))
             break;
         bool and = lex_word(&l, "and"), or = !and&&lex_word(&l, "or");
         bool on_true = and? false : or ? true : negated; /* which result jumps away */
-        uint32_t jump = emit(c, on_true ? OP_JTRUE : OP_JFALSE, 0, 0, 0, 0);
+        uint32_t jump = compile_emit(c, on_true ? OP_JTRUE : OP_JFALSE, 0, 0, 0, 0);
         if (on_true == negated)
             VEC_PUSH(*otherwise, jump);
         else
             VEC_PUSH(body, jump);
         if (!and&&! or) {
-            rc = expect_end(c, &l);
+            rc = lex_expect_end(c, &l);
             break;
         }
     }
     for (uint32_t i = 0; i < body.n; i++)
-        patch(c, VEC(body, uint32_t)[i], here(c));
+        compile_patch(c, VEC(body, uint32_t)[i], compile_here(c));
     buf_free(&body.b);
     return rc;
 }
@@ -292,8 +293,8 @@ static int compile_arguments(struct compiler *c, struct lexer *l, const struct f
         lex_next(&ahead);
         if (l->kind == LEX_ID && ahead.kind == LEX_COLON) {
             if (!is_default || !slice_eq(l->text, S("allow_false")) || keyword)
-                return fail_at(c, l->text.p, ERR_SYNTAX, "the filter '%s' takes no '%.*s'", f->name,
-                               SLICE_FMT(l->text));
+                return compile_fail(c, l->text.p, ERR_SYNTAX, "the filter '%s' takes no '%.*s'", f->name,
+                                    SLICE_FMT(l->text));
             lex_next(l);
             lex_next(l);
             keyword = true;
@@ -303,15 +304,15 @@ static int compile_arguments(struct compiler *c, struct lexer *l, const struct f
                 ++*nargs;
             }
         } else if (keyword)
-            return fail_at(c, l->text.p, ERR_SYNTAX, "put the default before allow_false");
+            return compile_fail(c, l->text.p, ERR_SYNTAX, "put the default before allow_false");
         if ((rc = compile_expr(c, l, false, &x)))
             return rc;
         *computed |= !x.literal || x.value.type == LIQUID_NIL;
         if (++*nargs > f->max || (is_default && !keyword && *nargs > 1))
-            return fail_at(c, x.text.p, ERR_SYNTAX, "the filter '%s' takes %s", f->name,
-                           f->max == 0   ? "no argument"
-                           : f->max == 1 ? "one argument"
-                                         : "two arguments at most");
+            return compile_fail(c, x.text.p, ERR_SYNTAX, "the filter '%s' takes %s", f->name,
+                                f->max == 0   ? "no argument"
+                                : f->max == 1 ? "one argument"
+                                              : "two arguments at most");
     } while (lex_take(l, LEX_COMMA));
     return 0;
 }
@@ -320,24 +321,24 @@ static int unknown_filter(struct compiler *c, struct slice name)
 {
     struct slice names[128];
     size_t n = 0;
-    for (; n < nfilters && n < COUNT(names); n++)
-        names[n] = slice_cstr(filters[n].name);
+    for (; n < liquid_nfilters && n < COUNT(names); n++)
+        names[n] = slice_cstr(liquid_filters[n].name);
     struct slice near = words_near(name, names, n);
     if (near.n)
-        return fail_at(c, name.p, ERR_SYNTAX, "unknown filter '%.*s'; did you mean '%.*s'?", SLICE_FMT(name),
-                       SLICE_FMT(near));
-    return fail_at(c, name.p, ERR_SYNTAX, "unknown filter '%.*s'", SLICE_FMT(name));
+        return compile_fail(c, name.p, ERR_SYNTAX, "unknown filter '%.*s'; did you mean '%.*s'?",
+                            SLICE_FMT(name), SLICE_FMT(near));
+    return compile_fail(c, name.p, ERR_SYNTAX, "unknown filter '%.*s'", SLICE_FMT(name));
 }
 
 static void emit_filter(struct compiler *c, int filter, int nargs, uint32_t output)
 {
-    emit(c, OP_FILTER, (uint32_t)filter, (uint32_t)nargs, 0, output);
+    compile_emit(c, OP_FILTER, (uint32_t)filter, (uint32_t)nargs, 0, output);
 }
 
 static int compile_filter(struct compiler *c, struct lexer *l, bool prints, struct chain *chain, bool *raw)
 {
     struct slice name;
-    int nargs, rc = take_name(c, l, "a filter's name", &name);
+    int nargs, rc = lex_take_name(c, l, "a filter's name", &name);
     bool computed;
     if (rc)
         return rc;
@@ -345,12 +346,12 @@ static int compile_filter(struct compiler *c, struct lexer *l, bool prints, stru
     if (f < 0)
         return unknown_filter(c, name);
     if (*raw)
-        return fail_at(c, name.p, ERR_SYNTAX, "'raw' must be the last filter");
-    if ((rc = compile_arguments(c, l, &filters[f], &nargs, &computed)))
+        return compile_fail(c, name.p, ERR_SYNTAX, "'raw' must be the last filter");
+    if ((rc = compile_arguments(c, l, &liquid_filters[f], &nargs, &computed)))
         return rc;
-    if (nargs < filters[f].min)
-        return fail_at(c, name.p, ERR_SYNTAX, "the filter '%s' needs %s", filters[f].name,
-                       filters[f].min == 1 ? "an argument" : "two arguments");
+    if (nargs < liquid_filters[f].min)
+        return compile_fail(c, name.p, ERR_SYNTAX, "the filter '%s' needs %s", liquid_filters[f].name,
+                            liquid_filters[f].min == 1 ? "an argument" : "two arguments");
     if (slice_eq(name, S("raw"))) {
         *raw = true;
         return 0;
@@ -358,16 +359,17 @@ static int compile_filter(struct compiler *c, struct lexer *l, bool prints, stru
     if (prints && c->p->html && l->kind == LEX_END && slice_eq(name, S("newline_to_br")) &&
         !chain->just_escaped)
         emit_filter(c, filter_index(chain->escaped ? S("escape_once") : S("escape")), 0, NONE);
-    emit_filter(c, f, nargs, prints && (filters[f].flags & F_PRINTS_ARGS) ? 1 : NONE);
-    chain->just_escaped =
-        filters[f].run == filters[filter_index(S("escape"))].run || slice_eq(name, S("escape_once"));
+    emit_filter(c, f, nargs, prints && (liquid_filters[f].flags & F_PRINTS_ARGS) ? 1 : NONE);
+    chain->just_escaped = liquid_filters[f].run == liquid_filters[filter_index(S("escape"))].run ||
+                          slice_eq(name, S("escape_once"));
     chain->escaped |= chain->just_escaped;
     chain->guarded |= slice_eq(name, S("default")) || slice_eq(name, S("size"));
-    chain->needs_run |= !(filters[f].flags & F_TOTAL) ||
-                        (computed && ((filters[f].flags & F_PRINTS_ARGS) || slice_eq(name, S("default"))));
+    chain->needs_run |=
+        !(liquid_filters[f].flags & F_TOTAL) ||
+        (computed && ((liquid_filters[f].flags & F_PRINTS_ARGS) || slice_eq(name, S("default"))));
     chain->count++;
     chain->last = f;
-    return stack(c, -nargs);
+    return compile_stack(c, -nargs);
 }
 
 int compile_filtered(struct compiler *c, struct slice markup, bool prints, struct output *out, bool *raw)
@@ -390,11 +392,11 @@ int compile_filtered(struct compiler *c, struct slice markup, bool prints, struc
     }
     uint32_t head = NONE;
     if (prints && x.path && l.kind == LEX_PIPE)
-        head = emit(c, OP_NOP, 0, 0, 0, 0);
+        head = compile_emit(c, OP_NOP, 0, 0, 0, 0);
     while (!rc && lex_take(&l, LEX_PIPE))
         rc = compile_filter(c, &l, prints, &chain, raw);
     if (!rc)
-        rc = expect_end(c, &l);
+        rc = lex_expect_end(c, &l);
     if (rc)
         return rc;
     if (head != NONE && !chain.guarded)
@@ -403,13 +405,13 @@ int compile_filtered(struct compiler *c, struct slice markup, bool prints, struc
         out->flags |= OUT_HAS_DEFAULT;
     if (chain.needs_run || (x.path && !x.plain) || (x.literal && x.value.type == LIQUID_NIL))
         out->flags |= OUT_NEEDS_RUN;
-    if (!*raw && chain.last >= 0 && (filters[chain.last].flags & F_CLEAN))
+    if (!*raw && chain.last >= 0 && (liquid_filters[chain.last].flags & F_CLEAN))
         out->flags |=
-            slice_eq(slice_cstr(filters[chain.last].name), S("url_encode")) ? OUT_URL_DONE : OUT_DONE;
+            slice_eq(slice_cstr(liquid_filters[chain.last].name), S("url_encode")) ? OUT_URL_DONE : OUT_DONE;
     return 0;
 }
 
-int add_output(struct compiler *c, struct output *out, bool raw, uint32_t *index)
+int compile_place(struct compiler *c, struct output *out, bool raw, uint32_t *index)
 {
     enum esc esc = ESC_NONE;
     if (c->p->html) {
@@ -433,32 +435,32 @@ int compile_output(struct compiler *c, struct slice markup)
 {
     struct output out;
     struct lexer l;
-    uint32_t index, from = here(c);
+    uint32_t index, from = compile_here(c);
     bool raw;
     lex_begin(&l, markup);
     if (l.kind == LEX_END) /* {{ }} prints nothing */
         return 0;
     int rc = compile_filtered(c, markup, true, &out, &raw);
     if (!rc)
-        rc = stack(c, -1);
+        rc = compile_stack(c, -1);
     if (!rc)
-        rc = add_output(c, &out, raw, &index);
+        rc = compile_place(c, &out, raw, &index);
     if (rc)
         return rc;
     struct insn *code = VEC(c->code, struct insn);
-    bool filtered = here(c) > from + 1 + out.nkeys;
+    bool filtered = compile_here(c) > from + 1 + out.nkeys;
     if ((out.flags & OUT_NEEDS_RUN) || (out.esc == ESC_URL_START && (filtered || out.sym == NONE)))
         c->straight = false;
-    for (uint32_t i = from; i < here(c); i++) {
+    for (uint32_t i = from; i < compile_here(c); i++) {
         if (code[i].op == OP_HEAD)
             code[i].c = index;
         if (code[i].op == OP_FILTER && code[i].d != NONE)
             code[i].d = index;
     }
-    if (here(c) == from + 1 && code[from].op == OP_SYM) {
+    if (compile_here(c) == from + 1 && code[from].op == OP_SYM) {
         code[from].op = OP_OUTSYM;
         code[from].d = index;
     } else
-        emit(c, OP_OUT, 0, 0, 0, index);
+        compile_emit(c, OP_OUT, 0, 0, 0, index);
     return 0;
 }

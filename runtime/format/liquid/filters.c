@@ -5,34 +5,34 @@
 /* --- helpers --- */
 
 /* What was put together in scratch becomes the result. */
-static int from_scratch(struct vm *vm, struct liquid_value *out)
+static int from_scratch(struct render *vm, struct liquid_value *out)
 {
-    int rc = vm_copy(vm, buf_slice(&vm->scratch), out);
+    int rc = render_copy(vm, buf_slice(&vm->scratch), out);
     buf_clear(&vm->scratch);
     return rc;
 }
 
-static int text(struct vm *vm, const struct liquid_value *v, struct slice *s)
+static int text(struct render *vm, const struct liquid_value *v, struct slice *s)
 {
     int rc = value_text(vm, v, s);
-    return rc ? rc : vm_charge(vm, s->n);
+    return rc ? rc : render_charge(vm, s->n);
 }
 
-static int integer(struct vm *vm, const struct liquid_value *v, int64_t *out)
+static int integer(struct render *vm, const struct liquid_value *v, int64_t *out)
 {
     if (value_integer(v, out))
-        return vm_fail(vm, ERR_INVAL, "invalid integer");
+        return render_fail(vm, ERR_INVAL, "invalid integer");
     return 0;
 }
 
 static bool space_at(struct slice s, size_t i)
 {
-    return i < s.n && is_space(s.p[i]);
+    return i < s.n && value_is_space(s.p[i]);
 }
 
 /* --- text, one to one --- */
 
-static int by_function(struct vm *vm, const struct liquid_value *v, struct liquid_value *out,
+static int by_function(struct render *vm, const struct liquid_value *v, struct liquid_value *out,
                        void (*fn)(struct buf *, struct slice))
 {
     struct slice s;
@@ -45,17 +45,17 @@ static int by_function(struct vm *vm, const struct liquid_value *v, struct liqui
 
 FILTER(upcase)
 {
-    return by_function(vm, v, out, case_upper);
+    return by_function(vm, v, out, unicase_upper);
 }
 
 FILTER(downcase)
 {
-    return by_function(vm, v, out, case_lower);
+    return by_function(vm, v, out, unicase_lower);
 }
 
 FILTER(capitalize)
 {
-    return by_function(vm, v, out, case_capital);
+    return by_function(vm, v, out, unicase_capital);
 }
 
 FILTER(escape)
@@ -108,7 +108,7 @@ FILTER(url_decode)
     }
     if (!utf8_valid(buf_slice(&vm->scratch))) {
         buf_clear(&vm->scratch);
-        return vm_fail(vm, ERR_INVAL, "url_decode: the result is no UTF-8");
+        return render_fail(vm, ERR_INVAL, "url_decode: the result is no UTF-8");
     }
     return from_scratch(vm, out);
 }
@@ -120,7 +120,7 @@ static void swap_marks(struct buf *b, char from, char to)
             b->p[i] = to;
 }
 
-static int encode64(struct vm *vm, const struct liquid_value *v, struct liquid_value *out, bool url)
+static int encode64(struct render *vm, const struct liquid_value *v, struct liquid_value *out, bool url)
 {
     struct slice s;
     int rc = text(vm, v, &s);
@@ -145,7 +145,7 @@ FILTER(base64_url_safe_encode)
 }
 
 /* RFC 4648 5: the URL form may go without its padding. */
-static int decode64(struct vm *vm, const struct liquid_value *v, struct liquid_value *out, bool url)
+static int decode64(struct render *vm, const struct liquid_value *v, struct liquid_value *out, bool url)
 {
     struct slice s;
     struct buf plain = {0};
@@ -161,7 +161,7 @@ static int decode64(struct vm *vm, const struct liquid_value *v, struct liquid_v
     }
     rc = codec_unbase64(buf_slice(&plain), &vm->scratch);
     buf_free(&plain);
-    return rc ? vm_fail(vm, ERR_INVAL, "invalid base64") : from_scratch(vm, out);
+    return rc ? render_fail(vm, ERR_INVAL, "invalid base64") : from_scratch(vm, out);
 }
 
 FILTER(base64_decode)
@@ -174,7 +174,8 @@ FILTER(base64_url_safe_decode)
     return decode64(vm, v, out, true);
 }
 
-static int strip(struct vm *vm, const struct liquid_value *v, struct liquid_value *out, bool left, bool right)
+static int strip(struct render *vm, const struct liquid_value *v, struct liquid_value *out, bool left,
+                 bool right)
 {
     struct slice s;
     int rc = text(vm, v, &s);
@@ -182,7 +183,7 @@ static int strip(struct vm *vm, const struct liquid_value *v, struct liquid_valu
         return rc;
     for (; left && space_at(s, 0); s.n--)
         s.p++;
-    while (right && s.n && is_space(s.p[s.n - 1]))
+    while (right && s.n && value_is_space(s.p[s.n - 1]))
         s.n--;
     *out = liquid_string(s);
     return 0;
@@ -203,7 +204,7 @@ FILTER(rstrip)
     return strip(vm, v, out, false, true);
 }
 
-static int newlines(struct vm *vm, const struct liquid_value *v, struct liquid_value *out,
+static int newlines(struct render *vm, const struct liquid_value *v, struct liquid_value *out,
                     struct slice instead)
 {
     struct slice s;
@@ -268,7 +269,7 @@ FILTER(strip_html)
 
 /* --- text with arguments --- */
 
-static int append(struct vm *vm, const struct liquid_value *a, const struct liquid_value *b,
+static int append(struct render *vm, const struct liquid_value *a, const struct liquid_value *b,
                   struct liquid_value *out)
 {
     struct slice x, y;
@@ -302,7 +303,7 @@ static ptrdiff_t find_last(struct slice s, struct slice what)
     return -1;
 }
 
-static int replace_all(struct vm *vm, struct slice s, struct slice what, struct slice with)
+static int replace_all(struct render *vm, struct slice s, struct slice what, struct slice with)
 {
     for (;;) {
         /* An empty pattern stands before each character and at the end. */
@@ -313,7 +314,7 @@ static int replace_all(struct vm *vm, struct slice s, struct slice what, struct 
         buf_adds(&vm->scratch, with);
         s = slice_of(s.p + at + what.n, s.n - (size_t)at - what.n);
         if (!what.n) {
-            size_t one = utf8_skip(s, 1);
+            size_t one = value_skip_chars(s, 1);
             if (!s.n)
                 break;
             buf_add(&vm->scratch, s.p, one);
@@ -326,7 +327,7 @@ static int replace_all(struct vm *vm, struct slice s, struct slice what, struct 
     return 0;
 }
 
-static int replace(struct vm *vm, const struct liquid_value *v, const struct liquid_value *instead,
+static int replace(struct render *vm, const struct liquid_value *v, const struct liquid_value *instead,
                    enum which which, struct liquid_value *out)
 {
     struct slice s, what, with = SLICE_NONE;
@@ -403,7 +404,7 @@ FILTER(truncate)
         return 0;
     }
     int64_t keep = length - (int64_t)utf8_count(end);
-    buf_add(&vm->scratch, s.p, utf8_skip(s, keep > 0 ? (size_t)keep : 0));
+    buf_add(&vm->scratch, s.p, value_skip_chars(s, keep > 0 ? (size_t)keep : 0));
     buf_adds(&vm->scratch, end);
     return from_scratch(vm, out);
 }
@@ -467,21 +468,21 @@ FILTER(slice)
         *out = (struct liquid_value){.type = LIQUID_ARRAY, .n = (uint32_t)length, .items = v->items + at};
         return 0;
     }
-    size_t from = utf8_skip(s, (size_t)at);
+    size_t from = value_skip_chars(s, (size_t)at);
     s = slice_of(s.p + from, s.n - from);
-    *out = liquid_string(slice_of(s.p, utf8_skip(s, (size_t)length)));
+    *out = liquid_string(slice_of(s.p, value_skip_chars(s, (size_t)length)));
     return 0;
 }
 
 /* --- numbers --- */
 
-static int calculate(struct vm *vm, enum math op, const struct liquid_value *v, struct liquid_value *out)
+static int calculate(struct render *vm, enum math op, const struct liquid_value *v, struct liquid_value *out)
 {
     struct liquid_value a = value_number(&v[0]), b = value_number(&v[1]);
     int rc = number_math(op, &a, &b, out);
     if (rc == ERR_INVAL)
-        return vm_fail(vm, rc, "divided by 0");
-    return rc ? vm_fail(vm, rc, "the result is too large a number") : 0;
+        return render_fail(vm, rc, "divided by 0");
+    return rc ? render_fail(vm, rc, "the result is too large a number") : 0;
 }
 
 FILTER(plus)
@@ -520,15 +521,16 @@ FILTER(abs)
         *out = liquid_float(-a.f);
         return 0;
     }
-    return number_math(MATH_SUB, &zero, &a, out) ? vm_fail(vm, ERR_RANGE, "the result is too large a number")
-                                                 : 0;
+    return number_math(MATH_SUB, &zero, &a, out)
+               ? render_fail(vm, ERR_RANGE, "the result is too large a number")
+               : 0;
 }
 
-static int round_by(struct vm *vm, enum rounding how, const struct liquid_value *v, int64_t places,
+static int round_by(struct render *vm, enum rounding how, const struct liquid_value *v, int64_t places,
                     struct liquid_value *out)
 {
     struct liquid_value a = value_number(v);
-    return number_round(how, &a, places, out) ? vm_fail(vm, ERR_RANGE, "the result is too large a number")
+    return number_round(how, &a, places, out) ? render_fail(vm, ERR_RANGE, "the result is too large a number")
                                               : 0;
 }
 
@@ -593,7 +595,8 @@ FILTER(date)
     if (!rc)
         return from_scratch(vm, out);
     buf_clear(&vm->scratch);
-    return rc == ERR_LIMIT ? vm_fail(vm, rc, "date: the format is too long") : 0; /* what is no date stays */
+    return rc == ERR_LIMIT ? render_fail(vm, rc, "date: the format is too long")
+                           : 0; /* what is no date stays */
 }
 
 /* `raw` is the compiler's: it marks an output and never runs. */
@@ -607,7 +610,7 @@ FILTER(raw)
     {                                                                                                        \
 #filter, min, max, flags, filter_##filter                                                            \
     }
-const struct filter filters[] = {
+const struct filter liquid_filters[] = {
     ROW(abs, 0, 0, F_TOTAL),
     ROW(append, 1, 1, F_TOTAL | F_PRINTS_ARGS),
     ROW(at_least, 1, 1, F_TOTAL),
@@ -670,12 +673,12 @@ const struct filter filters[] = {
     ROW(url_encode, 0, 0, F_TOTAL | F_CLEAN),
     ROW(where, 1, 2, 0),
 };
-const size_t nfilters = COUNT(filters);
+const size_t liquid_nfilters = COUNT(liquid_filters);
 
 int filter_index(struct slice name)
 {
-    for (size_t i = 0; i < nfilters; i++)
-        if (slice_eq(name, slice_cstr(filters[i].name)))
+    for (size_t i = 0; i < liquid_nfilters; i++)
+        if (slice_eq(name, slice_cstr(liquid_filters[i].name)))
             return (int)i;
     return -1;
 }

@@ -3,10 +3,10 @@
 
 /* --- items --- */
 
-static int count_flat(struct vm *vm, const struct liquid_value *v, size_t *n, bool *flat, int depth)
+static int count_flat(struct render *vm, const struct liquid_value *v, size_t *n, bool *flat, int depth)
 {
     if (depth <= 0)
-        return vm_fail(vm, ERR_LIMIT, "a list is nested too deeply");
+        return render_fail(vm, ERR_LIMIT, "a list is nested too deeply");
     for (uint32_t i = 0; i < v->n; i++)
         if (v->items[i].type == LIQUID_ARRAY) {
             *flat = false;
@@ -15,7 +15,7 @@ static int count_flat(struct vm *vm, const struct liquid_value *v, size_t *n, bo
                 return rc;
         } else
             ++*n;
-    return vm_charge(vm, (size_t)v->n * 4);
+    return render_charge(vm, (size_t)v->n * 4);
 }
 
 static struct liquid_value *flatten(const struct liquid_value *v, struct liquid_value *to)
@@ -28,7 +28,8 @@ static struct liquid_value *flatten(const struct liquid_value *v, struct liquid_
     return to;
 }
 
-int filter_items(struct vm *vm, const struct liquid_value *v, const struct liquid_value **items, uint32_t *n)
+int filter_items(struct render *vm, const struct liquid_value *v, const struct liquid_value **items,
+                 uint32_t *n)
 {
     struct liquid_value *list;
     size_t count = 0;
@@ -50,7 +51,7 @@ int filter_items(struct vm *vm, const struct liquid_value *v, const struct liqui
         break;
     }
     case LIQUID_RANGE:
-        count = range_count(v->range);
+        count = value_range_count(v->range);
         break;
     case LIQUID_BOOL:
     case LIQUID_INT:
@@ -64,8 +65,8 @@ int filter_items(struct vm *vm, const struct liquid_value *v, const struct liqui
         break;
     }
     if (count > UINT32_MAX / sizeof *list)
-        return vm_fail(vm, ERR_LIMIT, "a list is too long");
-    if (!(list = vm_alloc(vm, count * sizeof *list)))
+        return render_fail(vm, ERR_LIMIT, "a list is too long");
+    if (!(list = render_alloc(vm, count * sizeof *list)))
         return ERR_LIMIT;
     if (v->type == LIQUID_ARRAY)
         flatten(v, list);
@@ -76,7 +77,7 @@ int filter_items(struct vm *vm, const struct liquid_value *v, const struct liqui
         list[0] = *v;
     *items = list;
     *n = (uint32_t)count;
-    return vm_charge(vm, count * 4);
+    return render_charge(vm, count * 4);
 }
 
 static struct liquid_value array_of(const struct liquid_value *items, uint32_t n)
@@ -86,8 +87,8 @@ static struct liquid_value array_of(const struct liquid_value *items, uint32_t n
 
 /* item[property] as Ruby has it: a string holds its substrings, an integer its bits. ERR_INVAL for what has
  * no properties at all and ERR_UNSUPPORTED where the filter as a whole comes to nothing. */
-static int property_of(struct vm *vm, const struct liquid_value *item, const struct liquid_value *property,
-                       struct liquid_value *out)
+static int property_of(struct render *vm, const struct liquid_value *item,
+                       const struct liquid_value *property, struct liquid_value *out)
 {
     *out = liquid_nil();
     switch ((enum liquid_type)item->type) {
@@ -100,7 +101,7 @@ static int property_of(struct vm *vm, const struct liquid_value *item, const str
         if (property->type == LIQUID_STRING) {
             if (slice_find(value_slice(item), value_slice(property)) >= 0)
                 *out = *property;
-            return vm_charge(vm, item->n);
+            return render_charge(vm, item->n);
         }
         break;
     case LIQUID_INT:
@@ -121,14 +122,14 @@ static int property_of(struct vm *vm, const struct liquid_value *item, const str
     }
     struct slice name;
     int rc = value_text(vm, property, &name);
-    return rc ? rc : vm_fail(vm, ERR_INVAL, "cannot select the property '%.*s'", SLICE_FMT(name));
+    return rc ? rc : render_fail(vm, ERR_INVAL, "cannot select the property '%.*s'", SLICE_FMT(name));
 }
 
 /* --- selection --- */
 
 enum select { WHERE, REJECT, HAS, FIND, FIND_INDEX };
 
-static int choose(struct vm *vm, enum select what, const struct liquid_value *v, int n,
+static int choose(struct render *vm, enum select what, const struct liquid_value *v, int n,
                   struct liquid_value *out)
 {
     const struct liquid_value *items;
@@ -141,7 +142,8 @@ static int choose(struct vm *vm, enum select what, const struct liquid_value *v,
                                                 : array_of(NULL, 0);
     if (!count || v[1].type == LIQUID_NIL)
         return 0;
-    struct liquid_value *list = vm_alloc(vm, (what == WHERE || what == REJECT ? count : 0) * sizeof *list);
+    struct liquid_value *list =
+        render_alloc(vm, (what == WHERE || what == REJECT ? count : 0) * sizeof *list);
     if (!list)
         return ERR_LIMIT;
     bool any_value = n < 2 || v[2].type == LIQUID_NIL;
@@ -200,7 +202,7 @@ FILTER(compact)
     int rc = filter_items(vm, v, &items, &count);
     if (rc)
         return rc;
-    struct liquid_value *list = vm_alloc(vm, count * sizeof *list);
+    struct liquid_value *list = render_alloc(vm, count * sizeof *list);
     if (!list)
         return ERR_LIMIT;
     for (uint32_t i = 0; i < count; i++) {
@@ -223,7 +225,7 @@ FILTER(uniq)
     int rc = filter_items(vm, v, &items, &count);
     if (rc)
         return rc;
-    struct liquid_value *list = vm_alloc(vm, 2 * (size_t)count * sizeof *list);
+    struct liquid_value *list = render_alloc(vm, 2 * (size_t)count * sizeof *list);
     if (!list)
         return ERR_LIMIT;
     struct liquid_value *keys = list + count;
@@ -236,7 +238,7 @@ FILTER(uniq)
         uint32_t k = 0;
         while (k < kept && !value_same(&keys[k], &p))
             k++;
-        if ((rc = vm_charge(vm, (size_t)k * 4)))
+        if ((rc = render_charge(vm, (size_t)k * 4)))
             return rc;
         if (k == kept) {
             keys[kept] = p;
@@ -254,7 +256,7 @@ FILTER(map)
     int rc = filter_items(vm, v, &items, &count);
     if (rc)
         return rc;
-    struct liquid_value *list = vm_alloc(vm, count * sizeof *list);
+    struct liquid_value *list = render_alloc(vm, count * sizeof *list);
     if (!list)
         return ERR_LIMIT;
     for (uint32_t i = 0; i < count; i++)
@@ -287,7 +289,7 @@ FILTER(sum)
         }
         p = value_number(&p);
         if (number_math(MATH_ADD, &total, &p, &total))
-            rc = vm_fail(vm, ERR_RANGE, "the result is too large a number");
+            rc = render_fail(vm, ERR_RANGE, "the result is too large a number");
     }
     *out = total;
     return rc;
@@ -296,7 +298,7 @@ FILTER(sum)
 /* --- order --- */
 
 struct sorting {
-    struct vm *vm;
+    struct render *vm;
     bool natural;
     int rc;
 };
@@ -308,7 +310,7 @@ static int order(struct sorting *s, const struct liquid_value *a, const struct l
         return (a->type == LIQUID_NIL) - (b->type == LIQUID_NIL);
     if (!s->natural) {
         if (value_order(a, b, &result) && !s->rc)
-            s->rc = vm_fail(s->vm, ERR_INVAL, "cannot sort values of different types");
+            s->rc = render_fail(s->vm, ERR_INVAL, "cannot sort values of different types");
         return result;
     }
     struct slice x, y;
@@ -339,7 +341,8 @@ static void merge_sort(struct sorting *s, struct liquid_pair *v, struct liquid_p
     memcpy(v, tmp, n * sizeof *v);
 }
 
-static int sort(struct vm *vm, const struct liquid_value *v, int n, bool natural, struct liquid_value *out)
+static int sort(struct render *vm, const struct liquid_value *v, int n, bool natural,
+                struct liquid_value *out)
 {
     const struct liquid_value *items;
     uint32_t count;
@@ -347,10 +350,10 @@ static int sort(struct vm *vm, const struct liquid_value *v, int n, bool natural
     size_t work = count;
     for (size_t m = count; m > 1; m /= 2)
         work += count;
-    if (rc || (rc = vm_charge(vm, work * 32)))
+    if (rc || (rc = render_charge(vm, work * 32)))
         return rc;
-    struct liquid_pair *pairs = vm_alloc(vm, 2 * (size_t)count * sizeof *pairs);
-    struct liquid_value *list = pairs ? vm_alloc(vm, count * sizeof *list) : NULL;
+    struct liquid_pair *pairs = render_alloc(vm, 2 * (size_t)count * sizeof *pairs);
+    struct liquid_value *list = pairs ? render_alloc(vm, count * sizeof *list) : NULL;
     if (!list)
         return ERR_LIMIT;
     for (uint32_t i = 0; i < count; i++) {
@@ -385,7 +388,7 @@ FILTER(reverse)
     int rc = filter_items(vm, v, &items, &count);
     if (rc)
         return rc;
-    struct liquid_value *list = vm_alloc(vm, count * sizeof *list);
+    struct liquid_value *list = render_alloc(vm, count * sizeof *list);
     if (!list)
         return ERR_LIMIT;
     for (uint32_t i = 0; i < count; i++)
@@ -399,11 +402,11 @@ FILTER(concat)
     const struct liquid_value *items;
     uint32_t count;
     if (v[1].type != LIQUID_ARRAY)
-        return vm_fail(vm, ERR_INVAL, "concat needs a list as its argument");
+        return render_fail(vm, ERR_INVAL, "concat needs a list as its argument");
     int rc = filter_items(vm, v, &items, &count);
     if (rc)
         return rc;
-    struct liquid_value *list = vm_alloc(vm, ((size_t)count + v[1].n) * sizeof *list);
+    struct liquid_value *list = render_alloc(vm, ((size_t)count + v[1].n) * sizeof *list);
     if (!list)
         return ERR_LIMIT;
     if (count)
@@ -416,7 +419,8 @@ FILTER(concat)
 
 /* --- ends, size, text and back --- */
 
-static int command(struct vm *vm, const struct liquid_value *v, struct slice name, struct liquid_value *out)
+static int command(struct render *vm, const struct liquid_value *v, struct slice name,
+                   struct liquid_value *out)
 {
     struct liquid_value nothing = *v, key = liquid_string(name);
     if (v->type == LIQUID_MAP && name.p[0] != 'f') { /* a key of that name must not answer */
@@ -424,7 +428,7 @@ static int command(struct vm *vm, const struct liquid_value *v, struct slice nam
         return 0;
     }
     if (v->type == LIQUID_MAP && v->n) {
-        struct liquid_value *two = vm_alloc(vm, 2 * sizeof *two);
+        struct liquid_value *two = render_alloc(vm, 2 * sizeof *two);
         if (!two)
             return ERR_LIMIT;
         two[0] = v->pairs[0].key;
@@ -465,7 +469,7 @@ FILTER(join)
     if (!rc && n > 0)
         rc = value_text(vm, &v[1], &glue);
     size_t total = 0;
-    struct slice *texts = rc ? NULL : vm_alloc(vm, count * sizeof *texts);
+    struct slice *texts = rc ? NULL : render_alloc(vm, count * sizeof *texts);
     if (!texts)
         return rc ? rc : ERR_LIMIT;
     for (uint32_t i = 0; i < count; i++) {
@@ -474,14 +478,14 @@ FILTER(join)
         texts[i] = s;
         total += s.n + glue.n;
         if (total > vm->mem_left)
-            return vm_fail(vm, ERR_LIMIT, "a text is too long");
+            return render_fail(vm, ERR_LIMIT, "a text is too long");
     }
     for (uint32_t i = 0; i < count; i++) {
         if (i)
             buf_adds(&vm->scratch, glue);
         buf_adds(&vm->scratch, texts[i]);
     }
-    rc = vm_copy(vm, buf_slice(&vm->scratch), out);
+    rc = render_copy(vm, buf_slice(&vm->scratch), out);
     buf_clear(&vm->scratch);
     return rc;
 }
@@ -499,7 +503,7 @@ static uint32_t split(struct slice s, struct slice by, struct liquid_value *list
     uint32_t n = 0;
     if (!by.n) {
         for (size_t i = 0; i < s.n;) {
-            size_t one = utf8_skip(slice_of(s.p + i, s.n - i), 1);
+            size_t one = value_skip_chars(slice_of(s.p + i, s.n - i), 1);
             add_part(list, &n, s.p + i, one);
             i += one;
         }
@@ -507,9 +511,9 @@ static uint32_t split(struct slice s, struct slice by, struct liquid_value *list
     }
     if (slice_eq(by, S(" "))) { /* a single space means any white space, and none at the ends */
         for (size_t i = 0, from; i < s.n;) {
-            while (i < s.n && is_space(s.p[i]))
+            while (i < s.n && value_is_space(s.p[i]))
                 i++;
-            for (from = i; i < s.n && !is_space(s.p[i]); i++)
+            for (from = i; i < s.n && !value_is_space(s.p[i]); i++)
                 ;
             if (i > from)
                 add_part(list, &n, s.p + from, i - from);
@@ -532,11 +536,11 @@ FILTER(split)
     if (!rc)
         rc = value_text(vm, &v[1], &by);
     if (!rc)
-        rc = vm_charge(vm, 2 * s.n);
+        rc = render_charge(vm, 2 * s.n);
     if (rc)
         return rc;
     uint32_t count = split(s, by, NULL);
-    struct liquid_value *list = vm_alloc(vm, count * sizeof *list);
+    struct liquid_value *list = render_alloc(vm, count * sizeof *list);
     if (!list)
         return ERR_LIMIT;
     split(s, by, list);

@@ -151,30 +151,30 @@ static inline bool is_missing(const struct liquid_value *v)
     return v->type == LIQUID_NIL || (v->flags & V_MISSING);
 }
 
-struct vm;
+struct render;
 
 /* As Liquid prints it inside a string: arrays and maps in their inspected form. Borrowed from v, or in the
  * machine's memory. Negative if a budget ended (the error is set). */
-int value_text(struct vm *vm, const struct liquid_value *v, struct slice *out);
+int value_text(struct render *vm, const struct liquid_value *v, struct slice *out);
 /* As an output tag prints it: arrays item by item. */
-int value_print(struct vm *vm, const struct liquid_value *v, struct slice *out);
+int value_print(struct render *vm, const struct liquid_value *v, struct slice *out);
 bool value_equal(const struct liquid_value *a, const struct liquid_value *b, int depth); /* == */
 bool value_same(const struct liquid_value *a,
                 const struct liquid_value *b); /* equal and of one type (eql?) */
 /* ERR_INVAL if the two cannot be ordered; *order is <0, 0, >0. */
 int value_order(const struct liquid_value *a, const struct liquid_value *b, int *order);
-int value_compare(struct vm *vm, enum compare op, const struct liquid_value *a, const struct liquid_value *b,
-                  bool *out);
+int value_compare(struct render *vm, enum compare op, const struct liquid_value *a,
+                  const struct liquid_value *b, bool *out);
 /* v.key or v[key]; nil where there is nothing. command: size, first and last count. */
-struct liquid_value value_get(struct vm *vm, const struct liquid_value *v, const struct liquid_value *key,
+struct liquid_value value_get(struct render *vm, const struct liquid_value *v, const struct liquid_value *key,
                               bool command);
 /* Integer(v) as tags and filters want it: an int, or a string that is one. */
 int value_integer(const struct liquid_value *v, int64_t *out);
 int64_t value_loose_integer(struct slice s);                    /* String#to_i */
 struct liquid_value value_number(const struct liquid_value *v); /* int or float; 0 for what is neither */
-size_t range_count(const struct liquid_range *r);
-bool is_space(char c);                          /* what strip takes away */
-size_t utf8_skip(struct slice s, size_t chars); /* bytes that so many characters take, at most s.n */
+size_t value_range_count(const struct liquid_range *r);
+bool value_is_space(char c);                           /* what strip takes away */
+size_t value_skip_chars(struct slice s, size_t chars); /* bytes that so many characters take, at most s.n */
 
 /* --- numbers (number.c) --- */
 enum { FLOAT_TEXT = 40 };
@@ -200,7 +200,7 @@ int date_format(const struct liquid_value *v, struct slice format, const struct 
                 struct buf *out, size_t most);
 
 /* --- the machine (render.c) --- */
-struct vm {
+struct render {
     const struct liquid *prog;
     const struct liquid_input *in;
     struct arena *arena;
@@ -214,12 +214,12 @@ struct vm {
     uint32_t capturing;
 };
 /* Fails the render at the current place. Returns code. */
-int vm_fail(struct vm *vm, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int render_fail(struct render *vm, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Memory from the arena against the budget; NULL with the error set when that is used up. */
-void *vm_alloc(struct vm *vm, size_t n);
-int vm_copy(struct vm *vm, struct slice s, struct liquid_value *out);
+void *render_alloc(struct render *vm, size_t n);
+int render_copy(struct render *vm, struct slice s, struct liquid_value *out);
 /* Work proportional to n items. Negative when steps are used up. */
-int vm_charge(struct vm *vm, size_t n);
+int render_charge(struct render *vm, size_t n);
 
 /* --- filters (filters*.c) --- */
 enum filter_flag {
@@ -232,15 +232,16 @@ struct filter {
     uint8_t min, max; /* arguments beside the input */
     uint8_t flags;
     /* v[0] is the input, v[1..n] the arguments. Negative with the error set. */
-    int (*run)(struct vm *vm, const struct liquid_value *v, int n, struct liquid_value *out);
+    int (*run)(struct render *vm, const struct liquid_value *v, int n, struct liquid_value *out);
 };
-extern const struct filter filters[];
-extern const size_t nfilters;
+extern const struct filter liquid_filters[];
+extern const size_t liquid_nfilters;
 int filter_index(struct slice name); /* index or -1 */
 #define FILTER(name)                                                                                         \
-    int filter_##name(struct vm *vm, const struct liquid_value *v, int n, struct liquid_value *out)
+    int filter_##name(struct render *vm, const struct liquid_value *v, int n, struct liquid_value *out)
 /* The items filters work on: arrays flattened, a map as one item, a range counted out, nil as none. */
-int filter_items(struct vm *vm, const struct liquid_value *v, const struct liquid_value **items, uint32_t *n);
+int filter_items(struct render *vm, const struct liquid_value *v, const struct liquid_value **items,
+                 uint32_t *n);
 
 /* --- HTML (html.c) --- */
 struct html_state {
@@ -270,8 +271,8 @@ int escape_value(struct buf *out, enum esc esc, int flags, bool is_html, struct 
 bool escape_is_link(struct slice s); /* http, https, mailto, tel */
 
 /* --- characters (unicase.c) --- */
-void case_upper(struct buf *out, struct slice s);
-void case_lower(struct buf *out, struct slice s);
-void case_capital(struct buf *out, struct slice s);
+void unicase_upper(struct buf *out, struct slice s);
+void unicase_lower(struct buf *out, struct slice s);
+void unicase_capital(struct buf *out, struct slice s);
 
 #endif

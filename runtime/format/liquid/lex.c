@@ -18,7 +18,7 @@ static struct slice sub(struct slice s, size_t from, size_t to)
 
 static struct slice strip_left(struct slice s)
 {
-    while (s.n && is_space(s.p[0])) {
+    while (s.n && value_is_space(s.p[0])) {
         s.p++;
         s.n--;
     }
@@ -27,7 +27,7 @@ static struct slice strip_left(struct slice s)
 
 static struct slice strip_right(struct slice s)
 {
-    while (s.n && is_space(s.p[s.n - 1]))
+    while (s.n && value_is_space(s.p[s.n - 1]))
         s.n--;
     return s;
 }
@@ -98,7 +98,7 @@ static int read_line(struct reader *r, struct tok *t, const char **why)
     return 0;
 }
 
-int read_token(struct reader *r, struct tok *t, const char **why)
+int token_read(struct reader *r, struct tok *t, const char **why)
 {
     struct slice s = r->s;
     if (r->lines)
@@ -137,7 +137,7 @@ int read_token(struct reader *r, struct tok *t, const char **why)
     return 0;
 }
 
-int read_raw(struct reader *r, struct slice name, struct slice *body)
+int token_read_raw(struct reader *r, struct slice name, struct slice *body)
 {
     struct slice s = r->s;
     size_t start = r->at;
@@ -150,7 +150,7 @@ int read_raw(struct reader *r, struct slice name, struct slice *body)
         i += 2;
         if (i < s.n && s.p[i] == '-')
             i++;
-        while (i < s.n && is_space(s.p[i]))
+        while (i < s.n && value_is_space(s.p[i]))
             i++;
         struct slice rest = sub(s, i, s.n);
         if (!slice_starts(rest, S("end")) || !slice_starts(sub(rest, 3, rest.n), name) ||
@@ -210,13 +210,13 @@ static void lex_mark(struct lexer *l, struct slice rest)
             found(l, marks[i].kind, marks[i].text.n);
             return;
         }
-    found(l, LEX_BAD, utf8_skip(rest, 1));
+    found(l, LEX_BAD, value_skip_chars(rest, 1));
 }
 
 void lex_next(struct lexer *l)
 {
     l->end_of_last = l->at;
-    while (l->at < l->s.n && is_space(l->s.p[l->at]))
+    while (l->at < l->s.n && value_is_space(l->s.p[l->at]))
         l->at++;
     struct slice rest = sub(l->s, l->at, l->s.n);
     if (!rest.n) {

@@ -11,10 +11,10 @@ struct option {
 static int skip_expr(struct compiler *c, struct lexer *l)
 {
     struct expr x;
-    struct mark m = mark(c);
+    struct mark m = compile_mark(c);
     uint32_t depth = c->depth;
     int rc = compile_expr(c, l, false, &x);
-    rewind_to(c, &m);
+    compile_rewind(c, &m);
     c->depth = depth;
     return rc;
 }
@@ -33,11 +33,11 @@ static int read_options(struct compiler *c, struct lexer *l, struct loop *loop, 
             if (lex_word(l, options[i].name))
                 o = &options[i];
         if (!o)
-            return fail_at(c, l->text.p, ERR_SYNTAX, "unexpected '%.*s'; %s", SLICE_FMT(l->text),
-                           loop->tablerow ? "tablerow knows cols, limit and offset"
-                                          : "for knows limit, offset and reversed");
+            return compile_fail(c, l->text.p, ERR_SYNTAX, "unexpected '%.*s'; %s", SLICE_FMT(l->text),
+                                loop->tablerow ? "tablerow knows cols, limit and offset"
+                                               : "for knows limit, offset and reversed");
         if (!lex_take(l, LEX_COLON))
-            return fail_at(c, l->text.p, ERR_SYNTAX, "'%s' is followed by a colon and a value", o->name);
+            return compile_fail(c, l->text.p, ERR_SYNTAX, "'%s' is followed by a colon and a value", o->name);
         o->given = true;
         o->at = *l;
         int rc = skip_expr(c, l);
@@ -82,10 +82,10 @@ static uint32_t loop_name(struct compiler *c, struct slice var, struct slice lis
         char ch = list.p[i];
         if (quote ? ch == quote : ch == '"' || ch == '\'')
             quote = quote ? 0 : ch;
-        if (quote || !is_space(ch))
+        if (quote || !value_is_space(ch))
             buf_addc(&b, ch);
     }
-    uint32_t at = add_string(c, buf_slice(&b));
+    uint32_t at = compile_string(c, buf_slice(&b));
     buf_free(&b);
     return at;
 }
@@ -99,7 +99,7 @@ static int compile_head(struct compiler *c, struct slice markup, struct loop *lo
     struct expr list;
     int pushed = 1;
     lex_begin(&l, markup);
-    int rc = take_name(c, &l, "a variable's name", &var);
+    int rc = lex_take_name(c, &l, "a variable's name", &var);
     if (!rc && !lex_word(&l, "in"))
         rc = FAIL(c, "%s reads: %s item in list", loop->tablerow ? "tablerow" : "for",
                   loop->tablerow ? "tablerow" : "for");
@@ -111,9 +111,9 @@ static int compile_head(struct compiler *c, struct slice markup, struct loop *lo
         rc = compile_options(c, loop, options, n, &pushed);
     if (rc)
         return rc;
-    loop->var = add_sym(c, var);
+    loop->var = compile_symbol(c, var);
     loop->name = loop_name(c, var, list.text);
-    return stack(c, -pushed);
+    return compile_stack(c, -pushed);
 }
 
 static int compile_loop(struct compiler *c, struct tok *t, bool *blank, bool tablerow)
@@ -130,33 +130,33 @@ static int compile_loop(struct compiler *c, struct tok *t, bool *blank, bool tab
     if (rc)
         return rc;
     uint32_t index = VEC_PUSH(c->loops, loop);
-    emit(c, OP_FOR, 0, 0, index, 0);
-    loop.body = here(c);
+    compile_emit(c, OP_FOR, 0, 0, index, 0);
+    loop.body = compile_here(c);
     rc = compile_repeated(c, tablerow ? row_ends : for_ends, owner, &body, &end, &scope);
-    loop.next = emit(c, OP_NEXT, 0, 0, index, 0);
-    loop.after = emit(c, OP_JUMP, 0, 0, 0, 0);
-    loop.otherwise = here(c);
+    loop.next = compile_emit(c, OP_NEXT, 0, 0, index, 0);
+    loop.after = compile_emit(c, OP_JUMP, 0, 0, 0, 0);
+    loop.otherwise = compile_here(c);
     *blank = body.blank;
     if (!rc)
-        rc = html_add(c, &after, &c->html);
+        rc = compile_join(c, &after, &c->html);
     if (!rc)
-        rc = html_add(c, &after, &scope.ends);
+        rc = compile_join(c, &after, &scope.ends);
     c->html = entry;
     if (!rc && slice_eq(end.name, S("else"))) {
         rc = compile_block(c, for_ends + 1, owner, &otherwise, &end);
         *blank &= otherwise.blank;
     }
     if (!rc)
-        rc = html_add(c, &after, &c->html);
+        rc = compile_join(c, &after, &c->html);
     c->html = after;
-    patch(c, loop.after, here(c));
+    compile_patch(c, loop.after, compile_here(c));
     VEC(c->loops, struct loop)[index] = loop;
     if (!rc && *blank && !tablerow) {
-        block_silence(c, &body);
-        block_silence(c, &otherwise);
+        compile_block_silence(c, &body);
+        compile_block_silence(c, &otherwise);
     }
-    block_free(&body);
-    block_free(&otherwise);
+    compile_block_free(&body);
+    compile_block_free(&otherwise);
     return rc;
 }
 
@@ -176,13 +176,13 @@ static int leave(struct compiler *c, struct tok *t, bool again)
     if (t->markup.n)
         return FAIL(c, "'%.*s' takes nothing behind its name", SLICE_FMT(t->name));
     if (c->p->html && c->loop) {
-        int rc = html_add(c, again ? &c->loop->again : &c->loop->ends,
-                          c->loop->outside ? c->loop->outside : &c->html);
+        int rc = compile_join(c, again ? &c->loop->again : &c->loop->ends,
+                              c->loop->outside ? c->loop->outside : &c->html);
         if (rc)
             return rc;
         c->html.n = 0; /* nothing behind it is reached */
     }
-    emit(c, again ? OP_CONTINUE : OP_BREAK, 0, 0, 0, 0);
+    compile_emit(c, again ? OP_CONTINUE : OP_BREAK, 0, 0, 0, 0);
     return 0;
 }
 

@@ -4,7 +4,7 @@
 
 #include "format/liquid/internal.h"
 
-struct frame {
+struct scope {
     struct liquid_value *bound, *local, *data; /* by symbol; LIQUID_UNSET where the first two say nothing */
     bool isolated;
     struct liquid_value values[];
@@ -29,7 +29,7 @@ struct control {
     bool html;
     /* a partial */
     uint32_t call, back, source, pc;
-    struct frame *frame;           /* of the caller */
+    struct scope *frame;           /* of the caller */
     struct liquid_value *bindings; /* for isolated ones: values to give each frame; else those to restore */
     const struct choice *choice;
     bool each;
@@ -49,8 +49,8 @@ struct progress {
 };
 
 struct machine {
-    struct vm vm;
-    struct frame *frame;
+    struct render vm;
+    struct scope *frame;
     struct liquid_value *stack;
     uint32_t sp, room, pc;
     struct control *control, *spare; /* spare: done with, to be used again */
@@ -61,17 +61,17 @@ struct machine {
     int filter_default;
 };
 
-int frame_new(struct machine *m, struct frame **out);
-const struct liquid_value *frame_get(const struct frame *f, uint32_t sym);
-int print_bytes(struct machine *m, struct slice s);
+int scope_new(struct machine *m, struct scope **out);
+const struct liquid_value *scope_get(const struct scope *f, uint32_t sym);
+int machine_print(struct machine *m, struct slice s);
 
 int control_push(struct machine *m, enum control_kind kind, struct control **out);
 void control_pop(struct machine *m);
-int loop_begin(struct machine *m, const struct loop *loop);
-int loop_next(struct machine *m);
-int loop_end(struct machine *m, bool broken); /* and restore what it bound */
-int call_begin(struct machine *m, uint32_t call);
-int call_next(struct machine *m);   /* the partial ended: on to the next item, or back */
-void call_leave(struct machine *m); /* an include is left by break or continue */
+int control_loop_begin(struct machine *m, const struct loop *loop);
+int control_loop_next(struct machine *m);
+int control_loop_end(struct machine *m, bool broken); /* and restore what it bound */
+int control_call_begin(struct machine *m, uint32_t call);
+int control_call_next(struct machine *m);   /* the partial ended: on to the next item, or back */
+void control_call_leave(struct machine *m); /* an include is left by break or continue */
 
 #endif

@@ -18,14 +18,15 @@ static int compile_unit(struct compiler *c, struct slice name, bool isolated, ui
     }
     int rc = c->o->resolve ? c->o->resolve(c->o->arg, name, &text) : ERR_NOTFOUND;
     if (rc == ERR_NOTFOUND)
-        return fail_at(c, name.p, rc, "there is no partial '%.*s'", SLICE_FMT(name));
+        return compile_fail(c, name.p, rc, "there is no partial '%.*s'", SLICE_FMT(name));
     if (rc)
-        return fail_at(c, name.p, rc, "the partial '%.*s' cannot be read: %s", SLICE_FMT(name), err_name(rc));
+        return compile_fail(c, name.p, rc, "the partial '%.*s' cannot be read: %s", SLICE_FMT(name),
+                            err_name(rc));
     if (text.n > UINT32_MAX / 2)
-        return fail_at(c, name.p, ERR_LIMIT, "the partial '%.*s' is too large", SLICE_FMT(name));
-    if ((rc = enter(c)))
+        return compile_fail(c, name.p, ERR_LIMIT, "the partial '%.*s' is too large", SLICE_FMT(name));
+    if ((rc = compile_enter(c)))
         return rc;
-    uint32_t skip = emit(c, OP_JUMP, 0, 0, 0, 0);
+    uint32_t skip = compile_emit(c, OP_JUMP, 0, 0, 0, 0);
     struct source source = {name, text};
     struct unit unit = {.name = name, .isolated = isolated, .open = true, .enter = c->html, .leave = c->html};
     struct compiler outer = *c;
@@ -34,7 +35,7 @@ static int compile_unit(struct compiler *c, struct slice name, bool isolated, ui
     struct block b = {0};
     struct tok end;
     uint32_t source_index = VEC_PUSH(c->sources, source);
-    struct fn fn = {here(c), source_index};
+    struct fn fn = {compile_here(c), source_index};
     unit.fn = VEC_PUSH(c->fns, fn);
     *index = VEC_PUSH(c->units, unit);
     c->r = &r;
@@ -45,14 +46,14 @@ static int compile_unit(struct compiler *c, struct slice name, bool isolated, ui
     c->isolated = isolated;
     c->depth = 0;
     rc = compile_block(c, NULL, NULL, &b, &end);
-    block_free(&b);
-    emit(c, OP_RET, 0, 0, 0, 0);
+    compile_block_free(&b);
+    compile_emit(c, OP_RET, 0, 0, 0, 0);
     struct unit *u = &VEC(c->units, struct unit)[*index];
     u->open = false;
     u->leave = c->html;
     u->interrupts = scope.ends;
     if (!rc)
-        rc = html_add(c, &u->interrupts, &scope.again);
+        rc = compile_join(c, &u->interrupts, &scope.again);
     if (!rc && u->recursive && !html_within(&u->leave, &u->enter))
         rc = FAIL(c, "a partial that uses itself must leave the HTML as it found it");
     c->r = outer.r;
@@ -64,7 +65,7 @@ static int compile_unit(struct compiler *c, struct slice name, bool isolated, ui
     c->depth = outer.depth;
     c->html = outer.html;
     c->nesting--;
-    patch(c, skip, here(c));
+    compile_patch(c, skip, compile_here(c));
     return rc;
 }
 
@@ -86,18 +87,19 @@ static int add_choice(struct compiler *c, struct slice name, struct slice alias,
     if (rc)
         return rc;
     struct unit *u = &VEC(c->units, struct unit)[unit];
-    struct choice choice = {name, u->fn, add_sym(c, alias.n ? alias : last_part(name)), add_sym(c, name)};
+    struct choice choice = {name, u->fn, compile_symbol(c, alias.n ? alias : last_part(name)),
+                            compile_symbol(c, name)};
     VEC_PUSH(c->choices, choice);
     c->html = entry;
-    if ((rc = html_add(c, leave, &u->leave)))
+    if ((rc = compile_join(c, leave, &u->leave)))
         return rc;
     if (isolated) /* a break ends only the partial */
-        return html_add(c, leave, &u->interrupts);
+        return compile_join(c, leave, &u->interrupts);
     if (c->p->html && c->loop && u->interrupts.n) {
         const struct html_set *states = c->loop->outside ? c->loop->outside : &u->interrupts;
-        if ((rc = html_add(c, &c->loop->ends, states)))
+        if ((rc = compile_join(c, &c->loop->ends, states)))
             return rc;
-        return html_add(c, &c->loop->again, states);
+        return compile_join(c, &c->loop->again, states);
     }
     return 0;
 }
@@ -116,21 +118,21 @@ static int compile_arguments(struct compiler *c, struct lexer *l, struct call *c
             return rc;
         ++*pushed;
     }
-    if (lex_word(l, "as") && (rc = take_name(c, l, "a name", alias)))
+    if (lex_word(l, "as") && (rc = lex_take_name(c, l, "a name", alias)))
         return rc;
     while (l->kind != LEX_END) {
         struct slice name;
         lex_take(l, LEX_COMMA);
         if (l->kind == LEX_END)
             break;
-        if ((rc = take_name(c, l, "an argument's name", &name)))
+        if ((rc = lex_take_name(c, l, "an argument's name", &name)))
             return rc;
         if (!lex_take(l, LEX_COLON))
-            return fail_at(c, name.p, ERR_SYNTAX, "'%.*s' is followed by a colon and a value",
-                           SLICE_FMT(name));
+            return compile_fail(c, name.p, ERR_SYNTAX, "'%.*s' is followed by a colon and a value",
+                                SLICE_FMT(name));
         if ((rc = compile_expr(c, l, false, &x)))
             return rc;
-        uint32_t sym = add_sym(c, name);
+        uint32_t sym = compile_symbol(c, name);
         VEC_PUSH(*args, sym);
         ++*pushed;
     }
@@ -186,8 +188,8 @@ static int compile_call(struct compiler *c, struct tok *t, bool isolated)
         return rc;
     if (leave.n)
         c->html = leave;
-    emit(c, OP_CALL, 0, 0, VEC_PUSH(c->calls, call), 0);
-    return stack(c, -pushed);
+    compile_emit(c, OP_CALL, 0, 0, VEC_PUSH(c->calls, call), 0);
+    return compile_stack(c, -pushed);
 }
 
 TAG(include)

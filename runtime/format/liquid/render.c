@@ -14,7 +14,7 @@ enum { STEPS_DEFAULT = 1000000, OUTPUT_DEFAULT = 8 * 1024 * 1024, STACK_FOR_CALL
 
 /* --- failing and memory --- */
 
-int vm_fail(struct vm *vm, int code, const char *fmt, ...)
+int render_fail(struct render *vm, int code, const char *fmt, ...)
 {
     char words[360];
     unsigned line, column;
@@ -28,23 +28,23 @@ int vm_fail(struct vm *vm, int code, const char *fmt, ...)
                    column, words);
 }
 
-void *vm_alloc(struct vm *vm, size_t n)
+void *render_alloc(struct render *vm, size_t n)
 {
     if (n > vm->mem_left) {
-        vm_fail(vm, ERR_LIMIT, "the template needs too much memory");
+        render_fail(vm, ERR_LIMIT, "the template needs too much memory");
         return NULL;
     }
     vm->mem_left -= n;
     return arena_alloc(vm->arena, n);
 }
 
-int vm_copy(struct vm *vm, struct slice s, struct liquid_value *out)
+int render_copy(struct render *vm, struct slice s, struct liquid_value *out)
 {
     if (!s.n) {
         *out = liquid_string(SLICE_NONE);
         return 0;
     }
-    char *p = vm_alloc(vm, s.n);
+    char *p = render_alloc(vm, s.n);
     if (!p)
         return ERR_LIMIT;
     memcpy(p, s.p, s.n);
@@ -52,21 +52,21 @@ int vm_copy(struct vm *vm, struct slice s, struct liquid_value *out)
     return 0;
 }
 
-int vm_charge(struct vm *vm, size_t n)
+int render_charge(struct render *vm, size_t n)
 {
     vm->steps -= (int64_t)(n / 64);
-    return vm->steps < 0 ? vm_fail(vm, ERR_LIMIT, "the template takes too many steps") : 0;
+    return vm->steps < 0 ? render_fail(vm, ERR_LIMIT, "the template takes too many steps") : 0;
 }
 
 /* --- variables --- */
 
-int frame_new(struct machine *m, struct frame **out)
+int scope_new(struct machine *m, struct scope **out)
 {
     size_t n = m->vm.prog->nsyms;
-    struct frame *f = vm_alloc(&m->vm, sizeof *f + 3 * n * sizeof(struct liquid_value));
+    struct scope *f = render_alloc(&m->vm, sizeof *f + 3 * n * sizeof(struct liquid_value));
     if (!f)
         return ERR_LIMIT;
-    *f = (struct frame){.bound = f->values, .local = f->values + n, .data = f->values + 2 * n};
+    *f = (struct scope){.bound = f->values, .local = f->values + n, .data = f->values + 2 * n};
     for (size_t i = 0; i < 2 * n; i++)
         f->values[i].type = LIQUID_UNSET;
     memset(f->data, 0, n * sizeof *f->data);
@@ -74,7 +74,7 @@ int frame_new(struct machine *m, struct frame **out)
     return 0;
 }
 
-const struct liquid_value *frame_get(const struct frame *f, uint32_t sym)
+const struct liquid_value *scope_get(const struct scope *f, uint32_t sym)
 {
     if (f->bound[sym].type != LIQUID_UNSET)
         return &f->bound[sym];
@@ -89,7 +89,7 @@ static struct liquid_value get_by_name(struct machine *m, const struct liquid_va
     m->vm.steps -= p->nsyms / 16;
     for (uint32_t i = 0; i < p->nsyms; i++)
         if (slice_eq(p->syms[i], value_slice(name)))
-            return *frame_get(m->frame, i);
+            return *scope_get(m->frame, i);
     if (m->vm.in->data && !m->frame->isolated)
         return value_get(&m->vm, m->vm.in->data, name, false);
     return liquid_nil();
@@ -102,15 +102,15 @@ static int missing(struct machine *m, const struct output *o)
     m->vm.pos = o->pos;
     m->vm.source = o->source;
     if (!o->name.n)
-        return vm_fail(&m->vm, ERR_MISSING, "a value is missing");
-    return vm_fail(&m->vm, ERR_MISSING, "'%.*s' is missing and has no default", SLICE_FMT(o->name));
+        return render_fail(&m->vm, ERR_MISSING, "a value is missing");
+    return render_fail(&m->vm, ERR_MISSING, "'%.*s' is missing and has no default", SLICE_FMT(o->name));
 }
 
 static int no_link(struct machine *m, const struct output *o, struct slice s)
 {
-    return vm_fail(&m->vm, ERR_INVAL,
-                   "'%.*s' is no link here: '%.*s' does not begin with http:, https:, mailto: or tel:",
-                   SLICE_FMT(o->name), s.n > 60 ? 60 : (int)s.n, s.p);
+    return render_fail(&m->vm, ERR_INVAL,
+                       "'%.*s' is no link here: '%.*s' does not begin with http:, https:, mailto: or tel:",
+                       SLICE_FMT(o->name), s.n > 60 ? 60 : (int)s.n, s.p);
 }
 
 /* In a walk without output nothing is written outside of captures, but every check is made. */
@@ -119,13 +119,13 @@ static bool writes(const struct machine *m)
     return !m->vm.dry || m->vm.capturing;
 }
 
-int print_bytes(struct machine *m, struct slice s)
+int machine_print(struct machine *m, struct slice s)
 {
     struct buf *out = m->vm.out;
     if (!writes(m))
         return 0;
     if (s.n > m->vm.out_max || out->n > m->vm.out_max - s.n)
-        return vm_fail(&m->vm, ERR_LIMIT, "the output is too long");
+        return render_fail(&m->vm, ERR_LIMIT, "the output is too long");
     buf_adds(out, s);
     return 0;
 }
@@ -133,7 +133,7 @@ int print_bytes(struct machine *m, struct slice s)
 static int print(struct machine *m, const struct liquid_value *v, const struct output *o)
 {
     struct slice s;
-    struct vm *vm = &m->vm;
+    struct render *vm = &m->vm;
     if (is_missing(v) && vm->strict)
         return missing(m, o);
     bool link = o->esc == ESC_URL_START;
@@ -147,12 +147,12 @@ static int print(struct machine *m, const struct liquid_value *v, const struct o
     if (link && !escape_is_link(s))
         return no_link(m, o, s);
     if (o->esc == ESC_NONE || !writes(m))
-        return print_bytes(m, s);
+        return machine_print(m, s);
     if (s.n > vm->out_max || vm->out->n > vm->out_max - s.n)
-        return vm_fail(vm, ERR_LIMIT, "the output is too long");
+        return render_fail(vm, ERR_LIMIT, "the output is too long");
     rc = escape_value(vm->out, (enum esc)o->esc, o->flags, v->flags & V_HTML, s);
     INVARIANT(rc == 0); /* only a link can fail, and that was checked */
-    return vm->out->n > vm->out_max ? vm_fail(vm, ERR_LIMIT, "the output is too long") : 0;
+    return vm->out->n > vm->out_max ? render_fail(vm, ERR_LIMIT, "the output is too long") : 0;
 }
 
 /* --- capture --- */
@@ -175,7 +175,7 @@ static int pop_capture(struct machine *m)
     struct control *k = m->control;
     struct liquid_value v;
     struct buf *out = m->vm.out;
-    int rc = vm_copy(&m->vm, slice_of(out->p ? out->p + k->from : "", out->n - k->from), &v);
+    int rc = render_copy(&m->vm, slice_of(out->p ? out->p + k->from : "", out->n - k->from), &v);
     if (rc)
         return rc;
     out->n = k->from;
@@ -190,7 +190,7 @@ static int pop_capture(struct machine *m)
     if (m->changed.type == LIQUID_STRING && value_equal(&m->changed, &v, 1))
         return 0;
     m->changed = v;
-    return print_bytes(m, value_slice(&v));
+    return machine_print(m, value_slice(&v));
 }
 
 /* --- break and continue --- */
@@ -208,7 +208,7 @@ static int interrupt(struct machine *m, bool again)
                 return 0;
             }
             m->pc = k->loop->after;
-            return loop_end(m, true);
+            return control_loop_end(m, true);
         case CAPTURE:
         case IFCHANGED:
             rc = pop_capture(m);
@@ -216,9 +216,9 @@ static int interrupt(struct machine *m, bool again)
         case CALL:
             if (m->vm.prog->calls[k->call].isolated) {
                 m->sp = k->sp;
-                return call_next(m);
+                return control_call_next(m);
             }
-            call_leave(m);
+            control_call_leave(m);
             break;
         }
         if (rc)
@@ -243,17 +243,17 @@ static int make_range(struct machine *m, bool literal)
             struct liquid_value whole;
             bool negative = v[i].f < 0;
             if (number_round(negative ? ROUND_CEIL : ROUND_FLOOR, &v[i], 0, &whole))
-                return vm_fail(&m->vm, ERR_RANGE, "the range is too large");
+                return render_fail(&m->vm, ERR_RANGE, "the range is too large");
             ends[i] = whole.i;
         } else if (value_integer(&v[i], &ends[i]))
-            return vm_fail(&m->vm, ERR_INVAL, "a range goes from integer to integer");
+            return render_fail(&m->vm, ERR_INVAL, "a range goes from integer to integer");
     }
-    struct liquid_range *r = vm_alloc(&m->vm, sizeof *r);
+    struct liquid_range *r = render_alloc(&m->vm, sizeof *r);
     if (!r)
         return ERR_LIMIT;
     *r = (struct liquid_range){ends[0], ends[1]};
-    if (range_count(r) > UINT32_MAX)
-        return vm_fail(&m->vm, ERR_LIMIT, "the range is too large");
+    if (value_range_count(r) > UINT32_MAX)
+        return render_fail(&m->vm, ERR_LIMIT, "the range is too large");
     m->sp--;
     m->stack[m->sp - 1] = (struct liquid_value){.type = LIQUID_RANGE, .range = r};
     return 0;
@@ -266,7 +266,7 @@ static bool is_nothing(const struct liquid_value *v)
 
 static int run_filter(struct machine *m, const struct insn *i)
 {
-    const struct filter *f = &filters[i->a];
+    const struct filter *f = &liquid_filters[i->a];
     struct liquid_value *v = &m->stack[m->sp - 1 - i->b], result = liquid_nil();
     bool was_missing = is_missing(v);
     if (m->vm.strict && i->d != NONE && is_missing(&v[1]))
@@ -275,7 +275,7 @@ static int run_filter(struct machine *m, const struct insn *i)
     if (rc)
         return rc;
     /* A filter makes "" of nil; it is still nothing that anybody gave. */
-    if (was_missing && is_nothing(&result) && f->run != filters[m->filter_default].run)
+    if (was_missing && is_nothing(&result) && f->run != liquid_filters[m->filter_default].run)
         result.flags |= V_MISSING;
     m->sp -= i->b;
     m->stack[m->sp - 1] = result;
@@ -289,12 +289,12 @@ static int count(struct machine *m, const struct insn *i)
     if (v->type == LIQUID_NIL)
         *v = liquid_int(0);
     if (v->type != LIQUID_INT)
-        return vm_fail(&m->vm, ERR_INVAL, "'%.*s' is no integer", SLICE_FMT(m->vm.prog->syms[i->c]));
+        return render_fail(&m->vm, ERR_INVAL, "'%.*s' is no integer", SLICE_FMT(m->vm.prog->syms[i->c]));
     if (number_math(i->a ? MATH_SUB : MATH_ADD, v, &one, &next))
-        return vm_fail(&m->vm, ERR_RANGE, "the number is too large");
+        return render_fail(&m->vm, ERR_RANGE, "the number is too large");
     int n = snprintf(text, sizeof text, "%lld", (long long)(i->a ? next.i : v->i));
     *v = next;
-    return print_bytes(m, slice_of(text, (size_t)n));
+    return machine_print(m, slice_of(text, (size_t)n));
 }
 
 static int cycle(struct machine *m, const struct insn *i)
@@ -305,7 +305,7 @@ static int cycle(struct machine *m, const struct insn *i)
     while (c && !(c->named == i->a && value_same(&c->key, &key)))
         c = c->next;
     if (!c) {
-        if (!(c = vm_alloc(&m->vm, sizeof *c)))
+        if (!(c = render_alloc(&m->vm, sizeof *c)))
             return ERR_LIMIT;
         *c = (struct cycle){.next = m->cycles, .key = key, .named = i->a};
         m->cycles = c;
@@ -336,7 +336,7 @@ static void push(struct machine *m, struct liquid_value v)
 static int run(struct machine *m)
 {
     const struct liquid *p = m->vm.prog;
-    struct vm *vm = &m->vm;
+    struct render *vm = &m->vm;
     for (;;) {
         const struct insn *i = &p->code[m->pc++];
         struct liquid_value *top = m->stack + m->sp - 1;
@@ -344,20 +344,20 @@ static int run(struct machine *m)
         bool yes;
         vm->pos = i->pos;
         if (--vm->steps < 0)
-            return vm_fail(vm, ERR_LIMIT, "the template takes too many steps");
+            return render_fail(vm, ERR_LIMIT, "the template takes too many steps");
         switch ((enum op)i->op) {
         case OP_NOP:
             break;
         case OP_END:
             return 0;
         case OP_TEXT:
-            rc = print_bytes(m, slice_of(p->text + i->c, i->d));
+            rc = machine_print(m, slice_of(p->text + i->c, i->d));
             break;
         case OP_CONST:
             push(m, p->consts[i->c]);
             break;
         case OP_SYM:
-            push(m, *frame_get(m->frame, i->c));
+            push(m, *scope_get(m->frame, i->c));
             break;
         case OP_DYNSYM:
             *top = get_by_name(m, top);
@@ -380,7 +380,7 @@ static int run(struct machine *m)
             rc = run_filter(m, i);
             break;
         case OP_OUTSYM:
-            rc = print(m, frame_get(m->frame, i->c), &p->outs[i->d]);
+            rc = print(m, scope_get(m->frame, i->c), &p->outs[i->d]);
             break;
         case OP_OUT:
             rc = print(m, top, &p->outs[i->d]);
@@ -448,20 +448,20 @@ static int run(struct machine *m)
             m->sp -= 3;
             break;
         case OP_FOR:
-            rc = loop_begin(m, &p->loops[i->c]);
+            rc = control_loop_begin(m, &p->loops[i->c]);
             break;
         case OP_NEXT:
-            rc = loop_next(m);
+            rc = control_loop_next(m);
             break;
         case OP_BREAK:
         case OP_CONTINUE:
             rc = interrupt(m, i->op == OP_CONTINUE);
             break;
         case OP_CALL:
-            rc = call_begin(m, i->c);
+            rc = control_call_begin(m, i->c);
             break;
         case OP_RET:
-            rc = call_next(m);
+            rc = control_call_next(m);
             break;
         }
         if (rc)
@@ -471,7 +471,7 @@ static int run(struct machine *m)
 
 /* --- the way in --- */
 
-static void fill(struct frame *f, const struct liquid *p, const struct liquid_input *in, struct vm *vm)
+static void fill(struct scope *f, const struct liquid *p, const struct liquid_input *in, struct render *vm)
 {
     for (uint32_t i = 0; i < p->nsyms; i++) {
         struct liquid_value key = liquid_string(p->syms[i]);
@@ -499,7 +499,7 @@ static int start(const struct liquid *p, const struct liquid_input *in, struct a
     m.filter_default = filter_index(S("default"));
     m.room = p->max_stack + (p->fns ? STACK_FOR_CALLS : 0);
     m.stack = arena_alloc(a, (m.room + 4) * sizeof *m.stack);
-    int rc = frame_new(&m, &m.frame);
+    int rc = scope_new(&m, &m.frame);
     if (!rc) {
         fill(m.frame, p, in, &m.vm);
         rc = run(&m);

@@ -2,7 +2,7 @@
  * blank tags and white space alone is not printed at all. */
 #include "format/liquid/compile.h"
 
-const struct tag tags[] = {
+const struct tag liquid_tags[] = {
     {"#", tag_inline_comment},
     {"assign", tag_assign},
     {"break", tag_break},
@@ -24,7 +24,7 @@ const struct tag tags[] = {
     {"tablerow", tag_tablerow},
     {"unless", tag_unless},
 };
-const size_t ntags = COUNT(tags);
+const size_t liquid_ntags = COUNT(liquid_tags);
 
 /* --- what prints nothing --- */
 
@@ -34,9 +34,10 @@ TAG(inline_comment)
     *blank = true;
     for (size_t i = 0; i < t->markup.n; i++) {
         char ch = t->markup.p[i];
-        if (line_start && ch != '#' && !is_space(ch))
-            return fail_at(c, t->markup.p + i, ERR_SYNTAX, "each line of a {%% # comment %%} begins with #");
-        line_start = ch == '\n' || (line_start && is_space(ch));
+        if (line_start && ch != '#' && !value_is_space(ch))
+            return compile_fail(c, t->markup.p + i, ERR_SYNTAX,
+                                "each line of a {%% # comment %%} begins with #");
+        line_start = ch == '\n' || (line_start && value_is_space(ch));
     }
     return 0;
 }
@@ -52,7 +53,7 @@ TAG(comment)
         const char *why;
         struct slice body;
         size_t before = c->r->at;
-        if (read_token(c->r, &inner, &why)) {
+        if (token_read(c->r, &inner, &why)) {
             /* Braces that do not close matter to nobody here, as long as they move us on. */
             if (c->r->at == before)
                 c->r->at +=
@@ -62,17 +63,17 @@ TAG(comment)
             inner.kind = TOK_END;
         }
         if (inner.kind == TOK_END)
-            return fail_at(c, opened, ERR_SYNTAX, "'comment' is never closed by 'endcomment'");
+            return compile_fail(c, opened, ERR_SYNTAX, "'comment' is never closed by 'endcomment'");
         if (++c->tokens > TOKENS_MOST)
-            return fail_at(c, opened, ERR_LIMIT, "the template is too large");
+            return compile_fail(c, opened, ERR_LIMIT, "the template is too large");
         if (inner.kind != TOK_TAG)
             continue;
         if (slice_eq(inner.name, S("comment")))
             depth++;
         else if (slice_eq(inner.name, S("endcomment")))
             depth--;
-        else if (slice_eq(inner.name, S("raw")) && !c->r->lines && read_raw(c->r, S("raw"), &body))
-            return fail_at(c, inner.whole.p, ERR_SYNTAX, "'raw' is never closed by 'endraw'");
+        else if (slice_eq(inner.name, S("raw")) && !c->r->lines && token_read_raw(c->r, S("raw"), &body))
+            return compile_fail(c, inner.whole.p, ERR_SYNTAX, "'raw' is never closed by 'endraw'");
     }
     return 0;
 }
@@ -81,7 +82,7 @@ static int read_body(struct compiler *c, struct tok *t, struct slice *body)
 {
     if (t->markup.n)
         return FAIL(c, "'%.*s' takes nothing behind its name", SLICE_FMT(t->name));
-    if (read_raw(c->r, t->name, body))
+    if (token_read_raw(c->r, t->name, body))
         return FAIL(c, "'%.*s' is never closed by 'end%.*s'", SLICE_FMT(t->name), SLICE_FMT(t->name));
     return 0;
 }
@@ -98,10 +99,10 @@ TAG(doc)
     for (;;) {
         struct tok tok;
         const char *why;
-        if (read_token(&inner, &tok, &why) || tok.kind == TOK_END)
+        if (token_read(&inner, &tok, &why) || tok.kind == TOK_END)
             return 0;
         if (tok.kind == TOK_TAG && slice_eq(tok.name, S("doc")))
-            return fail_at(c, tok.whole.p, ERR_SYNTAX, "'doc' cannot stand inside 'doc'");
+            return compile_fail(c, tok.whole.p, ERR_SYNTAX, "'doc' cannot stand inside 'doc'");
     }
 }
 
@@ -112,9 +113,9 @@ TAG(raw)
     if (rc)
         return rc;
     struct block b = {.blank = true};
-    rc = add_text(c, &b, body);
+    rc = compile_text(c, &b, body);
     *blank = body.n == 0;
-    block_free(&b);
+    compile_block_free(&b);
     return rc;
 }
 
@@ -129,9 +130,9 @@ TAG(assign)
     *blank = true;
     c->straight = false;
     lex_begin(&l, t->markup);
-    int rc = take_name(c, &l, "a variable's name", &name);
+    int rc = lex_take_name(c, &l, "a variable's name", &name);
     if (!rc && name.p[name.n - 1] == '?')
-        rc = fail_at(c, name.p, ERR_SYNTAX, "a variable's name cannot end in ?");
+        rc = compile_fail(c, name.p, ERR_SYNTAX, "a variable's name cannot end in ?");
     if (!rc && l.kind != LEX_ASSIGN)
         rc = FAIL(c, "assign reads: assign name = value");
     if (rc)
@@ -141,8 +142,8 @@ TAG(assign)
         return rc;
     if (raw)
         return FAIL(c, "'raw' marks an output and has no meaning in assign");
-    emit(c, OP_ASSIGN, 0, 0, add_sym(c, name), 0);
-    return stack(c, -1);
+    compile_emit(c, OP_ASSIGN, 0, 0, compile_symbol(c, name), 0);
+    return compile_stack(c, -1);
 }
 
 TAG(capture)
@@ -159,12 +160,12 @@ TAG(capture)
         name = slice_of(l.text.p + 1, l.text.n - 2);
         lex_next(&l);
     } else
-        rc = take_name(c, &l, "a variable's name", &name);
+        rc = lex_take_name(c, &l, "a variable's name", &name);
     if (!rc)
-        rc = expect_end(c, &l);
+        rc = lex_expect_end(c, &l);
     if (rc)
         return rc;
-    uint32_t begin = emit(c, OP_CAPTURE, 0, 0, add_sym(c, name), 0);
+    uint32_t begin = compile_emit(c, OP_CAPTURE, 0, 0, compile_symbol(c, name), 0);
     struct html_set around = c->html, *outside = c->loop ? c->loop->outside : NULL;
     if (c->loop && !outside)
         c->loop->outside = &around;
@@ -173,11 +174,11 @@ TAG(capture)
     static const char *const ends[] = {"endcapture", NULL};
     rc = compile_block(c, ends, "capture", &b, &end);
     VEC(c->code, struct insn)[begin].a = c->p->html && html_is_text(&c->html);
-    emit(c, OP_CAPTURED, 0, 0, 0, 0);
+    compile_emit(c, OP_CAPTURED, 0, 0, 0, 0);
     c->html = around;
     if (c->loop)
         c->loop->outside = outside;
-    block_free(&b);
+    compile_block_free(&b);
     return rc;
 }
 
@@ -189,13 +190,13 @@ static int count(struct compiler *c, struct tok *t, bool down)
     uint32_t index;
     c->straight = false;
     lex_begin(&l, t->markup);
-    int rc = take_name(c, &l, "a variable's name", &name);
+    int rc = lex_take_name(c, &l, "a variable's name", &name);
     if (!rc)
-        rc = expect_end(c, &l);
+        rc = lex_expect_end(c, &l);
     if (!rc)
-        rc = add_output(c, &out, false, &index);
+        rc = compile_place(c, &out, false, &index);
     if (!rc)
-        emit(c, OP_COUNT, down, 0, add_sym(c, name), 0);
+        compile_emit(c, OP_COUNT, down, 0, compile_symbol(c, name), 0);
     return rc;
 }
 
@@ -225,13 +226,13 @@ TAG(cycle)
     bool named = false;
     c->straight = false;
     lex_begin(&l, t->markup);
-    struct mark m = mark(c);
+    struct mark m = compile_mark(c);
     int rc = compile_expr(c, &l, false, &x);
     if (!rc && l.kind == LEX_COLON) {
         named = true;
         lex_next(&l);
     } else { /* it was the first item */
-        rewind_to(c, &m);
+        compile_rewind(c, &m);
         c->depth = before;
         lex_begin(&l, t->markup);
     }
@@ -245,17 +246,17 @@ TAG(cycle)
             buf_printf(&key, "@%u,", out.pos + (c->source << 20));
         ahead = l;
         if (!lex_take(&l, LEX_COMMA) && l.kind != LEX_END)
-            rc = fail_at(c, ahead.text.p, ERR_SYNTAX, "the items of a cycle are separated by commas");
+            rc = compile_fail(c, ahead.text.p, ERR_SYNTAX, "the items of a cycle are separated by commas");
     }
     if (!rc && !items)
         rc = FAIL(c, "cycle reads: cycle [name:] item, item, ...");
     out.name = t->markup;
     if (!rc)
-        rc = add_output(c, &out, false, &index);
+        rc = compile_place(c, &out, false, &index);
     if (!rc)
-        emit(c, OP_CYCLE, named, items, add_string(c, buf_slice(&key)), index);
+        compile_emit(c, OP_CYCLE, named, items, compile_string(c, buf_slice(&key)), index);
     buf_free(&key);
-    return rc ? rc : stack(c, -(int)(items + named));
+    return rc ? rc : compile_stack(c, -(int)(items + named));
 }
 
 /* --- branches --- */
@@ -263,7 +264,7 @@ TAG(cycle)
 static void patch_all(struct compiler *c, struct vec *jumps)
 {
     for (uint32_t i = 0; i < jumps->n; i++)
-        patch(c, VEC(*jumps, uint32_t)[i], here(c));
+        compile_patch(c, VEC(*jumps, uint32_t)[i], compile_here(c));
     VEC_CUT(*jumps, uint32_t, 0);
 }
 
@@ -272,8 +273,8 @@ static void blocks_finish(struct compiler *c, struct vec *blocks, bool silence)
     for (uint32_t i = 0; i < blocks->n; i++) {
         struct block *b = &VEC(*blocks, struct block)[i];
         if (silence)
-            block_silence(c, b);
-        block_free(b);
+            compile_block_silence(c, b);
+        compile_block_free(b);
     }
     buf_free(&blocks->b);
 }
@@ -299,7 +300,7 @@ static int conditional(struct compiler *c, struct tok *t, bool *blank, bool nega
             rc = compile_block(c, ends, negated ? "unless" : "if", &b, &end);
         *blank &= b.blank;
         VEC_PUSH(blocks, b);
-        if (rc || (rc = html_add(c, &after, &c->html)))
+        if (rc || (rc = compile_join(c, &after, &c->html)))
             break;
         c->html = entry;
         closed = slice_starts(end.name, S("end"));
@@ -307,7 +308,7 @@ static int conditional(struct compiler *c, struct tok *t, bool *blank, bool nega
         has_else |= !closed && !tested;
         condition = end.markup;
         if (!closed) {
-            uint32_t jump = emit(c, OP_JUMP, 0, 0, 0, 0);
+            uint32_t jump = compile_emit(c, OP_JUMP, 0, 0, 0, 0);
             VEC_PUSH(leave, jump);
         }
         if (!tested && condition.n)
@@ -316,7 +317,7 @@ static int conditional(struct compiler *c, struct tok *t, bool *blank, bool nega
     }
     patch_all(c, &leave);
     if (!rc && !has_else)
-        rc = html_add(c, &after, &entry);
+        rc = compile_join(c, &after, &entry);
     c->html = after;
     blocks_finish(c, &blocks, !rc && *blank);
     buf_free(&leave.b);
@@ -346,19 +347,19 @@ static int compile_when(struct compiler *c, struct slice markup, struct block *b
         struct expr x;
         if ((rc = compile_expr(c, &l, true, &x)))
             return rc;
-        emit(c, OP_WHEN, 0, 0, 0, 0);
-        if ((rc = stack(c, -1)))
+        compile_emit(c, OP_WHEN, 0, 0, 0, 0);
+        if ((rc = compile_stack(c, -1)))
             return rc;
         n++;
     } while (lex_take(&l, LEX_COMMA) || lex_word(&l, "or"));
-    if ((rc = expect_end(c, &l)))
+    if ((rc = lex_expect_end(c, &l)))
         return rc;
-    uint32_t again = emit(c, OP_WHENLOOP, 0, 0, 0, 0);
+    uint32_t again = compile_emit(c, OP_WHENLOOP, 0, 0, 0, 0);
     rc = n > 1 ? compile_repeated(c, case_ends, "case", b, end, NULL)
                : compile_block(c, case_ends, "case", b, end);
     if (!rc) {
-        emit(c, OP_JUMP, 0, 0, again, 0);
-        patch(c, again, here(c));
+        compile_emit(c, OP_JUMP, 0, 0, again, 0);
+        compile_patch(c, again, compile_here(c));
     }
     return rc;
 }
@@ -367,10 +368,10 @@ static int compile_case_else(struct compiler *c, struct slice markup, struct blo
 {
     if (markup.n)
         return FAIL(c, "'else' takes nothing behind its name");
-    uint32_t skip = emit(c, OP_CASEELSE, 0, 0, 0, 0);
+    uint32_t skip = compile_emit(c, OP_CASEELSE, 0, 0, 0, 0);
     int rc = compile_block(c, case_ends, "case", b, end);
     if (!rc)
-        patch(c, skip, here(c));
+        compile_patch(c, skip, compile_here(c));
     return rc;
 }
 
@@ -387,40 +388,40 @@ TAG(case)
     lex_begin(&l, t->markup);
     int rc = compile_expr(c, &l, false, &x);
     if (!rc)
-        rc = expect_end(c, &l);
+        rc = lex_expect_end(c, &l);
     if (!rc)
-        rc = stack(c, 2);
+        rc = compile_stack(c, 2);
     if (rc)
         return rc;
-    emit(c, OP_CASE, 0, 0, 0, 0);
+    compile_emit(c, OP_CASE, 0, 0, 0, 0);
     struct html_set unmatched = c->html, matched = {0};
-    struct mark m = mark(c); /* what stands before the first when is read and forgotten */
+    struct mark m = compile_mark(c); /* what stands before the first when is read and forgotten */
     rc = compile_block(c, case_ends, "case", &ignored, &end);
-    block_free(&ignored);
+    compile_block_free(&ignored);
     m.reader_at = c->r->at;
     m.trim = c->r->trim;
-    rewind_to(c, &m);
+    compile_rewind(c, &m);
     while (!rc && !slice_eq(end.name, S("endcase"))) {
         struct block b = {0};
         bool is_when = slice_eq(end.name, S("when"));
         c->html = unmatched;
         if (is_when)
-            rc = html_add(c, &c->html, &matched);
+            rc = compile_join(c, &c->html, &matched);
         if (!rc)
             rc = is_when ? compile_when(c, end.markup, &b, &end) : compile_case_else(c, end.markup, &b, &end);
         *blank &= b.blank;
         VEC_PUSH(blocks, b);
         if (!rc && is_when)
-            rc = html_add(c, &matched, &c->html);
+            rc = compile_join(c, &matched, &c->html);
         else if (!rc)
             unmatched = c->html;
     }
     c->html = unmatched;
     if (!rc)
-        rc = html_add(c, &c->html, &matched);
-    emit(c, OP_CASEEND, 0, 0, 0, 0);
+        rc = compile_join(c, &c->html, &matched);
+    compile_emit(c, OP_CASEEND, 0, 0, 0, 0);
     blocks_finish(c, &blocks, !rc && *blank);
-    return rc ? rc : stack(c, -3);
+    return rc ? rc : compile_stack(c, -3);
 }
 
 TAG(ifchanged)
@@ -432,10 +433,10 @@ TAG(ifchanged)
     c->straight = false;
     if (t->markup.n)
         return FAIL(c, "'ifchanged' takes nothing behind its name");
-    emit(c, OP_IFCHANGED, 0, 0, 0, 0);
+    compile_emit(c, OP_IFCHANGED, 0, 0, 0, 0);
     int rc = compile_block(c, ends, "ifchanged", &b, &end);
-    emit(c, OP_IFCHANGED2, 0, 0, 0, 0);
+    compile_emit(c, OP_IFCHANGED2, 0, 0, 0, 0);
     *blank = b.blank;
-    block_free(&b);
-    return rc ? rc : html_add(c, &c->html, &entry);
+    compile_block_free(&b);
+    return rc ? rc : compile_join(c, &c->html, &entry);
 }

@@ -83,19 +83,19 @@ static void map(struct buf *out, struct slice s, bool up)
     }
 }
 
-void case_upper(struct buf *out, struct slice s)
+void unicase_upper(struct buf *out, struct slice s)
 {
     map(out, s, true);
 }
 
-void case_lower(struct buf *out, struct slice s)
+void unicase_lower(struct buf *out, struct slice s)
 {
     map(out, s, false);
 }
 
-void case_capital(struct buf *out, struct slice s)
+void unicase_capital(struct buf *out, struct slice s)
 {
-    size_t n = utf8_skip(s, 1);
+    size_t n = value_skip_chars(s, 1);
     map(out, slice_of(s.p, n), true);
     map(out, slice_of(s.p + n, s.n - n), false);
 }

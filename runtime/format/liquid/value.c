@@ -3,12 +3,12 @@
 
 #include <stdio.h>
 
-bool is_space(char c)
+bool value_is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r') || c == 0;
 }
 
-size_t utf8_skip(struct slice s, size_t chars)
+size_t value_skip_chars(struct slice s, size_t chars)
 {
     size_t i = 0;
     while (i < s.n && chars--) {
@@ -19,14 +19,14 @@ size_t utf8_skip(struct slice s, size_t chars)
     return i;
 }
 
-size_t range_count(const struct liquid_range *r)
+size_t value_range_count(const struct liquid_range *r)
 {
     return r->last < r->first ? 0 : (size_t)((uint64_t)r->last - (uint64_t)r->first) + 1;
 }
 
 /* --- text --- */
 
-static int text_of(struct vm *vm, struct buf *b, const struct liquid_value *v, bool quoted, int depth);
+static int text_of(struct render *vm, struct buf *b, const struct liquid_value *v, bool quoted, int depth);
 
 static void add_quoted(struct buf *b, struct slice s)
 {
@@ -48,11 +48,11 @@ static void add_quoted(struct buf *b, struct slice s)
     buf_addc(b, '"');
 }
 
-static int items_of(struct vm *vm, struct buf *b, const struct liquid_value *v, int depth)
+static int items_of(struct render *vm, struct buf *b, const struct liquid_value *v, int depth)
 {
     buf_addc(b, v->type == LIQUID_MAP ? '{' : '[');
     for (uint32_t i = 0; i < v->n; i++) {
-        int rc = vm_charge(vm, 16);
+        int rc = render_charge(vm, 16);
         if (i)
             buf_adds(b, S(", "));
         if (v->type == LIQUID_MAP) {
@@ -69,13 +69,13 @@ static int items_of(struct vm *vm, struct buf *b, const struct liquid_value *v, 
     return 0;
 }
 
-static int text_of(struct vm *vm, struct buf *b, const struct liquid_value *v, bool quoted, int depth)
+static int text_of(struct render *vm, struct buf *b, const struct liquid_value *v, bool quoted, int depth)
 {
     char number[FLOAT_TEXT];
     if (depth <= 0)
-        return vm_fail(vm, ERR_LIMIT, "a value is nested too deeply to print");
+        return render_fail(vm, ERR_LIMIT, "a value is nested too deeply to print");
     if (b->n > vm->mem_left)
-        return vm_fail(vm, ERR_LIMIT, "a value is too large to print");
+        return render_fail(vm, ERR_LIMIT, "a value is too large to print");
     switch ((enum liquid_type)v->type) {
     case LIQUID_NIL:
     case LIQUID_UNSET:
@@ -113,18 +113,18 @@ static int text_of(struct vm *vm, struct buf *b, const struct liquid_value *v, b
     return 0;
 }
 
-static int finish(struct vm *vm, int rc, struct slice *out)
+static int finish(struct render *vm, int rc, struct slice *out)
 {
     struct liquid_value copy;
     if (!rc)
-        rc = vm_copy(vm, buf_slice(&vm->scratch), &copy);
+        rc = render_copy(vm, buf_slice(&vm->scratch), &copy);
     buf_clear(&vm->scratch);
     if (!rc)
         *out = value_slice(&copy);
     return rc;
 }
 
-int value_text(struct vm *vm, const struct liquid_value *v, struct slice *out)
+int value_text(struct render *vm, const struct liquid_value *v, struct slice *out)
 {
     if (v->type == LIQUID_STRING) {
         *out = value_slice(v);
@@ -137,16 +137,16 @@ int value_text(struct vm *vm, const struct liquid_value *v, struct slice *out)
     return finish(vm, text_of(vm, &vm->scratch, v, false, VALUE_DEPTH), out);
 }
 
-static int print_items(struct vm *vm, const struct liquid_value *v, int depth)
+static int print_items(struct render *vm, const struct liquid_value *v, int depth)
 {
     if (v->type == LIQUID_NIL)
         return 0;
     if (v->type != LIQUID_ARRAY)
         return text_of(vm, &vm->scratch, v, false, VALUE_DEPTH);
     if (depth <= 0)
-        return vm_fail(vm, ERR_LIMIT, "a value is nested too deeply to print");
+        return render_fail(vm, ERR_LIMIT, "a value is nested too deeply to print");
     for (uint32_t i = 0; i < v->n; i++) {
-        int rc = vm_charge(vm, 16);
+        int rc = render_charge(vm, 16);
         if (!rc)
             rc = print_items(vm, &v->items[i], depth - 1);
         if (rc)
@@ -155,7 +155,7 @@ static int print_items(struct vm *vm, const struct liquid_value *v, int depth)
     return 0;
 }
 
-int value_print(struct vm *vm, const struct liquid_value *v, struct slice *out)
+int value_print(struct render *vm, const struct liquid_value *v, struct slice *out)
 {
     if (v->type != LIQUID_ARRAY)
         return value_text(vm, v, out);
@@ -169,7 +169,7 @@ int64_t value_loose_integer(struct slice s)
     size_t i = 0;
     bool minus = false;
     int64_t n = 0;
-    while (i < s.n && is_space(s.p[i]))
+    while (i < s.n && value_is_space(s.p[i]))
         i++;
     if (i < s.n && (s.p[i] == '-' || s.p[i] == '+'))
         minus = s.p[i++] == '-';
@@ -189,11 +189,11 @@ int64_t value_loose_integer(struct slice s)
 
 static struct slice strip(struct slice s)
 {
-    while (s.n && is_space(s.p[0])) {
+    while (s.n && value_is_space(s.p[0])) {
         s.p++;
         s.n--;
     }
-    while (s.n && is_space(s.p[s.n - 1]))
+    while (s.n && value_is_space(s.p[s.n - 1]))
         s.n--;
     return s;
 }
@@ -340,25 +340,25 @@ int value_order(const struct liquid_value *a, const struct liquid_value *b, int 
     return 0;
 }
 
-static bool contains(struct vm *vm, const struct liquid_value *a, const struct liquid_value *b, int *rc)
+static bool contains(struct render *vm, const struct liquid_value *a, const struct liquid_value *b, int *rc)
 {
     struct slice needle;
     if (!is_true(a) || !is_true(b))
         return false;
     switch ((enum liquid_type)a->type) {
     case LIQUID_STRING:
-        *rc = vm_charge(vm, a->n);
+        *rc = render_charge(vm, a->n);
         if (!*rc)
             *rc = value_text(vm, b, &needle);
         return !*rc && slice_find(value_slice(a), needle) >= 0;
     case LIQUID_ARRAY:
-        *rc = vm_charge(vm, (size_t)a->n * 16);
+        *rc = render_charge(vm, (size_t)a->n * 16);
         for (uint32_t i = 0; !*rc && i < a->n; i++)
             if (value_equal(&a->items[i], b, VALUE_DEPTH))
                 return true;
         return false;
     case LIQUID_MAP:
-        *rc = vm_charge(vm, (size_t)a->n * 4);
+        *rc = render_charge(vm, (size_t)a->n * 4);
         return !*rc && b->type == LIQUID_STRING && find_pair(a, value_slice(b));
     case LIQUID_RANGE: {
         struct liquid_value first = liquid_int(a->range->first), last = liquid_int(a->range->last);
@@ -382,12 +382,12 @@ static const char *kind(const struct liquid_value *v)
     return v->type == LIQUID_STRING ? "a string" : "a number";
 }
 
-int value_compare(struct vm *vm, enum compare op, const struct liquid_value *a, const struct liquid_value *b,
-                  bool *out)
+int value_compare(struct render *vm, enum compare op, const struct liquid_value *a,
+                  const struct liquid_value *b, bool *out)
 {
     int order = 0, rc = 0;
     if (op == CMP_EQ || op == CMP_NE) {
-        if ((a->type == LIQUID_ARRAY || a->type == LIQUID_MAP) && (rc = vm_charge(vm, (size_t)a->n * 16)))
+        if ((a->type == LIQUID_ARRAY || a->type == LIQUID_MAP) && (rc = render_charge(vm, (size_t)a->n * 16)))
             return rc;
         *out = value_equal(a, b, VALUE_DEPTH) == (op == CMP_EQ);
         return 0;
@@ -402,7 +402,7 @@ int value_compare(struct vm *vm, enum compare op, const struct liquid_value *a, 
     if (!known_a || !known_b) /* nil and its like are neither smaller nor greater than anything */
         return 0;
     if (value_order(a, b, &order))
-        return vm_fail(vm, ERR_INVAL, "%s cannot be compared with %s", kind(a), kind(b));
+        return render_fail(vm, ERR_INVAL, "%s cannot be compared with %s", kind(a), kind(b));
     *out = op == CMP_LT ? order < 0 : op == CMP_LE ? order <= 0 : op == CMP_GT ? order > 0 : order >= 0;
     return 0;
 }
@@ -444,9 +444,9 @@ static struct liquid_value loop_get(const struct liquid_loop *l, struct slice ke
     return liquid_nil();
 }
 
-static struct liquid_value pair_value(struct vm *vm, const struct liquid_pair *pair)
+static struct liquid_value pair_value(struct render *vm, const struct liquid_pair *pair)
 {
-    struct liquid_value *two = vm_alloc(vm, 2 * sizeof *two);
+    struct liquid_value *two = render_alloc(vm, 2 * sizeof *two);
     if (!two)
         return liquid_nil();
     two[0] = pair->key;
@@ -454,7 +454,7 @@ static struct liquid_value pair_value(struct vm *vm, const struct liquid_pair *p
     return (struct liquid_value){.type = LIQUID_ARRAY, .n = 2, .items = two};
 }
 
-static struct liquid_value end_of(struct vm *vm, const struct liquid_value *v, bool last)
+static struct liquid_value end_of(struct render *vm, const struct liquid_value *v, bool last)
 {
     switch ((enum liquid_type)v->type) {
     case LIQUID_ARRAY:
@@ -472,7 +472,7 @@ static struct liquid_value end_of(struct vm *vm, const struct liquid_value *v, b
             for (at = s.n - 1; at && ((unsigned char)s.p[at] & 0xC0) == 0x80; at--)
                 ;
         s = slice_of(s.p + at, s.n - at);
-        return liquid_string(slice_of(s.p, utf8_skip(s, 1)));
+        return liquid_string(slice_of(s.p, value_skip_chars(s, 1)));
     }
     case LIQUID_NIL:
     case LIQUID_BOOL:
@@ -487,7 +487,7 @@ static struct liquid_value end_of(struct vm *vm, const struct liquid_value *v, b
     return liquid_nil();
 }
 
-static struct liquid_value command_on(struct vm *vm, const struct liquid_value *v, struct slice name)
+static struct liquid_value command_on(struct render *vm, const struct liquid_value *v, struct slice name)
 {
     if (slice_eq(name, S("first")) || slice_eq(name, S("last")))
         return end_of(vm, v, name.p[0] == 'l');
@@ -498,11 +498,11 @@ static struct liquid_value command_on(struct vm *vm, const struct liquid_value *
     if (v->type == LIQUID_ARRAY || v->type == LIQUID_MAP)
         return liquid_int(v->n);
     if (v->type == LIQUID_RANGE)
-        return liquid_int((int64_t)range_count(v->range));
+        return liquid_int((int64_t)value_range_count(v->range));
     return liquid_nil();
 }
 
-struct liquid_value value_get(struct vm *vm, const struct liquid_value *v, const struct liquid_value *key,
+struct liquid_value value_get(struct render *vm, const struct liquid_value *v, const struct liquid_value *key,
                               bool command)
 {
     if (v->type == LIQUID_MAP && key->type == LIQUID_STRING) {
