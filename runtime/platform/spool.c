@@ -11,7 +11,6 @@
 #include "platform/spool_impl.h"
 #include "format/frame.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +49,7 @@ struct seg *spool_find_seg(const struct spool *sp, uint32_t sequence)
 }
 
 /* Segments come in rising sequence. */
-static void add_seg(struct spool *sp, struct seg *seg)
+void spool_add_seg(struct spool *sp, struct seg *seg)
 {
     pthread_mutex_lock(&sp->lock);
     INVARIANT(!sp->nsegs || sp->segs[sp->nsegs - 1]->id.sequence < seg->id.sequence);
@@ -127,7 +126,7 @@ static struct seg *begin_segment(struct spool *sp, enum spool_kind kind)
     seg->first_epoch = sp->epoch;
     seg_header_put(&seg->tail, &(struct seg_header){seg->id, sp->id, sp->epoch});
     seg->end = seg->tail.n;
-    add_seg(sp, seg);
+    spool_add_seg(sp, seg);
     mark_dirty(sp, seg);
     sp->active[kind] = seg;
     return seg;
@@ -184,7 +183,7 @@ void spool_seal(struct spool *sp, enum spool_kind kind)
 
 /* --- room on the disk --- */
 
-static const char *in_dir(struct spool *sp, const char *name, struct buf *path)
+const char *spool_path(struct spool *sp, const char *name, struct buf *path)
 {
     buf_clear(path);
     buf_printf(path, "%s/%s", sp->dir, name);
@@ -192,13 +191,13 @@ static const char *in_dir(struct spool *sp, const char *name, struct buf *path)
 }
 
 /* Set the reserve aside; with room to spare only if as much again would fit. */
-static bool make_reserve(struct spool *sp, bool to_spare)
+bool spool_make_reserve(struct spool *sp, bool to_spare)
 {
     struct buf path = {0};
     struct file *f;
     uint64_t size = sp->conf.reserve_bytes;
-    int rc =
-        file_open(sp->fs, in_dir(sp, "reserve", &path), FILE_READ | FILE_WRITE | FILE_CREATE, 0600, &f, NULL);
+    int rc = file_open(sp->fs, spool_path(sp, "reserve", &path), FILE_READ | FILE_WRITE | FILE_CREATE, 0600,
+                       &f, NULL);
     if (!rc) {
         rc = file_allocate(f, to_spare ? size * 2 : size, NULL);
         if (!rc && to_spare)
@@ -215,7 +214,7 @@ static bool make_reserve(struct spool *sp, bool to_spare)
 static bool release_reserve(struct spool *sp)
 {
     struct buf path = {0};
-    bool had = sp->has_reserve && fs_unlink(sp->fs, in_dir(sp, "reserve", &path), NULL) == 0;
+    bool had = sp->has_reserve && fs_unlink(sp->fs, spool_path(sp, "reserve", &path), NULL) == 0;
     buf_free(&path);
     sp->has_reserve = false;
     return had;
@@ -225,7 +224,7 @@ static void on_room_timer(struct loop_timer *t)
 {
     struct spool *sp = t->data;
     sp->hold_until_ms = 0; /* what waits is tried again at this turn's end */
-    if (sp->stuck || !make_reserve(sp, true)) {
+    if (sp->stuck || !spool_make_reserve(sp, true)) {
         loop_timer_start(sp->conf.loop, t, RETRY_MS, on_room_timer);
         return;
     }
@@ -233,7 +232,7 @@ static void on_room_timer(struct loop_timer *t)
     spool_notice(sp, 0, "%s: there is room again", sp->dir);
 }
 
-static void become_full(struct spool *sp, const char *words)
+void spool_become_full(struct spool *sp, const char *words)
 {
     sp->hold_until_ms = loop_now_ms(sp->conf.loop) + RETRY_MS;
     if (sp->full)
@@ -369,11 +368,11 @@ static void write_kind(struct spool *sp, enum spool_kind kind)
             continue;
         int rc = write_tail(sp, seg, &err);
         if (rc == ERR_FULL && kind != SPOOL_RECIPIENTS && release_reserve(sp)) {
-            become_full(sp, err.text);
+            spool_become_full(sp, err.text);
             rc = write_tail(sp, seg, &err);
         }
         if (rc == ERR_FULL) {
-            become_full(sp, err.text);
+            spool_become_full(sp, err.text);
             if (kind == SPOOL_RECIPIENTS)
                 withdraw_recipients(sp);
             return;
@@ -383,7 +382,7 @@ static void write_kind(struct spool *sp, enum spool_kind kind)
     }
 }
 
-static void write_turn(struct spool *sp)
+void spool_write_turn(struct spool *sp)
 {
     bool waiting = sp->full && loop_now_ms(sp->conf.loop) < sp->hold_until_ms && sp->stuck;
     if (!waiting)
@@ -531,7 +530,7 @@ static void on_turn_end(struct loop_hook *hook)
     struct spool *sp = CONTAINER(hook, struct spool, hook);
     if (sp->stopping)
         return;
-    write_turn(sp);
+    spool_write_turn(sp);
     heal_if_due(sp);
     sync_if_due(sp);
 }
@@ -565,118 +564,15 @@ void spool_segments(struct spool *sp, void (*fn)(void *data, const struct spool_
     }
 }
 
-/* --- life --- */
-
-/* How did the last process end? Its `run` file is there unless it ended well, and names the boot it ran in.
- */
-static enum spool_last_stop look_at_run(struct spool *sp, struct buf *boot)
+void spool_sync_now(struct spool *sp)
 {
-    struct buf path = {0}, was = {0};
-    enum spool_last_stop stop = SPOOL_CLEAN;
-    if (fs_read_whole(sp->fs, "/proc/sys/kernel/random/boot_id", 100, boot, NULL))
-        buf_clear(boot);
-    int rc = fs_read_whole(sp->fs, in_dir(sp, "run", &path), 100, &was, NULL);
-    if (rc != ERR_NOTFOUND)
-        stop = !rc && boot->n && slice_eq(buf_slice(&was), buf_slice(boot)) ? SPOOL_KILLED : SPOOL_POWER_LOSS;
-    buf_free(&path);
-    buf_free(&was);
-    return stop;
+    collect_items(sp);
+    run_sync(&sp->sync_job, NULL);
+    settle_sync(sp);
 }
 
-/* See read_spool_id(). */
-static int write_id(struct spool *sp, struct err *err)
+void spool_writer_init(struct spool *sp)
 {
-    struct buf path = {0}, text = {0};
-    while (!sp->id)
-        loop_random_bytes(sp->conf.loop, &sp->id, sizeof sp->id);
-    buf_printf(&text, "hato spool %d %016" PRIx64 "\n", SPOOL_VERSION, sp->id);
-    int rc = fs_write_atomic(sp->fs, in_dir(sp, "id", &path), buf_slice(&text), 0600, err);
-    buf_free(&path);
-    buf_free(&text);
-    return rc;
-}
-
-static int cut_tail(struct spool *sp, const struct found_segment *s, bool sync, struct err *err)
-{
-    struct buf path = {0};
-    struct file *f;
-    int rc = 0;
-    if (s->whole_bytes == s->bytes && !sync)
-        return 0;
-    rc = file_open(sp->fs, seg_path(&path, sp->dir, s->id, false), FILE_READ | FILE_WRITE, 0, &f, err);
-    buf_free(&path);
-    if (rc)
-        return rc;
-    if (s->whole_bytes < s->bytes)
-        rc = file_truncate(f, s->whole_bytes, err);
-    if (!rc)
-        rc = file_sync(f, err);
-    file_close(f);
-    return rc;
-}
-
-/* Take over what was found: old files go, torn tails are cut, and what was read is made durable, because from
- * now on it counts as that. */
-static int take_over(struct spool *sp, struct found *found, bool clean, struct err *err)
-{
-    struct buf path = {0};
-    int rc = 0;
-    for (size_t i = 0; !rc && i < found->nstale; i++)
-        rc = fs_unlink(sp->fs, found->stale[i], err);
-    for (size_t i = 0; !rc && i < found->n; i++) {
-        struct found_segment *s = &found->v[i];
-        if (s->empty && (s->header_damaged || s->id.sequence != found->highest)) {
-            rc = fs_unlink(sp->fs, seg_path(&path, sp->dir, s->id, false), err);
-            continue;
-        }
-        rc = cut_tail(sp, s, !clean, err);
-        if (rc)
-            break;
-        struct seg *seg = mem_zalloc(sizeof *seg);
-        seg->id = s->id;
-        seg->first_epoch = s->header.epoch <= sp->epoch ? s->header.epoch : sp->epoch;
-        seg->end = seg->tail_at = s->whole_bytes;
-        seg->sealed = seg->created = seg->named = true;
-        seg->file = s->file;
-        s->file = NULL;
-        add_seg(sp, seg);
-    }
-    buf_free(&path);
-    return rc ? rc : fs_sync_dir(sp->fs, sp->dir, err);
-}
-
-static void free_all(struct spool *sp)
-{
-    spool_compaction_abandon(sp);
-    while (sp->ndirty)
-        sp->dirty[--sp->ndirty]->is_dirty = false;
-    while (sp->nsegs)
-        spool_remove_seg(sp, sp->segs[sp->nsegs - 1]);
-    file_close(sp->lock_file);
-    pthread_mutex_destroy(&sp->lock);
-    sp->fire->sp = NULL;
-    if (!sp->fire->task.queued)
-        free(sp->fire);
-    free(sp->segs);
-    free(sp->dirty);
-    free(sp->items);
-    free(sp->dir);
-    free(sp);
-}
-
-static struct spool *spool_new(const struct spool_conf *conf)
-{
-    struct spool *sp = mem_zalloc(sizeof *sp);
-    sp->conf = *conf;
-    if (!sp->conf.segment_bytes)
-        sp->conf.segment_bytes = 64u << 20;
-    if (!sp->conf.reserve_bytes)
-        sp->conf.reserve_bytes = 16u << 20;
-    if (!sp->conf.sync_delay_ms)
-        sp->conf.sync_delay_ms = 10;
-    INVARIANT(sp->conf.segment_bytes <= 1u << 30);
-    sp->fs = conf->fs;
-    sp->dir = mem_dup(conf->dir, strlen(conf->dir));
     sp->last_kind = -1;
     sp->last_wait = &sp->waits;
     sp->unsynced_since_ms = -1;
@@ -685,88 +581,13 @@ static struct spool *spool_new(const struct spool_conf *conf)
     sp->fire = mem_zalloc(sizeof *sp->fire);
     sp->fire->sp = sp;
     sp->sync_job = (struct work_job){.run = run_sync, .done = on_synced};
-    pthread_mutex_init(&sp->lock, NULL);
-    return sp;
 }
 
-int spool_open(struct spool **out, const struct spool_conf *conf, spool_replay_fn fn, void *data,
-               struct spool_report *report, struct err *err)
+void spool_writer_free(struct spool *sp)
 {
-    struct spool *sp = spool_new(conf);
-    struct found found = {0};
-    struct buf path = {0}, boot = {0};
-    struct spool_report unused;
-    if (!report)
-        report = &unused;
-    *report = (struct spool_report){0};
-    int rc = fs_mkdir(sp->fs, sp->dir, 0700, err);
-    if (!rc)
-        rc = fs_lock(sp->fs, in_dir(sp, "lock", &path), &sp->lock_file, err);
-    if (rc)
-        goto out;
-    report->last_stop = look_at_run(sp, &boot);
-    rc = found_list(sp->fs, sp->dir, &found, err);
-    if (rc)
-        goto out;
-    rc = found_replay(sp->fs, sp->dir, &found, true, fn, conf->notice, data, conf->notice_data, report, err);
-    if (rc)
-        goto out;
-    sp->id = found.spool_id;
-    rc = found.has_id_file ? 0 : write_id(sp, err);
-    if (rc == ERR_FULL && found.spool_id) /* the headers have it too */
-        rc = 0;
-    if (rc)
-        goto out;
-    sp->epoch = found.epoch + 1;
-    sp->next_sequence = found.highest + 1;
-    rc = take_over(sp, &found, report->last_stop == SPOOL_CLEAN, err);
-    if (rc)
-        goto out;
-    rc = fs_write_atomic(sp->fs, in_dir(sp, "run", &path), buf_slice(&boot), 0600, err);
-    if (rc && rc != ERR_FULL)
-        goto out;
-    rc = 0;
-    if (!make_reserve(sp, false))
-        become_full(sp, "no room for the reserve: no new mail is taken");
-    loop_hook_add(conf->loop, &sp->hook);
-out:
-    found_free(&found);
-    buf_free(&path);
-    buf_free(&boot);
-    if (rc)
-        free_all(sp);
-    else
-        *out = sp;
-    return rc;
-}
-
-void spool_stop(struct spool *sp)
-{
-    if (sp->stopping)
-        return;
-    write_turn(sp);
-    sp->stopping = true;
-    loop_timer_stop(sp->conf.loop, &sp->timer);
-    loop_timer_stop(sp->conf.loop, &sp->room_timer);
-    loop_hook_remove(sp->conf.loop, &sp->hook);
-}
-
-void spool_free(struct spool *sp)
-{
-    if (!sp)
-        return;
-    struct buf path = {0};
-    spool_stop(sp);
-    INVARIANT(!sp->syncing); /* the sync pool is freed first */
-    collect_items(sp);
-    run_sync(&sp->sync_job, NULL);
-    settle_sync(sp);
-    for (struct spool_wait *w; (w = sp->waits);) {
-        sp->waits = w->next;
-        w->fn(w, w->point <= sp->durable ? 0 : w->point == UINT64_MAX ? ERR_FULL : ERR_CANCELED);
-    }
-    if (sp->durable == sp->appended && !sp->failed && fs_unlink(sp->fs, in_dir(sp, "run", &path), NULL) == 0)
-        fs_sync_dir(sp->fs, sp->dir, NULL); /* if not, the next start is careful for nothing */
-    buf_free(&path);
-    free_all(sp);
+    sp->fire->sp = NULL;
+    if (!sp->fire->task.queued)
+        free(sp->fire);
+    free(sp->dirty);
+    free(sp->items);
 }

@@ -12,23 +12,24 @@
  * other) and at (the position of what follows; only in a segment that was rewritten).
  *
  * What holds:
- *  1. A position names a record for life: it stays when the segment is rewritten, is in no other process's
- *     life given to another record, and may be kept inside other records once it is durable, not before.
- *  2. What was appended in a turn is handed to the system by one write a kind at the end of that turn, before
- *     the turn's bytes go to sockets; so the end of the process loses nothing of an earlier turn.
- *  3. spool_when_durable() calls after the bytes and, for a new segment, its name are synced. A sync begins
- *     at most sync_delay_ms after the first unsynced record, at once where somebody waits and none is
- * running.
- *  4. After a failed sync the segment is closed and a new generation of it is written from what is known to
- * be on disk and a copy in memory; until that has synced nothing is called durable and spool_status() is
- *     ERR_IO. The file that failed is never asked again.
- *  5. A segment has one valid generation at every moment: the highest whose name is there. It gets its name
- *     after its bytes are synced; the lower one goes after that.
+ *  1. A position names a record for life: it stays when the segment is rewritten, is never given to
+ *     another record, and may be kept inside other records once it is durable, not before.
+ *  2. What was appended in a turn is handed to the system by one write a kind at the end of that
+ *     turn, before the turn's bytes go to sockets; so the end of the process loses nothing of an
+ *     earlier turn.
+ *  3. spool_when_durable() calls after the bytes and, for a new segment, its name are synced. A sync
+ *     begins at most sync_delay_ms after the first unsynced record, or at once where somebody waits
+ *     and none is running.
+ *  4. After a failed sync the segment is closed and a new generation of it is written from what is
+ *     known to be on disk and a copy in memory; until that has synced nothing is called durable and
+ *     spool_status() is ERR_IO. The file that failed is never asked again.
+ *  5. A segment has one valid generation at every moment: the highest whose name is there. It gets
+ *     its name after its bytes are synced; the lower one goes after that.
  *  6. The segment with the highest number is never removed, only emptied: numbers are not used twice.
  *  7. No process appends to a segment of an earlier one.
- *  8. A torn tail is cut at the last whole record. A bad place in the middle is reported and left out; what
- * is behind it counts (events behind it as late as their order allows, so that they do not come before what
- *     they speak of).
+ *  8. A torn tail is cut at the last whole record. A bad place in the middle is reported and left
+ *     out; what is behind it counts (events behind it as late as their order allows, so that they do
+ *     not come before what they speak of).
  *
  * The windows: after kill -9 everything written at a turn's end is there. After power loss everything
  * reported durable is there, and of what came later any part may be, even without what came before it. Two

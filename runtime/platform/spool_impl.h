@@ -1,7 +1,8 @@
 /* spool_impl.h - what the parts of the spool share: segments and their files. Only spool*.c include this.
  *
  * spool.c appends, syncs and keeps promises 2 to 4; spool_segment.c knows the bytes of a segment and reads
- * single records; spool_replay.c reads whole folders; spool_compact.c writes new generations. */
+ * single records; spool_life.c opens and closes; spool_replay.c reads whole folders; spool_compact.c writes
+ * new generations. */
 #ifndef HATO_PLATFORM_SPOOL_IMPL_H
 #define HATO_PLATFORM_SPOOL_IMPL_H
 
@@ -178,8 +179,17 @@ void found_free(struct found *f);
 
 /* --- spool.c --- */
 void spool_notice(struct spool *sp, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void spool_add_seg(struct spool *sp, struct seg *seg); /* in rising sequence */
 void spool_remove_seg(struct spool *sp, struct seg *seg);
 struct seg *spool_find_seg(const struct spool *sp, uint32_t sequence);
+const char *spool_path(struct spool *sp, const char *name, struct buf *path); /* DIR/name, in path */
+/* Set the reserve aside; with room to spare only if as much again would fit. */
+bool spool_make_reserve(struct spool *sp, bool to_spare);
+void spool_become_full(struct spool *sp, const char *words); /* until there is room again */
+void spool_write_turn(struct spool *sp);
+void spool_sync_now(struct spool *sp); /* on this thread; no sync job runs */
+void spool_writer_init(struct spool *sp);
+void spool_writer_free(struct spool *sp);
 
 /* --- spool_compact.c --- */
 /* Begin a new generation of a bad segment. Only where none is running. */
