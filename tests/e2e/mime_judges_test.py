@@ -50,7 +50,7 @@ def words(rng, most):
 def one_line(rng, most, max_bytes=None):
     while True:
         s = words(rng, most).strip(" ")
-        if s and (max_bytes is None or len(s.encode()) <= max_bytes):
+        if s.strip() and (max_bytes is None or len(s.encode()) <= max_bytes):
             return s
 
 
