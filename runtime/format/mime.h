@@ -53,7 +53,8 @@ struct mime_message {
     struct slice list_unsubscribe; /* "<https://...>, <mailto:...>" */
     struct slice feedback_id;      /* "campaign:customer:type:sender" */
     bool list_unsubscribe_post;    /* RFC 8058 one click */
-    const struct mime_header *extra;
+    const struct mime_header
+        *extra; /* unstructured text; Cc, Sender, References and such: ASCII as written */
     size_t nextra;
     struct slice text, html; /* empty: that part is absent; one must be there */
     struct slice preheader;  /* plain text, put hidden at the start of the HTML's body, escaped here */

@@ -99,12 +99,7 @@ static size_t fit_word(struct slice s, bool q, size_t room)
     return n;
 }
 
-enum {
-    FRAME = sizeof "=?UTF-8?B?"
-                   "?=" -
-            1,
-    WORD_MAX = 75
-};
+enum { FRAME = 12 /* =?UTF-8?B? and ?= */, WORD_MAX = 75 };
 
 /* Columns for the encoded text of a word that begins at col. */
 static size_t room_at(size_t col)
