@@ -1,0 +1,122 @@
+/* queue.h - every recipient that was accepted and is not settled, each in exactly one container.
+ *
+ * A message's id is a number from 1, given in order of acceptance. What the queue keeps of it in memory is
+ * one struct q_entry (28 bytes) in a block of 4,096 ids that is freed when the last of them is settled:
+ * scheduling, and where the record lies in the spool; no address, no values. What an attempt leaves behind
+ * (its number, the Date, the last reply, the edits of a hook) is a struct q_memo, made only for those that
+ * need one.
+ *
+ * Containers and the moves between them (q_set_state() checks each):
+ *
+ *     RAW ──hook──▶ HOOK ──▶ READY ──claim──▶ CLAIMED ──▶ settled (the entry is gone)
+ *      a lane's      │       a lane's   ▲        │ │
+ *      raw list      ▼       ready list │        │ └──▶ RETRY (heap, by due time) ──▶ READY of another lane
+ *                   HELD ───────────────┘        └──▶ READY (not charged: taken back)
+ *
+ * Lanes are campaign × domain; a retry waits in a lane of its own that is bound to the source of the first
+ * attempt, and to a host after an ambiguous end. Loop thread only. */
+#ifndef HATO_DELIVERY_QUEUE_H
+#define HATO_DELIVERY_QUEUE_H
+
+#include "base/err.h"
+#include "base/heap.h"
+#include "base/map.h"
+#include "format/smtp_reply.h"
+#include "platform/loop.h"
+
+enum q_state { Q_FREE, Q_RAW, Q_HOOK, Q_READY, Q_CLAIMED, Q_RETRY, Q_HELD, Q_STATES };
+
+struct q_entry {
+    uint32_t segment, offset; /* of the recipient's record in the spool */
+    uint32_t next;            /* low half of the next id in its list; 0: last */
+    uint32_t lane;            /* index of its lane */
+    uint32_t memo;            /* index + 1; 0: none */
+    uint32_t since_s;         /* UTC seconds since when it could be sent, for give_up while nothing answers */
+    uint8_t state;            /* enum q_state */
+};
+
+struct q_memo {
+    struct heap_node node; /* while RETRY; key: due time, UTC ms */
+    uint64_t id;
+    uint32_t attempts; /* made and charged */
+    int64_t first_ms;  /* UTC of the first attempt, or of the first failure to reach anybody; 0: none yet */
+    int64_t date_s;    /* Date of the message; 0: not yet given */
+    uint16_t source;   /* of the first attempt; UINT16_MAX: none */
+    uint8_t class_no;  /* of the last reply */
+    bool replied;      /* a reply ever came */
+    uint8_t phase;     /* of the last reply */
+    uint16_t code;     /* of the last reply */
+    struct smtp_enhanced enhanced;
+    char *text;         /* of the last reply; NULL: none */
+    char *host;         /* after an ambiguous end: the only host for the next try; NULL: any */
+    struct slice edits; /* owned; what the message hook changed; n 0: nothing */
+    bool hooked;        /* the message hook ran */
+    char *held;         /* why it is held; NULL: it is not */
+};
+
+struct lane;
+struct q_list {
+    uint64_t head, tail; /* ids; 0: empty */
+    uint32_t n;
+};
+
+/* Owned by the queue; the links are path.c's. */
+struct lane {
+    uint32_t index;
+    struct campaign *campaign;
+    struct domain *domain;
+    uint16_t source; /* UINT16_MAX: any of the pool */
+    char *host;      /* NULL: any of the site */
+    struct q_list ready, raw;
+    uint32_t hooking;         /* entries in HOOK */
+    struct lane *next, *prev; /* ring of its share at its site; NULL: not attached */
+    struct share *share;
+    struct lane *of_campaign, *of_domain; /* lists through all lanes of either */
+};
+
+struct queue;
+struct queue *queue_new(struct loop *loop);
+void queue_free(struct queue *q);
+
+/* on_due(data, id): the entry's retry time has come; it was taken out of RETRY and must be put in a lane. */
+void queue_on_due(struct queue *q, void (*on_due)(void *data, uint64_t id), void *data);
+
+/* The lane for this key, made if need be. host may be NULL. */
+struct lane *queue_lane(struct queue *q, struct campaign *campaign, struct domain *domain, uint16_t source,
+                        const char *host);
+struct lane *queue_lane_at(struct queue *q, uint32_t index);
+
+/* A new recipient; its id is larger than every id before. In no container yet: lane_push() comes next.
+ * ERR_LIMIT when four thousand million ids would lie between it and the oldest one. */
+int queue_add(struct queue *q, uint64_t id, uint32_t segment, uint32_t offset);
+/* NULL if it is not (or no longer) queued. Valid until queue_add() or queue_remove(). */
+struct q_entry *queue_get(struct queue *q, uint64_t id);
+/* Settled: forget it. It must be CLAIMED, HELD, HOOK or in no container. */
+void queue_remove(struct queue *q, uint64_t id);
+
+/* Into a lane's list: raw waits for the message hook, ready for a path. front: taken back, goes first. */
+void lane_push(struct queue *q, struct lane *lane, uint64_t id, bool raw, bool front);
+/* The first of the ready (→ CLAIMED) or raw (→ HOOK) list; 0 when it is empty. */
+uint64_t lane_pop(struct queue *q, struct lane *lane, bool raw);
+
+/* Into RETRY until due_ms (UTC). */
+void queue_retry(struct queue *q, uint64_t id, int64_t due_ms);
+/* Out of every path's reach until somebody looks; why is copied. */
+void queue_hold(struct queue *q, uint64_t id, const char *why);
+/* Out of HELD or RETRY, into no container. */
+void queue_take(struct queue *q, uint64_t id);
+
+/* The memo of an entry; with make, a new one if there is none. Valid until queue_remove(). */
+struct q_memo *queue_memo(struct queue *q, uint64_t id, bool make);
+
+size_t queue_count(const struct queue *q);                       /* of all */
+size_t queue_count_state(const struct queue *q, enum q_state s); /* of one container */
+/* UTC ms of the earliest retry; INT64_MAX: none. */
+int64_t queue_next_due_ms(const struct queue *q);
+/* Ids in rising order: uint64_t id = 0; while ((id = queue_next(q, id))) ... */
+uint64_t queue_next(const struct queue *q, uint64_t after);
+
+/* Every entry is in exactly the container that its state says, every count is right: for tests; O(n). */
+bool queue_is_sound(const struct queue *q, struct err *e);
+
+#endif
