@@ -7,8 +7,7 @@ struct conf *conf_new(void)
 {
     struct conf *c = mem_zalloc(sizeof *c);
     c->script = c->tz = SLICE_NONE;
-    c->retry = (struct conf_retry){
-        .after_ms = {5 * 60000, 30 * 60000, 2 * 3600000, 6 * 3600000}, .n = 4, .give_up_ms = 2 * 86400000};
+    verdict_schedule_default(&c->retry);
     return c;
 }
 
@@ -19,6 +18,19 @@ void conf_free(struct conf *c)
     struct arena a = c->arena;
     arena_free(&a);
     free(c);
+}
+
+struct conf_content conf_content_empty(void)
+{
+    return (struct conf_content){.subject = SLICE_NONE,
+                                 .preheader = SLICE_NONE,
+                                 .from = SLICE_NONE,
+                                 .reply_to = SLICE_NONE,
+                                 .text = SLICE_NONE,
+                                 .html = SLICE_NONE,
+                                 .text_path = SLICE_NONE,
+                                 .html_path = SLICE_NONE,
+                                 .columns = SLICE_NONE};
 }
 
 /* Every kind is an array of structs that begin with their name. */

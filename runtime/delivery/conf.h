@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "delivery/verdict.h"
 #include "format/ip.h"
 
 enum { CONF_NONE = UINT16_MAX }; /* an index that points nowhere */
@@ -19,13 +20,6 @@ struct conf_place {
 enum conf_tls { CONF_TLS_UNSET, CONF_TLS_NONE, CONF_TLS_OPPORTUNISTIC, CONF_TLS_REQUIRE };
 enum conf_priority { CONF_URGENT, CONF_NORMAL, CONF_BULK, CONF_PRIORITIES };
 enum conf_family { CONF_FAMILY_UNSET, CONF_FAMILY_4, CONF_FAMILY_6, CONF_FAMILY_BOTH };
-
-/* Retry by schedule: wait after_ms[0] after the first failed attempt, and so on; the last one repeats. */
-struct conf_retry {
-    int64_t after_ms[16];
-    size_t n;
-    int64_t give_up_ms;
-};
 
 struct conf_dkim {
     struct slice domain, selector;
@@ -107,7 +101,11 @@ struct conf_content {
     size_t nfiles;
     struct conf_partial *partials; /* what include and render may name */
     size_t npartials;
+    struct slice columns; /* hato.send: names of its data joined by 0x1f */
+    bool missing_empty;   /* missing = "empty": print nothing where a value is missing */
 };
+/* Every slice empty. */
+struct conf_content conf_content_empty(void);
 
 struct conf_map {
     struct slice name, column; /* in templates: name; in the file: column */
@@ -149,7 +147,7 @@ struct conf {
     size_t nisps;
     struct conf_campaign *campaigns;
     size_t ncampaigns;
-    struct conf_retry retry;
+    struct verdict_schedule retry; /* hato.bounces { retry = … } */
 };
 
 /* Empty, with the default retry schedule: 5 min, 30 min, 2 h, 6 h; give up after 2 days. */

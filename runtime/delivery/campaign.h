@@ -1,0 +1,55 @@
+/* campaign.h - streams and campaigns as delivery keeps them: what is declared now, and what the spool
+ * remembers.
+ *
+ * A campaign is its name within a state folder. One that is in the spool but not in the script is HELD with
+ * the reason: its mail waits, nothing is dropped. Mail of hato.send belongs to the stream's own nameless
+ * campaign. */
+#ifndef HATO_DELIVERY_CAMPAIGN_H
+#define HATO_DELIVERY_CAMPAIGN_H
+
+#include "delivery/conf.h"
+
+struct lane;
+struct content;
+struct identity;
+
+struct stream {
+    struct slice name;              /* owned by deliver */
+    uint32_t number;                /* of its name in the spool */
+    const struct conf_stream *conf; /* NULL: in the spool, not in the script */
+    enum conf_priority priority;
+    uint32_t weight;
+    uint16_t *sources; /* that may carry it, with their weights and how much they have taken */
+    uint32_t *source_weight;
+    uint64_t *source_pass;
+    size_t nsources;
+    uint32_t pool_number;      /* of its pool's name; 0: none declared */
+    struct identity *identity; /* message.h: keys and texts; NULL with conf */
+    struct campaign *alone;    /* of hato.send */
+};
+
+enum campaign_run {
+    CAMPAIGN_HELD,   /* not in the script, or its content does not fit: `why` */
+    CAMPAIGN_INTAKE, /* its source is being read, or was cut off: nothing leaves */
+    CAMPAIGN_LATER,  /* its time has not come */
+    CAMPAIGN_RUNNING,
+    CAMPAIGN_STOPPED, /* cancelled */
+};
+
+struct campaign {
+    struct slice name;
+    uint32_t number;
+    struct stream *stream;
+    const struct conf_campaign *conf; /* NULL: not in the script, or of hato.send */
+    enum campaign_run run;
+    char *why;                 /* HELD; owned */
+    struct content *content;   /* compiled; NULL while HELD and for hato.send */
+    struct slice content_hash; /* hex; of what was frozen; owned */
+    bool read_once;            /* its source was read to the end at some time */
+    bool started;
+    struct lane *lanes; /* by lane->of_campaign */
+    struct loop_timer *timer;
+    uint64_t queued, known, fresh; /* known and fresh: of this run's intake */
+};
+
+#endif

@@ -1,0 +1,517 @@
+/* path.c - see path.h. */
+#include "delivery/path.h"
+
+#include <stdlib.h>
+
+struct paths {
+    struct paths_conf conf;
+    struct map isps;
+    unsigned sockets;
+    unsigned *source_sockets;
+    bool ending;
+};
+
+enum { STRIDE = 1 << 20 };
+
+struct paths *paths_new(const struct paths_conf *conf)
+{
+    struct paths *ps = mem_zalloc(sizeof *ps);
+    struct hash_key hk;
+    ps->conf = *conf;
+    if (!ps->conf.sockets_most)
+        ps->conf.sockets_most = 4000;
+    if (!ps->conf.source_sockets_most)
+        ps->conf.source_sockets_most = 2000;
+    ps->source_sockets = mem_zalloc(conf->conf->nsources * sizeof *ps->source_sockets);
+    loop_random_bytes(conf->loop, &hk, sizeof hk);
+    map_init(&ps->isps, hk);
+    return ps;
+}
+
+void paths_free(struct paths *ps)
+{
+    size_t at = 0;
+    if (!ps)
+        return;
+    for (struct map_entry *e; (e = map_next(&ps->isps, &at));) {
+        struct isp *isp = e->value;
+        for (struct isp_share *s = isp->shares, *next; s; s = next) {
+            next = s->next;
+            free(s);
+        }
+        for (struct isp_stop *s = isp->stops, *next; s; s = next) {
+            next = s->next;
+            loop_timer_stop(ps->conf.loop, &s->timer);
+            free(s->why);
+            free(s);
+        }
+        for (size_t i = 0; i < ps->conf.conf->nsources; i++) {
+            loop_timer_stop(ps->conf.loop, &isp->by_source[i].timer);
+            free(isp->by_source[i].held_why);
+        }
+        free(isp->by_source);
+        free((char *)isp->name.p);
+        free(isp);
+    }
+    map_free(&ps->isps);
+    free(ps->source_sockets);
+    free(ps);
+}
+
+/* --- isps --- */
+
+static struct isp *isp_get(struct paths *ps, struct slice name, const struct conf_isp *conf)
+{
+    struct isp *isp = map_get(&ps->isps, name);
+    if (isp)
+        return isp;
+    isp = mem_zalloc(sizeof *isp);
+    isp->name = slice_of(mem_dup(name.p, name.n), name.n);
+    isp->conf = conf;
+    isp->paths = ps;
+    isp->by_source = mem_zalloc(ps->conf.conf->nsources * sizeof *isp->by_source);
+    for (size_t i = 0; i < ps->conf.conf->nsources; i++)
+        isp->by_source[i] = (struct path){.isp = isp, .source = (uint16_t)i, .ramp = 1, .paths = ps};
+    map_put(&ps->isps, name, isp);
+    return isp;
+}
+
+void paths_place_site(struct paths *ps, struct site *s, struct slice domain)
+{
+    const struct conf *c = ps->conf.conf;
+    struct slice *hosts = mem_alloc(s->nhosts * sizeof *hosts);
+    for (size_t i = 0; i < s->nhosts; i++)
+        hosts[i] = s->hosts[i].host->name;
+    uint16_t index = conf_match_isp(c, domain, hosts, s->nhosts);
+    free(hosts);
+    if (index != CONF_NONE)
+        s->isp = isp_get(ps, c->isps[index].name, &c->isps[index]);
+    else
+        s->isp = isp_get(ps, s->hosts[0].host->name, NULL);
+}
+
+struct isp *paths_isp(struct paths *ps, struct slice name)
+{
+    return map_get(&ps->isps, name);
+}
+
+struct isp *paths_next_isp(struct paths *ps, size_t *at)
+{
+    struct map_entry *e = map_next(&ps->isps, at);
+    return e ? e->value : NULL;
+}
+
+/* --- rings of ready lanes and sites --- */
+
+static void site_ring_add(struct site *s)
+{
+    struct isp *isp = s->isp;
+    if (s->next_ready)
+        return;
+    if (!isp->ready) {
+        s->next_ready = s->prev_ready = s;
+        isp->ready = s;
+        return;
+    }
+    s->next_ready = isp->ready;
+    s->prev_ready = isp->ready->prev_ready;
+    s->prev_ready->next_ready = s;
+    isp->ready->prev_ready = s;
+}
+
+static void site_ring_remove(struct site *s)
+{
+    if (!s->next_ready)
+        return;
+    if (s->next_ready == s) {
+        s->isp->ready = NULL;
+    } else {
+        s->next_ready->prev_ready = s->prev_ready;
+        s->prev_ready->next_ready = s->next_ready;
+        if (s->isp->ready == s)
+            s->isp->ready = s->next_ready;
+    }
+    s->next_ready = s->prev_ready = NULL;
+}
+
+static struct isp_share *isp_share_of(struct isp *isp, struct campaign *c)
+{
+    for (struct isp_share *s = isp->shares; s; s = s->next)
+        if (s->campaign == c)
+            return s;
+    struct isp_share *s = mem_zalloc(sizeof *s);
+    s->campaign = c;
+    s->next = isp->shares;
+    isp->shares = s;
+    return s;
+}
+
+static struct share *share_of(struct site *site, struct campaign *c)
+{
+    for (struct share *s = site->shares; s; s = s->next)
+        if (s->campaign == c)
+            return s;
+    struct share *s = mem_zalloc(sizeof *s);
+    s->campaign = c;
+    s->at_isp = isp_share_of(site->isp, c);
+    s->next = site->shares;
+    site->shares = s;
+    return s;
+}
+
+void path_attach(struct paths *ps, struct lane *lane)
+{
+    struct site *site = lane->domain->site;
+    if (lane->next || !lane->ready.n || !site || lane->campaign->run != CAMPAIGN_RUNNING)
+        return;
+    struct share *sh = share_of(site, lane->campaign);
+    if (!sh->ring) {
+        /* Who was away does not get what it did not use. */
+        if (sh->at_isp->pass < site->isp->pass)
+            sh->at_isp->pass = site->isp->pass;
+        lane->next = lane->prev = sh->ring = lane;
+    } else {
+        lane->next = sh->ring;
+        lane->prev = sh->ring->prev;
+        lane->prev->next = lane;
+        sh->ring->prev = lane;
+    }
+    lane->share = sh;
+    site_ring_add(site);
+    isp_service(site->isp);
+}
+
+static struct site *site_of_share(const struct lane *lane)
+{
+    return lane->domain->site;
+}
+
+static void ring_remove(struct lane *lane, struct site *site)
+{
+    struct share *sh = lane->share;
+    if (lane->next == lane) {
+        sh->ring = NULL;
+    } else {
+        lane->next->prev = lane->prev;
+        lane->prev->next = lane->next;
+        if (sh->ring == lane)
+            sh->ring = lane->next;
+    }
+    lane->next = lane->prev = NULL;
+    lane->share = NULL;
+    for (struct share *s = site->shares; s; s = s->next)
+        if (s->ring)
+            return;
+    site_ring_remove(site);
+}
+
+void path_detach(struct paths *ps, struct lane *lane)
+{
+    (void)ps;
+    if (lane->next)
+        ring_remove(lane, site_of_share(lane));
+}
+
+/* --- the pull --- */
+
+static bool stream_stopped(const struct isp *isp, const struct stream *stream)
+{
+    for (const struct isp_stop *s = isp->stops; s; s = s->next)
+        if (s->stream == stream && s->until_ms)
+            return true;
+    return false;
+}
+
+static size_t source_index(const struct stream *st, uint16_t source)
+{
+    for (size_t i = 0; i < st->nsources; i++)
+        if (st->sources[i] == source)
+            return i;
+    return SIZE_MAX;
+}
+
+static bool lane_fits(const struct lane *lane, uint16_t source, const struct host *host)
+{
+    if (lane->source != UINT16_MAX ? lane->source != source
+                                   : source_index(lane->campaign->stream, source) == SIZE_MAX)
+        return false;
+    return !host || !lane->host || slice_eq(slice_cstr(lane->host), host->name);
+}
+
+static struct lane *find_lane(const struct share *sh, uint16_t source, const struct host *host)
+{
+    struct lane *lane = sh->ring;
+    do {
+        if (lane_fits(lane, source, host))
+            return lane;
+        lane = lane->next;
+    } while (lane != sh->ring);
+    return NULL;
+}
+
+static bool goes_before(const struct share *a, const struct share *b)
+{
+    enum conf_priority pa = a->campaign->stream->priority, pb = b->campaign->stream->priority;
+    return pa != pb ? pa < pb : a->at_isp->pass < b->at_isp->pass;
+}
+
+uint64_t path_pull(struct path *p, struct site *s, const struct host *host, struct lane **out)
+{
+    struct share *best = NULL;
+    struct lane *lane = NULL;
+    if (p->held_until_ms)
+        return 0;
+    for (struct share *sh = s->shares; sh; sh = sh->next) {
+        if (!sh->ring || (best && !goes_before(sh, best)) || stream_stopped(s->isp, sh->campaign->stream))
+            continue;
+        struct lane *found = find_lane(sh, p->source, host);
+        if (found) {
+            best = sh;
+            lane = found;
+        }
+    }
+    if (!best)
+        return 0;
+    struct stream *st = best->campaign->stream;
+    uint64_t id = lane_pop(p->paths->conf.queue, lane, false);
+    INVARIANT(id);
+    best->ring = lane->next;
+    if (s->isp->pass < best->at_isp->pass)
+        s->isp->pass = best->at_isp->pass;
+    best->at_isp->pass += STRIDE / (st->weight ? st->weight : 1);
+    size_t si = source_index(st, p->source);
+    if (si != SIZE_MAX)
+        st->source_pass[si] += STRIDE / (st->source_weight[si] ? st->source_weight[si] : 1);
+    if (!lane->ready.n)
+        ring_remove(lane, s);
+    *out = lane;
+    return id;
+}
+
+/* --- opening sessions --- */
+
+unsigned path_connections_most(const struct path *p)
+{
+    return p->isp->conf && p->isp->conf->connections ? p->isp->conf->connections : PATH_CONNECTIONS;
+}
+
+unsigned path_per_connection(const struct path *p)
+{
+    return p->isp->conf && p->isp->conf->per_connection ? p->isp->conf->per_connection : PATH_PER_CONNECTION;
+}
+
+static bool site_takes_session(const struct site *s)
+{
+    switch (s->state) {
+    case SITE_UP:
+        return true;
+    case SITE_PROBE:
+        return s->opening + s->connected == 0;
+    case SITE_DOWN:
+        break;
+    }
+    return false;
+}
+
+/* The sources of the site's ready mail, the one that took least for its weight first. */
+static struct path *choose_path(struct isp *isp, struct site *s, struct lane **lane, uint64_t *id, bool *full)
+{
+    struct paths *ps = isp->paths;
+    bool tried[64] = {0};
+    size_t n = ps->conf.conf->nsources;
+    for (size_t round = 0; round < n && round < COUNT(tried); round++) {
+        size_t best = SIZE_MAX;
+        uint64_t best_pass = UINT64_MAX;
+        for (size_t i = 0; i < n && i < COUNT(tried); i++) {
+            uint64_t pass = UINT64_MAX - 1;
+            for (struct share *sh = s->shares; sh; sh = sh->next) {
+                size_t si = sh->ring ? source_index(sh->campaign->stream, (uint16_t)i) : SIZE_MAX;
+                if (si != SIZE_MAX && sh->campaign->stream->source_pass[si] < pass)
+                    pass = sh->campaign->stream->source_pass[si];
+            }
+            if (!tried[i] && pass < best_pass) {
+                best_pass = pass;
+                best = i;
+            }
+        }
+        if (best == SIZE_MAX)
+            break;
+        tried[best] = true;
+        struct path *p = &isp->by_source[best];
+        unsigned most = path_connections_most(p);
+        if (p->held_until_ms)
+            continue;
+        if (p->sessions >= (p->ramp < most ? p->ramp : most)) {
+            *full = true;
+            ps->conf.shed(ps->conf.data, p);
+            continue;
+        }
+        if (ps->source_sockets[best] >= ps->conf.source_sockets_most) {
+            isp->starved = true;
+            continue;
+        }
+        *id = path_pull(p, s, NULL, lane);
+        if (*id)
+            return p;
+    }
+    return NULL;
+}
+
+static bool open_one(struct isp *isp, struct site *s)
+{
+    struct paths *ps = isp->paths;
+    struct lane *lane;
+    uint64_t id;
+    bool full = false;
+    if (ps->conf.wake(ps->conf.data, s))
+        return true;
+    if (!site_takes_session(s))
+        return false;
+    if (ps->sockets >= ps->conf.sockets_most) {
+        isp->starved = true;
+        return false;
+    }
+    struct path *p = choose_path(isp, s, &lane, &id, &full);
+    if (!p)
+        return false;
+    p->sessions++;
+    ps->sockets++;
+    ps->source_sockets[p->source]++;
+    ps->conf.open(ps->conf.data, p, s, lane, id);
+    return true;
+}
+
+static bool isp_has_room(const struct isp *isp)
+{
+    if (isp->idle)
+        return true;
+    for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
+        const struct path *p = &isp->by_source[i];
+        unsigned most = path_connections_most(p);
+        if (!p->held_until_ms && p->sessions < (p->ramp < most ? p->ramp : most))
+            return true;
+    }
+    return false;
+}
+
+/* Round the ring, one session for each site in its turn, until a whole round opened none. */
+static void on_service(struct loop_task *t)
+{
+    struct isp *isp = CONTAINER(t, struct isp, task);
+    size_t fruitless = 0, sites = 0;
+    struct site *s = isp->ready;
+    do
+        sites++;
+    while (s && (s = s->next_ready) != isp->ready);
+    while (isp->ready && fruitless < sites && isp_has_room(isp)) {
+        s = isp->ready;
+        isp->ready = s->next_ready;
+        fruitless = open_one(isp, s) ? 0 : fruitless + 1;
+    }
+}
+
+void isp_service(struct isp *isp)
+{
+    if (!isp->paths->ending)
+        loop_post(isp->paths->conf.loop, &isp->task, on_service);
+}
+
+void path_session_gone(struct path *p)
+{
+    struct paths *ps = p->paths;
+    INVARIANT(p->sessions && ps->sockets && ps->source_sockets[p->source]);
+    p->sessions--;
+    ps->sockets--;
+    ps->source_sockets[p->source]--;
+    isp_service(p->isp);
+    size_t at = 0;
+    for (struct isp *isp; ps->sockets + 1 >= ps->conf.sockets_most && (isp = paths_next_isp(ps, &at));) {
+        if (isp->starved) {
+            isp->starved = false;
+            isp_service(isp);
+            break;
+        }
+    }
+}
+
+void path_took(struct path *p)
+{
+    if (++p->accepted < PATH_RAMP_STEP)
+        return;
+    p->accepted = 0;
+    if (p->ramp < path_connections_most(p)) {
+        p->ramp++;
+        if (p->isp->ready)
+            isp_service(p->isp);
+    }
+}
+
+void path_refused(struct path *p)
+{
+    p->ramp = 1;
+    p->accepted = 0;
+}
+
+/* --- holds and stops --- */
+
+static void on_hold_over(struct loop_timer *t)
+{
+    struct path *p = CONTAINER(t, struct path, timer);
+    p->held_until_ms = 0;
+    isp_service(p->isp);
+}
+
+void path_hold(struct path *p, int64_t until_ms, const char *why)
+{
+    struct loop *loop = p->paths->conf.loop;
+    if (until_ms <= p->held_until_ms)
+        return;
+    free(p->held_why);
+    p->held_why = mem_dup(why, strlen(why));
+    p->held_until_ms = until_ms;
+    loop_timer_start(loop, &p->timer, until_ms - loop_wall_ms(loop), on_hold_over);
+}
+
+static void on_stop_over(struct loop_timer *t)
+{
+    struct isp_stop *s = CONTAINER(t, struct isp_stop, timer);
+    s->until_ms = 0;
+    isp_service(s->isp);
+}
+
+void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, const char *why)
+{
+    struct loop *loop = isp->paths->conf.loop;
+    struct isp_stop *s = isp->stops;
+    while (s && s->stream != stream)
+        s = s->next;
+    if (!s) {
+        s = mem_zalloc(sizeof *s);
+        s->stream = stream;
+        s->isp = isp;
+        s->next = isp->stops;
+        isp->stops = s;
+    }
+    if (until_ms <= s->until_ms)
+        return;
+    free(s->why);
+    s->why = mem_dup(why, strlen(why));
+    s->until_ms = until_ms;
+    loop_timer_start(loop, &s->timer, until_ms - loop_wall_ms(loop), on_stop_over);
+}
+
+int64_t paths_next_release_ms(const struct paths *ps)
+{
+    int64_t first = INT64_MAX;
+    size_t at = 0;
+    for (struct map_entry *e; (e = map_next(&ps->isps, &at));) {
+        const struct isp *isp = e->value;
+        for (size_t i = 0; i < ps->conf.conf->nsources; i++)
+            if (isp->by_source[i].held_until_ms && isp->by_source[i].held_until_ms < first)
+                first = isp->by_source[i].held_until_ms;
+        for (const struct isp_stop *s = isp->stops; s; s = s->next)
+            if (s->until_ms && s->until_ms < first)
+                first = s->until_ms;
+    }
+    return first;
+}

@@ -1,0 +1,121 @@
+/* path.h - who may send next: isps, paths (isp × source), fair shares, and the pull.
+ *
+ * Recipients wait in lanes; a lane with something ready hangs in its campaign's share at its site, the site
+ * in the ring of its isp. A path with a free connection pulls: shares by priority, then by the least pass
+ * (stride scheduling: a campaign's pass at an isp grows by 1/weight with each message), lanes of a share in
+ * turn. The first lane whose source and host fit gives its first recipient, or nothing is taken: what must
+ * wait costs nothing meanwhile.
+ *
+ * Connections of a path: 1, one more for every 10 accepted, up to its limit (10 unless an isp table says
+ * otherwise), back to 1 after a refusal. A path that must not send is held with a reason and an end. */
+#ifndef HATO_DELIVERY_PATH_H
+#define HATO_DELIVERY_PATH_H
+
+#include "delivery/campaign.h"
+#include "delivery/queue.h"
+#include "delivery/site.h"
+
+enum { PATH_RAMP_STEP = 10, PATH_CONNECTIONS = 10, PATH_PER_CONNECTION = 100 };
+
+struct path {
+    struct isp *isp;
+    uint16_t source;
+    unsigned sessions;     /* opening, talking, idle or closing */
+    unsigned ramp;         /* connections allowed now */
+    unsigned accepted;     /* since the last step of the ramp */
+    int64_t held_until_ms; /* UTC; 0: not held */
+    char *held_why;
+    struct loop_timer timer;
+    struct paths *paths;
+};
+
+/* A campaign at an isp. */
+struct isp_share {
+    struct campaign *campaign;
+    uint64_t pass;
+    struct isp_share *next;
+};
+
+/* A stream that an isp refuses as sender. */
+struct isp_stop {
+    struct stream *stream;
+    int64_t until_ms; /* UTC */
+    char *why;
+    struct loop_timer timer;
+    struct isp *isp;
+    struct isp_stop *next;
+};
+
+struct isp {
+    struct slice name; /* owned: of its table, or the domain or first host of the site that is its own isp */
+    uint32_t number;   /* of its name in the spool; 0: not used yet */
+    const struct conf_isp *conf; /* NULL: no table names it */
+    struct paths *paths;
+    struct path *by_source; /* one for each source */
+    struct isp_share *shares;
+    struct isp_stop *stops;
+    uint64_t pass;      /* of the share that was served last: newcomers start there */
+    struct site *ready; /* ring of sites with ready lanes */
+    struct loop_task task;
+    unsigned idle; /* sessions with nothing to do, at any of its sites */
+    bool starved;  /* wanted a socket when there was none */
+};
+
+/* A campaign at a site. */
+struct share {
+    struct campaign *campaign;
+    struct isp_share *at_isp;
+    struct lane *ring; /* the next lane to serve; NULL: none is ready */
+    struct share *next;
+};
+
+struct paths_conf {
+    struct loop *loop;
+    struct queue *queue;
+    const struct conf *conf;      /* sources and isps; at least one source */
+    unsigned sockets_most;        /* in all; 0: 4000 */
+    unsigned source_sockets_most; /* a source; 0: 2000 */
+    void *data;
+    /* Open a session that begins with this recipient, which is CLAIMED. path->sessions already counts it. */
+    void (*open)(void *data, struct path *p, struct site *s, struct lane *lane, uint64_t id);
+    /* An idle session of the site may have something to do: true if it took something. */
+    bool (*wake)(void *data, struct site *s);
+    /* Close an idle session of this path, at whatever site: it is in the way of another. */
+    void (*shed)(void *data, struct path *p);
+};
+
+struct paths *paths_new(const struct paths_conf *conf);
+void paths_free(struct paths *ps);
+
+/* The isp of a new site, by its hosts and the domain that led there. Sets site->isp. */
+void paths_place_site(struct paths *ps, struct site *s, struct slice domain);
+struct isp *paths_isp(struct paths *ps, struct slice name); /* NULL: no mail went there yet */
+struct isp *paths_next_isp(struct paths *ps, size_t *at);
+
+/* The lane has ready recipients and its campaign runs: attach it where its domain's site is. Does nothing
+ * when it is attached, empty, or its domain has no site. */
+void path_attach(struct paths *ps, struct lane *lane);
+void path_detach(struct paths *ps, struct lane *lane);
+
+/* Claim the next recipient for this path at this site. host: of an open session; NULL for a new one (then the
+ * lane may ask for a host). 0: nothing that fits. */
+uint64_t path_pull(struct path *p, struct site *s, const struct host *host, struct lane **lane);
+
+/* Something changed: look soon which sessions of this isp should be opened. */
+void isp_service(struct isp *isp);
+
+/* A session of this path is gone. */
+void path_session_gone(struct path *p);
+void path_took(struct path *p);    /* a message was accepted */
+void path_refused(struct path *p); /* too many, too fast, not you: back to one connection */
+/* Nothing leaves on this path until then (UTC ms); why is copied. */
+void path_hold(struct path *p, int64_t until_ms, const char *why);
+/* The isp refuses this stream as sender: its mail waits there until then. */
+void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, const char *why);
+
+unsigned path_connections_most(const struct path *p);
+unsigned path_per_connection(const struct path *p);
+/* UTC ms when the first hold of a path or stop of a stream ends; INT64_MAX: there is none. */
+int64_t paths_next_release_ms(const struct paths *ps);
+
+#endif

@@ -1,0 +1,112 @@
+/* site.h - where a domain's mail goes: domains, the sites behind their MX sets, the hosts of a site.
+ *
+ * A site is one MX set (names and preferences); every domain that has this set hangs under it. A domain is
+ * resolved when its turn comes; while it has an answer, an expired one is asked again in the background and a
+ * changed MX moves the domain whole. What DNS cannot say now is never an answer about a person: the domain
+ * waits and is asked again.
+ *
+ *   NEW ──ask──▶ QUEUED ─▶ ASKING ─▶ OK (site)          ─expired─▶ ASKING, still usable
+ *                  ▲          ├────▶ DEAD (the domain's own word: no such domain, null MX, no address)
+ *                  └─ timer ──┴────▶ WAITING (SERVFAIL, timeout …)
+ *
+ *   site: UP ─ no host can be reached ─▶ DOWN ─ timer ─▶ PROBE ─ connected ─▶ UP
+ *                                          ▲───────── failed ──┘   one session, the rest wait */
+#ifndef HATO_DELIVERY_SITE_H
+#define HATO_DELIVERY_SITE_H
+
+#include "base/map.h"
+#include "delivery/verdict.h"
+#include "platform/resolve.h"
+
+struct sites;
+struct site;
+struct lane;
+struct tls_session;
+
+enum domain_state { DOMAIN_NEW, DOMAIN_QUEUED, DOMAIN_ASKING, DOMAIN_OK, DOMAIN_DEAD, DOMAIN_WAITING };
+
+struct domain {
+    struct slice name; /* ASCII, lower case; owned */
+    enum domain_state state;
+    bool asking;              /* a question is under way (also in OK, when refreshing) */
+    struct site *site;        /* OK */
+    enum verdict_cause cause; /* DEAD, WAITING */
+    const char *why;          /* DEAD, WAITING: "nxdomain", "servfail" …; static */
+    int64_t fresh_until_ms;   /* loop_now_ms(): OK and DEAD hold until then */
+    int64_t failing_since_ms; /* UTC; 0: the last answer was one */
+    unsigned failures;
+    struct loop_timer timer;
+    struct resolve_req req;
+    struct sites *sites;
+    struct domain *next_queued;
+    struct lane *lanes;         /* by lane->of_domain */
+    bool took_quoted, took_raw; /* which form of an old carrier's address was accepted */
+};
+
+struct host {
+    struct slice name;       /* owned */
+    int64_t rest_until_ms;   /* loop_now_ms(): after a failed connect */
+    bool plain_next;         /* after a failed handshake the next try goes without TLS */
+    struct tls_session *tls; /* owned: for resumption */
+};
+
+struct site_host {
+    struct host *host;
+    uint16_t pref;
+};
+
+enum site_state { SITE_UP, SITE_DOWN, SITE_PROBE };
+
+struct site {
+    struct slice key; /* "10 mx1.example.jp,20 mx2.example.jp"; owned */
+    struct sites *sites;
+    struct site_host *hosts; /* by preference, then name */
+    size_t nhosts;
+    enum site_state state;
+    int64_t down_since_ms; /* UTC; 0: up */
+    struct loop_timer timer;
+    /* path.c's */
+    struct isp *isp;
+    struct share *shares;                 /* campaigns with ready lanes here */
+    struct site *next_ready, *prev_ready; /* ring of its isp's sites with ready lanes; NULL: not in it */
+    unsigned opening;                     /* sessions that have not connected yet */
+    unsigned connected;
+    /* session.c's */
+    struct session *idle;
+};
+
+struct sites_conf {
+    struct loop *loop;
+    struct resolve *resolve;
+    size_t max_asking;    /* questions under way at once; 0: 200 */
+    int64_t host_rest_ms; /* 0: 10 min */
+    int64_t dns_wait_ms;  /* first wait after a failure of DNS, doubled to an hour; 0: 1 min */
+    void *data;
+    void (*on_domain)(void *data, struct domain *d); /* its state or its site changed */
+    void (*on_site)(void *data, struct site *s);     /* new: give it an isp; domain names are known later */
+    void (*on_probe)(void *data, struct site *s);    /* DOWN → PROBE */
+};
+
+struct sites *sites_new(const struct sites_conf *conf);
+void sites_free(struct sites *s);
+
+/* name: folded (addr.domain_ascii). Made if need be, NEW. */
+struct domain *sites_domain(struct sites *s, struct slice name);
+/* Somebody has mail for it: resolve it if it is not known, refresh it if its answer is old. */
+void domain_want(struct domain *d);
+
+/* Indexes into site->hosts in the order in which to try them: by preference, equals shuffled, resting ones
+ * left out. Returns how many (at most max); 0: all rest, *rest_ms says for how much longer. */
+size_t site_order(struct site *s, uint16_t *order, size_t max, int64_t *rest_ms);
+/* A host could not be reached or did not speak: it rests. */
+void host_rest(struct sites *s, struct host *h);
+
+/* No host could be reached: DOWN until the first one's rest is over. The first failure sets down_since_ms. */
+void site_down(struct site *s);
+void site_up(struct site *s);
+
+/* Iterate in order of first use: size_t at = 0; */
+struct domain *sites_next_domain(struct sites *s, size_t *at);
+struct site *sites_next_site(struct sites *s, size_t *at);
+
+#endif
