@@ -8,10 +8,12 @@
 #define HATO_DELIVERY_CAMPAIGN_H
 
 #include "delivery/conf.h"
+#include "platform/loop.h"
 
 struct lane;
 struct content;
 struct identity;
+struct deliver;
 
 struct stream {
     struct slice name;              /* owned by deliver */
@@ -23,9 +25,10 @@ struct stream {
     uint32_t *source_weight;
     uint64_t *source_pass;
     size_t nsources;
-    uint32_t pool_number;      /* of its pool's name; 0: none declared */
-    struct identity *identity; /* message.h: keys and texts; NULL with conf */
-    struct campaign *alone;    /* of hato.send */
+    uint32_t pool_number;                  /* of its pool's name; 0: none declared */
+    uint32_t domain_number, sender_number; /* NAME_DOMAIN, NAME_SENDER */
+    struct identity *identity;             /* message.h: keys and texts; NULL with conf */
+    struct campaign *alone;                /* of hato.send */
 };
 
 enum campaign_run {
@@ -45,10 +48,11 @@ struct campaign {
     char *why;                 /* HELD; owned */
     struct content *content;   /* compiled; NULL while HELD and for hato.send */
     struct slice content_hash; /* hex; of what was frozen; owned */
-    bool read_once;            /* its source was read to the end at some time */
+    bool read_once, cancelled; /* its source was read to the end at some time */
     bool started;
-    struct lane *lanes; /* by lane->of_campaign */
-    struct loop_timer *timer;
+    struct lane *lanes;      /* by lane->of_campaign */
+    struct loop_timer timer; /* to its start */
+    struct deliver *deliver;
     uint64_t queued, known, fresh; /* known and fresh: of this run's intake */
 };
 

@@ -58,6 +58,15 @@ void paths_free(struct paths *ps)
     free(ps);
 }
 
+void site_free_shares(struct site *s)
+{
+    while (s->shares) {
+        struct share *sh = s->shares;
+        s->shares = sh->next;
+        free(sh);
+    }
+}
+
 /* --- isps --- */
 
 static struct isp *isp_get(struct paths *ps, struct slice name, const struct conf_isp *conf)
@@ -152,6 +161,7 @@ static struct share *share_of(struct site *site, struct campaign *c)
         if (s->campaign == c)
             return s;
     struct share *s = mem_zalloc(sizeof *s);
+    s->site = site;
     s->campaign = c;
     s->at_isp = isp_share_of(site->isp, c);
     s->next = site->shares;
@@ -181,14 +191,10 @@ void path_attach(struct paths *ps, struct lane *lane)
     isp_service(site->isp);
 }
 
-static struct site *site_of_share(const struct lane *lane)
-{
-    return lane->domain->site;
-}
-
-static void ring_remove(struct lane *lane, struct site *site)
+static void ring_remove(struct lane *lane)
 {
     struct share *sh = lane->share;
+    struct site *site = sh->site;
     if (lane->next == lane) {
         sh->ring = NULL;
     } else {
@@ -209,7 +215,7 @@ void path_detach(struct paths *ps, struct lane *lane)
 {
     (void)ps;
     if (lane->next)
-        ring_remove(lane, site_of_share(lane));
+        ring_remove(lane);
 }
 
 /* --- the pull --- */
@@ -230,19 +236,32 @@ static size_t source_index(const struct stream *st, uint16_t source)
     return SIZE_MAX;
 }
 
-static bool lane_fits(const struct lane *lane, uint16_t source, const struct host *host)
+enum conf_tls path_tls(const struct isp *isp, const struct lane *lane)
 {
+    const struct conf_stream *stream = lane->campaign->stream->conf;
+    enum conf_tls a = isp->conf ? isp->conf->tls : CONF_TLS_UNSET, b = stream ? stream->tls : CONF_TLS_UNSET;
+    enum conf_tls strict = a > b ? a : b; /* the enum rises with strictness */
+    return strict == CONF_TLS_UNSET ? CONF_TLS_OPPORTUNISTIC : strict;
+}
+
+static bool lane_fits(const struct path *p, const struct lane *lane, const struct host *host,
+                      enum conf_tls tls)
+{
+    uint16_t source = p->source;
+    if (tls != CONF_TLS_UNSET && tls != path_tls(p->isp, lane))
+        return false;
     if (lane->source != UINT16_MAX ? lane->source != source
                                    : source_index(lane->campaign->stream, source) == SIZE_MAX)
         return false;
     return !host || !lane->host || slice_eq(slice_cstr(lane->host), host->name);
 }
 
-static struct lane *find_lane(const struct share *sh, uint16_t source, const struct host *host)
+static struct lane *find_lane(const struct path *p, const struct share *sh, const struct host *host,
+                              enum conf_tls tls)
 {
     struct lane *lane = sh->ring;
     do {
-        if (lane_fits(lane, source, host))
+        if (lane_fits(p, lane, host, tls))
             return lane;
         lane = lane->next;
     } while (lane != sh->ring);
@@ -255,7 +274,8 @@ static bool goes_before(const struct share *a, const struct share *b)
     return pa != pb ? pa < pb : a->at_isp->pass < b->at_isp->pass;
 }
 
-uint64_t path_pull(struct path *p, struct site *s, const struct host *host, struct lane **out)
+uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls,
+                   struct lane **out)
 {
     struct share *best = NULL;
     struct lane *lane = NULL;
@@ -264,7 +284,7 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, stru
     for (struct share *sh = s->shares; sh; sh = sh->next) {
         if (!sh->ring || (best && !goes_before(sh, best)) || stream_stopped(s->isp, sh->campaign->stream))
             continue;
-        struct lane *found = find_lane(sh, p->source, host);
+        struct lane *found = find_lane(p, sh, host, tls);
         if (found) {
             best = sh;
             lane = found;
@@ -283,8 +303,16 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, stru
     if (si != SIZE_MAX)
         st->source_pass[si] += STRIDE / (st->source_weight[si] ? st->source_weight[si] : 1);
     if (!lane->ready.n)
-        ring_remove(lane, s);
+        ring_remove(lane);
     *out = lane;
+    return id;
+}
+
+uint64_t path_take_first(struct paths *ps, struct lane *lane)
+{
+    uint64_t id = lane_pop(ps->conf.queue, lane, false);
+    if (!lane->ready.n)
+        path_detach(ps, lane);
     return id;
 }
 
@@ -350,7 +378,7 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
             isp->starved = true;
             continue;
         }
-        *id = path_pull(p, s, NULL, lane);
+        *id = path_pull(p, s, NULL, CONF_TLS_UNSET, lane);
         if (*id)
             return p;
     }

@@ -57,12 +57,14 @@ struct isp {
     uint64_t pass;      /* of the share that was served last: newcomers start there */
     struct site *ready; /* ring of sites with ready lanes */
     struct loop_task task;
-    unsigned idle; /* sessions with nothing to do, at any of its sites */
-    bool starved;  /* wanted a socket when there was none */
+    struct session *idle_first; /* sessions with nothing to do, at any of its sites; session.c's list */
+    unsigned idle;              /* how many */
+    bool starved;               /* wanted a socket when there was none */
 };
 
 /* A campaign at a site. */
 struct share {
+    struct site *site;
     struct campaign *campaign;
     struct isp_share *at_isp;
     struct lane *ring; /* the next lane to serve; NULL: none is ready */
@@ -86,6 +88,8 @@ struct paths_conf {
 
 struct paths *paths_new(const struct paths_conf *conf);
 void paths_free(struct paths *ps);
+/* The shares at a site, before it goes. */
+void site_free_shares(struct site *s);
 
 /* The isp of a new site, by its hosts and the domain that led there. Sets site->isp. */
 void paths_place_site(struct paths *ps, struct site *s, struct slice domain);
@@ -97,9 +101,14 @@ struct isp *paths_next_isp(struct paths *ps, size_t *at);
 void path_attach(struct paths *ps, struct lane *lane);
 void path_detach(struct paths *ps, struct lane *lane);
 
-/* Claim the next recipient for this path at this site. host: of an open session; NULL for a new one (then the
- * lane may ask for a host). 0: nothing that fits. */
-uint64_t path_pull(struct path *p, struct site *s, const struct host *host, struct lane **lane);
+/* What TLS the lane's mail wants here: the stricter of its stream's and its isp's word. */
+enum conf_tls path_tls(const struct isp *isp, const struct lane *lane);
+/* Claim the lane's first, whoever it is for; 0: none. */
+uint64_t path_take_first(struct paths *ps, struct lane *lane);
+/* Claim the next recipient for this path at this site. host and tls: of an open session; NULL and
+ * CONF_TLS_UNSET for a new one (then the lane may ask for a host). 0: nothing that fits. */
+uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls,
+                   struct lane **lane);
 
 /* Something changed: look soon which sessions of this isp should be opened. */
 void isp_service(struct isp *isp);

@@ -47,11 +47,13 @@ struct q_memo {
     uint8_t phase;     /* of the last reply */
     uint16_t code;     /* of the last reply */
     struct smtp_enhanced enhanced;
-    char *text;         /* of the last reply; NULL: none */
-    char *host;         /* after an ambiguous end: the only host for the next try; NULL: any */
-    struct slice edits; /* owned; what the message hook changed; n 0: nothing */
-    bool hooked;        /* the message hook ran */
-    char *held;         /* why it is held; NULL: it is not */
+    char *text;             /* of the last reply; NULL: none */
+    char *host;             /* after an ambiguous end: the only host for the next try; NULL: any */
+    struct slice edits;     /* owned; what the message hook changed; n 0: nothing */
+    int64_t restore_due_ms; /* while the journal is replayed: when it is due; 0: at once */
+    bool begun;             /* while the journal is replayed: an attempt has no end yet */
+    bool hooked;            /* the message hook ran */
+    char *held;             /* why it is held; NULL: it is not */
 };
 
 struct lane;
@@ -72,6 +74,7 @@ struct lane {
     struct lane *next, *prev; /* ring of its share at its site; NULL: not attached */
     struct share *share;
     struct lane *of_campaign, *of_domain; /* lists through all lanes of either */
+    bool linked;                          /* it is in both */
 };
 
 struct queue;

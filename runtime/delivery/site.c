@@ -101,7 +101,7 @@ static struct host *host_of(struct sites *s, struct slice name)
     return h;
 }
 
-static struct site *site_of(struct sites *s, const struct mx_set *set)
+static struct site *site_of(struct sites *s, const struct mx_set *set, struct slice domain)
 {
     buf_clear(&s->scratch);
     for (size_t i = 0; i < set->n; i++) {
@@ -120,7 +120,7 @@ static struct site *site_of(struct sites *s, const struct mx_set *set)
         site->hosts[i] = (struct site_host){host_of(s, set->hosts[i].name), set->hosts[i].pref};
     site->timer.data = site;
     map_put(&s->sites, site->key, site);
-    s->conf.on_site(s->conf.data, site);
+    s->conf.on_site(s->conf.data, site, domain);
     return site;
 }
 
@@ -132,6 +132,11 @@ static void on_wait_over(struct loop_timer *t)
     if (d->state == DOMAIN_WAITING)
         d->state = DOMAIN_NEW;
     d->sites->conf.on_domain(d->sites->conf.data, d);
+}
+
+void domain_again(struct domain *d)
+{
+    loop_timer_start(d->sites->conf.loop, &d->timer, 10, on_wait_over);
 }
 
 static void set_dead(struct domain *d, enum verdict_cause cause, const struct mx_set *set)
@@ -166,6 +171,15 @@ static void set_waiting(struct domain *d, const struct mx_set *set)
     loop_timer_start(s->conf.loop, &d->timer, wait, on_wait_over);
 }
 
+/* A domain that took mail within 30 days does not vanish from one minute to the next: for its first 24 hours,
+ * NXDOMAIN is a fault of DNS. */
+static bool was_alive(const struct domain *d)
+{
+    int64_t now = loop_wall_ms(d->sites->conf.loop), day = 86400000;
+    return d->delivered_ms && now - d->delivered_ms < 30 * day &&
+           (!d->failing_since_ms || now - d->failing_since_ms < day);
+}
+
 static void on_mx(struct resolve_req *req, const struct mx_set *set)
 {
     struct domain *d = req->data;
@@ -180,12 +194,15 @@ static void on_mx(struct resolve_req *req, const struct mx_set *set)
             break;
         }
         d->state = DOMAIN_OK;
-        d->site = site_of(s, set);
+        d->site = site_of(s, set, d->name);
         d->failing_since_ms = 0;
         d->failures = 0;
         break;
     case RESOLVE_NXDOMAIN:
-        set_dead(d, CAUSE_NXDOMAIN, set);
+        if (was_alive(d))
+            set_waiting(d, set);
+        else
+            set_dead(d, CAUSE_NXDOMAIN, set);
         break;
     case RESOLVE_NODATA:
         set_dead(d, CAUSE_NO_ADDRESS, set);

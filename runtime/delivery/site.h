@@ -41,12 +41,14 @@ struct domain {
     struct domain *next_queued;
     struct lane *lanes;         /* by lane->of_domain */
     bool took_quoted, took_raw; /* which form of an old carrier's address was accepted */
+    int64_t delivered_ms;       /* UTC, of the last message it took; 0: none that the journal remembers */
 };
 
 struct host {
-    struct slice name;       /* owned */
-    int64_t rest_until_ms;   /* loop_now_ms(): after a failed connect */
-    bool plain_next;         /* after a failed handshake the next try goes without TLS */
+    struct slice name;     /* owned */
+    int64_t rest_until_ms; /* loop_now_ms(): after a failed connect */
+    int64_t
+        plain_until_ms; /* loop_now_ms(): a handshake failed; until then without TLS where that is allowed */
     struct tls_session *tls; /* owned: for resumption */
 };
 
@@ -71,8 +73,6 @@ struct site {
     struct site *next_ready, *prev_ready; /* ring of its isp's sites with ready lanes; NULL: not in it */
     unsigned opening;                     /* sessions that have not connected yet */
     unsigned connected;
-    /* session.c's */
-    struct session *idle;
 };
 
 struct sites_conf {
@@ -83,8 +83,9 @@ struct sites_conf {
     int64_t dns_wait_ms;  /* first wait after a failure of DNS, doubled to an hour; 0: 1 min */
     void *data;
     void (*on_domain)(void *data, struct domain *d); /* its state or its site changed */
-    void (*on_site)(void *data, struct site *s);     /* new: give it an isp; domain names are known later */
-    void (*on_probe)(void *data, struct site *s);    /* DOWN → PROBE */
+    /* New: give it an isp. domain: the one that led there. */
+    void (*on_site)(void *data, struct site *s, struct slice domain);
+    void (*on_probe)(void *data, struct site *s); /* DOWN → PROBE */
 };
 
 struct sites *sites_new(const struct sites_conf *conf);
@@ -94,6 +95,9 @@ void sites_free(struct sites *s);
 struct domain *sites_domain(struct sites *s, struct slice name);
 /* Somebody has mail for it: resolve it if it is not known, refresh it if its answer is old. */
 void domain_want(struct domain *d);
+
+/* on_domain once more, shortly: there was too much to do for one turn. */
+void domain_again(struct domain *d);
 
 /* Indexes into site->hosts in the order in which to try them: by preference, equals shuffled, resting ones
  * left out. Returns how many (at most max); 0: all rest, *rest_ms says for how much longer. */

@@ -311,7 +311,8 @@ static const struct field event_fields[] = {
     FIELD(25, F_U32, rec_event, connect_ms),  FIELD(26, F_U32, rec_event, send_ms),
     FIELD(27, F_U64, rec_event, size),        FIELD(28, F_I64, rec_event, date_s),
     FIELD(29, F_BOOL, rec_event, charged),    FIELD(30, F_BOOL, rec_event, raw_rcpt),
-    FIELD(31, F_RAW, rec_event, meta),        {0}};
+    FIELD(31, F_RAW, rec_event, meta),        FIELD(32, F_U32, rec_event, domain),
+    FIELD(33, F_U32, rec_event, sender),      {0}};
 
 static const struct field campaign_fields[] = {
     FIELD(1, F_U32, rec_campaign, campaign), FIELD(2, F_U32, rec_campaign, stream),

@@ -20,11 +20,22 @@ enum rec_type {
     REC_CAMPAIGN = 7, /* events: a campaign's own state */
 };
 
-enum rec_name_kind { NAME_CAMPAIGN = 1, NAME_STREAM, NAME_POOL, NAME_SOURCE, NAME_ISP, NAME_COLUMNS };
+enum rec_name_kind {
+    NAME_CAMPAIGN = 1,
+    NAME_STREAM,
+    NAME_POOL,
+    NAME_SOURCE,
+    NAME_ISP,
+    NAME_COLUMNS,
+    NAME_DOMAIN,
+    NAME_SENDER,
+    NAME_KINDS
+};
 struct rec_name {
     uint8_t kind;
     uint32_t number;   /* from 1, dense within its kind */
-    struct slice name; /* for NAME_COLUMNS: column names joined by 0x1f */
+    struct slice name; /* NAME_COLUMNS: column names joined by 0x1f; NAME_DOMAIN: right side of Message-IDs;
+                          NAME_SENDER: a From address, or "@" and the domain of VERP return paths */
 };
 
 enum { REC_FLAG_TEST = 1, REC_FLAG_ALONE = 2 /* hato.send: no campaign behind it */ };
@@ -108,6 +119,8 @@ struct rec_event {
     bool charged;      /* counts as an attempt of the message */
     bool raw_rcpt;     /* an old carrier's address was taken unquoted */
     struct slice meta; /* raw msgpack map of the campaign's log columns */
+    uint32_t domain,
+        sender; /* NAME_DOMAIN, NAME_SENDER: with the id they give Message-ID and envelope sender */
 };
 
 enum rec_campaign_state {

@@ -1,0 +1,124 @@
+/* deliver_impl.h - the insides that deliver.c, restore.c, accept.c and settle.c share. */
+#ifndef HATO_DELIVERY_DELIVER_IMPL_H
+#define HATO_DELIVERY_DELIVER_IMPL_H
+
+#include "delivery/deliver.h"
+
+/* A dictionary of one kind of name: words ↔ numbers from 1. */
+struct names {
+    struct slice *v; /* v[number - 1]; owned */
+    size_t n, cap;
+    struct map by_name; /* → number as pointer */
+};
+
+/* Accepted in one turn, not durable yet. */
+struct accepted {
+    uint64_t id;
+    uint32_t segment, offset;
+    struct lane *lane;
+    int64_t due_ms;
+    bool has_key;
+    struct hash128 key;
+    void (*done)(void *data, uint64_t id, int status);
+    void *data;
+};
+struct batch {
+    struct deliver *d;
+    struct accepted *v;
+    size_t n, cap;
+    struct spool_wait wait;
+    struct batch *next; /* free list */
+};
+
+/* What a segment holds: for compaction. */
+struct segment_use {
+    uint32_t segment;
+    uint64_t first_id, last_id; /* recipients */
+    uint64_t live, settled;     /* recipients; settled: not yet rewritten away */
+    int64_t first_settled_ms;
+    int64_t last_event_ms; /* events; 0: no event in it */
+};
+
+struct deliver {
+    struct deliver_conf conf;
+    struct loop *loop;
+    struct secret secret;
+    struct work *pool, *sync;
+    struct spool *spool;
+    struct queue *queue;
+    struct sites *sites;
+    struct paths *paths;
+    struct sessions *sessions;
+    struct tls_client *tls;
+
+    struct names names[NAME_KINDS];
+    struct map streams, campaigns; /* by name */
+    struct campaign **by_number;   /* campaigns[number - 1]; NULL: hato.send's or unknown */
+    size_t nby_number;
+    struct keyset keys;
+    uint64_t next_id, next_event;
+    struct batch *batch, *spare_batches;
+    struct loop_task batch_task;
+    size_t batches_open;
+
+    struct segment_use *use;
+    size_t nuse, cap_use;
+    struct loop_timer compact_timer;
+    struct spool_rewrite rewrite;
+    struct keyset rewrite_live; /* ids */
+    bool rewriting;
+
+    struct spool_report report;
+    struct deliver_counts counts;
+    bool started, draining, replaying;
+    struct buf scratch, payload;
+    uint32_t event_segment; /* where the last event went */
+    size_t readings;        /* records on their way from a pool thread */
+};
+
+/* --- deliver.c --- */
+uint32_t name_number(struct deliver *d, enum rec_name_kind kind, struct slice name); /* made if need be */
+void name_learn(struct deliver *d, const struct rec_name *n);
+struct stream *stream_get(struct deliver *d, struct slice name, uint32_t number);
+struct campaign *campaign_get(struct deliver *d, struct slice name, uint32_t number, struct stream *stream);
+struct campaign *campaign_by_number(struct deliver *d, uint32_t campaign, uint32_t stream);
+/* The lane's recipients may go as far as its campaign and domain let them. */
+void lane_service(struct deliver *d, struct lane *lane);
+void notice(struct deliver *d, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Returns the segment it went to. */
+uint32_t append_record(struct deliver *d, enum spool_kind kind, const struct rec *r);
+
+/* --- accept.c --- */
+/* NULL if it is not known and id is 0; else made, beginning with this id. */
+struct segment_use *segment_use(struct deliver *d, uint32_t segment, uint64_t id);
+/* The lane for these; source UINT16_MAX and host NULL for a fresh recipient. */
+struct lane *lane_of(struct deliver *d, struct campaign *c, struct domain *dom, uint16_t source,
+                     const char *host);
+void batch_free_all(struct deliver *d);
+
+/* --- restore.c --- */
+int restore(struct deliver *d, struct err *e);
+void compact_start(struct deliver *d);
+
+/* --- settle.c: callbacks of sessions and sites --- */
+/* Settle what is ready at a dead domain, or what waited too long where nobody answers; in slices. */
+void sweep_dead(struct deliver *d, struct domain *dom);
+void sweep_hopeless(struct deliver *d, struct lane *lane, int64_t failing_since_ms, const char *why);
+/* Start message hooks for what is raw in the lane, a few ahead of what is ready. */
+void hooks_top_up(struct deliver *d, struct lane *lane);
+bool on_prepare(void *data, struct flight *f);
+bool on_may_begin(void *data);
+void on_begin(void *data, struct session *s, struct flight *f);
+void on_settle(void *data, struct session *s, struct flight *f, const struct verdict *v,
+               enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool raw_rcpt);
+bool on_fit(void *data, struct flight *f);
+void on_unfit(void *data, struct flight *f);
+void on_back(void *data, struct flight *f);
+void on_unreachable(void *data, struct session *s, struct flight *f, const struct verdict *v,
+                    enum smtp_phase phase, const struct smtp_reply *reply, const char *text);
+void on_refused(void *data, struct session *s, const struct verdict *v, enum smtp_phase phase,
+                const struct smtp_reply *reply, const char *text);
+void on_domain(void *data, struct domain *dom);
+void on_due(void *data, uint64_t id);
+
+#endif

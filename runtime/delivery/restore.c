@@ -1,0 +1,377 @@
+/* restore.c - taking up where the journal ends, and keeping the journal small.
+ *
+ * Replay rebuilds, record by record: names, duplicate keys, the queue with its attempts and due times,
+ * campaigns. An attempt that began and has no outcome counts, and its message is due again: whether it was
+ * taken nobody can know. A record that speaks of something unknown was never durable, or is older than what
+ * compaction kept; it is passed over.
+ *
+ * Compaction: when a recipient segment is sealed, nothing of it is settled for longer than 20 h without being
+ * rewritten: settled recipients become bare keys (once stays once), the others stay. Event segments go after
+ * 30 days but for the events of what is still queued. */
+#include "delivery/deliver_impl.h"
+
+#include <stdlib.h>
+
+enum { COMPACT_EVERY_MS = 600000, VALUES_KEPT_MS = 20 * 3600000 };
+#define EVENTS_KEPT_MS ((int64_t)30 * 86400000)
+
+struct replay {
+    struct deliver *d;
+    struct map hosts; /* session number → host name, for ambiguous ends */
+    struct arena arena;
+    uint64_t unknown, unreadable;
+};
+
+static uint16_t source_by_number(const struct deliver *d, uint32_t number)
+{
+    return conf_find_source(d->conf.conf, deliver_name(d, NAME_SOURCE, number));
+}
+
+static void replay_recipient(struct replay *rp, struct spool_pos pos, const struct rec_recipient *r)
+{
+    struct deliver *d = rp->d;
+    struct addr addr;
+    struct campaign *c = campaign_by_number(d, r->campaign, r->stream);
+    if (r->id >= d->next_id)
+        d->next_id = r->id + 1;
+    if (r->has_key)
+        keyset_add(&d->keys, r->key);
+    arena_reset(&rp->arena);
+    if (!c || addr_parse(r->address, &rp->arena, &addr, NULL) || queue_get(d->queue, r->id) ||
+        queue_add(d->queue, r->id, pos.segment, pos.offset)) {
+        rp->unknown++;
+        return;
+    }
+    struct segment_use *u = segment_use(d, pos.segment, r->id);
+    if (r->id < u->first_id)
+        u->first_id = r->id;
+    if (r->id > u->last_id)
+        u->last_id = r->id;
+    u->live++;
+    struct q_entry *e = queue_get(d->queue, r->id);
+    e->lane = lane_of(d, c, sites_domain(d->sites, addr.domain_ascii), UINT16_MAX, NULL)->index;
+    e->since_s = (uint32_t)(r->accepted_ms / 1000);
+    c->queued++;
+    if (r->due_ms > loop_wall_ms(d->loop))
+        queue_memo(d->queue, r->id, true)->restore_due_ms = r->due_ms;
+}
+
+static void replay_begin(struct replay *rp, const struct rec_begin *b)
+{
+    struct deliver *d = rp->d;
+    if (!queue_get(d->queue, b->id))
+        return;
+    struct q_memo *m = queue_memo(d->queue, b->id, true);
+    m->begun = true;
+    m->date_s = b->date_s;
+    if (b->attempt > m->attempts)
+        m->attempts = b->attempt;
+    if (!m->first_ms)
+        m->first_ms = b->at_ms;
+    if (m->source == UINT16_MAX)
+        m->source = source_by_number(d, b->source);
+    if (b->edits.n && !m->edits.n)
+        m->edits = slice_of(mem_dup(b->edits.p, b->edits.n), b->edits.n);
+    m->restore_due_ms = 0;
+}
+
+static void replay_settled(struct deliver *d, const struct rec_event *ev)
+{
+    struct q_entry *e = queue_get(d->queue, ev->id);
+    struct segment_use *u = segment_use(d, e->segment, 0);
+    struct lane *lane = queue_lane_at(d->queue, e->lane);
+    if (ev->type == EVENT_DELIVERED && ev->at_ms > lane->domain->delivered_ms)
+        lane->domain->delivered_ms = ev->at_ms;
+    lane->campaign->queued--;
+    if (u) {
+        u->live--;
+        if (!u->settled++ || ev->at_ms < u->first_settled_ms)
+            u->first_settled_ms = ev->at_ms;
+    }
+    queue_remove(d->queue, ev->id);
+}
+
+static void replay_deferred(struct replay *rp, const struct rec_event *ev)
+{
+    struct deliver *d = rp->d;
+    struct q_memo *m = queue_memo(d->queue, ev->id, true);
+    m->begun = false;
+    m->attempts = ev->attempt;
+    m->restore_due_ms = ev->next_due_ms;
+    m->replied |= ev->code != 0;
+    m->phase = ev->phase;
+    m->code = ev->code;
+    m->enhanced = (struct smtp_enhanced){ev->enh_class, ev->enh_subject, ev->enh_detail};
+    enum reply_class cls;
+    if (!class_parse(ev->class_name, &cls))
+        m->class_no = (uint8_t)cls;
+    if (ev->date_s)
+        m->date_s = ev->date_s;
+    if (!m->first_ms)
+        m->first_ms = ev->at_ms;
+    free(m->text);
+    m->text = mem_dup(ev->text.p, ev->text.n);
+    free(m->host);
+    m->host = NULL;
+    if (ev->type == EVENT_AMBIGUOUS) {
+        const char *host = map_get(&rp->hosts, slice_of(&ev->session, sizeof ev->session));
+        m->host = host ? mem_dup(host, strlen(host)) : NULL;
+    }
+}
+
+static void replay_event(struct replay *rp, struct spool_pos pos, const struct rec_event *ev)
+{
+    struct deliver *d = rp->d;
+    segment_use(d, pos.segment, 1)->last_event_ms = ev->at_ms;
+    if (ev->event >= d->next_event)
+        d->next_event = ev->event + 1;
+    if (!queue_get(d->queue, ev->id))
+        return;
+    switch ((enum rec_event_type)ev->type) {
+    case EVENT_DELIVERED:
+    case EVENT_BOUNCED:
+    case EVENT_EXPIRED:
+    case EVENT_CANCELLED:
+    case EVENT_SUPPRESSED:
+        replay_settled(d, ev);
+        return;
+    case EVENT_DEFERRED:
+    case EVENT_AMBIGUOUS:
+        replay_deferred(rp, ev);
+        return;
+    case EVENT_HELD: /* a new start tries again: the script may have been mended */
+    case EVENT_ACCEPTED:
+    case EVENT_COMPLAINED:
+    case EVENT_OPENED:
+    case EVENT_CLICKED:
+    case EVENT_UNSUBSCRIBED:
+    case EVENT_CONVERTED:
+    case EVENT_REPLIED:
+    case EVENT_TYPES:
+        return;
+    }
+}
+
+static void replay_campaign(struct replay *rp, const struct rec_campaign *rc)
+{
+    struct campaign *c = campaign_by_number(rp->d, rc->campaign, rc->stream);
+    if (!c)
+        return;
+    if (rc->content.n) {
+        if (c->content_hash.n)
+            free((char *)c->content_hash.p);
+        c->content_hash = slice_of(mem_dup(rc->content.p, rc->content.n), rc->content.n);
+    }
+    switch ((enum rec_campaign_state)rc->state) {
+    case CAMPAIGN_READING:
+        return;
+    case CAMPAIGN_READ:
+        c->read_once = true;
+        return;
+    case CAMPAIGN_STARTED:
+        c->started = true;
+        return;
+    case CAMPAIGN_CANCELLED:
+        c->cancelled = true;
+        return;
+    case CAMPAIGN_FORGOTTEN:
+        return;
+    }
+}
+
+static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos, struct slice payload)
+{
+    struct replay *rp = data;
+    struct rec r;
+    (void)kind;
+    if (rec_get(payload, &r)) {
+        rp->unreadable++;
+        return 0;
+    }
+    switch (r.type) {
+    case REC_NAME:
+        name_learn(rp->d, &r.name);
+        break;
+    case REC_RECIPIENT:
+        replay_recipient(rp, pos, &r.recipient);
+        break;
+    case REC_KEY:
+        keyset_add(&rp->d->keys, r.key.key);
+        if (r.key.id >= rp->d->next_id)
+            rp->d->next_id = r.key.id + 1;
+        break;
+    case REC_BEGIN:
+        replay_begin(rp, &r.begin);
+        break;
+    case REC_SESSION: {
+        struct slice mx = r.session.mx;
+        char *old =
+            map_put(&rp->hosts, slice_of(&r.session.session, sizeof r.session.session), mem_dup(mx.p, mx.n));
+        free(old);
+        break;
+    }
+    case REC_EVENT:
+        replay_event(rp, pos, &r.event);
+        break;
+    case REC_CAMPAIGN:
+        replay_campaign(rp, &r.campaign);
+        break;
+    }
+    return 0;
+}
+
+/* Every recipient that the replay left without a container gets its place. */
+static void place_all(struct deliver *d)
+{
+    int64_t now = loop_wall_ms(d->loop);
+    for (uint64_t id = 0; (id = queue_next(d->queue, id));) {
+        struct q_entry *e = queue_get(d->queue, id);
+        struct q_memo *m = queue_memo(d->queue, id, false);
+        struct lane *lane = queue_lane_at(d->queue, e->lane);
+        if (m && m->attempts && m->source != UINT16_MAX)
+            lane = lane_of(d, lane->campaign, lane->domain, m->source, m->host);
+        if (m && m->restore_due_ms > now) {
+            e->lane = lane->index;
+            queue_retry(d->queue, id, m->restore_due_ms);
+            continue;
+        }
+        bool raw = d->conf.hooks.message && !(m && (m->attempts || m->edits.n));
+        lane_push(d->queue, lane, id, raw, false);
+    }
+}
+
+static void on_spool_notice(void *data, int code, const char *text)
+{
+    notice(data, code == 0 ? 0 : 2, "spool: %s", text);
+}
+
+int restore(struct deliver *d, struct err *e)
+{
+    struct replay rp = {.d = d};
+    struct spool_conf conf = {.fs = d->conf.fs,
+                              .dir = d->conf.state,
+                              .loop = d->loop,
+                              .sync = d->sync,
+                              .segment_bytes = d->conf.segment_bytes,
+                              .journal_max = d->conf.journal_max,
+                              .notice = on_spool_notice,
+                              .notice_data = d};
+    map_init(&rp.hosts, d->secret.id_key);
+    int r = spool_open(&d->spool, &conf, replay_record, &rp, &d->report, e);
+    if (!r) {
+        if (rp.unreadable)
+            notice(d, 2, "spool: %llu records could not be read and were passed over",
+                   (unsigned long long)rp.unreadable);
+        place_all(d);
+    }
+    size_t at = 0;
+    for (struct map_entry *h; (h = map_next(&rp.hosts, &at));)
+        free(h->value);
+    map_free(&rp.hosts);
+    arena_free(&rp.arena);
+    return r;
+}
+
+/* --- compaction --- */
+
+static enum spool_keep keep_recipient(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
+                                      struct buf *replacement)
+{
+    const struct deliver *d = rw->data;
+    struct rec r;
+    (void)pos;
+    if (rec_get(payload, &r) || r.type != REC_RECIPIENT ||
+        keyset_has(&d->rewrite_live, (struct hash128){r.recipient.id, 1}))
+        return SPOOL_KEEP;
+    if (!r.recipient.has_key)
+        return SPOOL_DROP;
+    struct rec key = {.type = REC_KEY};
+    key.key =
+        (struct rec_key){.id = r.recipient.id, .campaign = r.recipient.campaign, .key = r.recipient.key};
+    rec_put(replacement, &key);
+    return SPOOL_REPLACE;
+}
+
+/* Events of what is still queued stay, and what campaigns are. */
+static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
+                                  struct buf *replacement)
+{
+    const struct deliver *d = rw->data;
+    struct rec r;
+    uint64_t id;
+    (void)pos;
+    (void)replacement;
+    if (rec_get(payload, &r))
+        return SPOOL_KEEP;
+    if (r.type == REC_BEGIN)
+        id = r.begin.id;
+    else if (r.type == REC_EVENT)
+        id = r.event.id;
+    else
+        return r.type == REC_SESSION ? SPOOL_DROP : SPOOL_KEEP;
+    return keyset_has(&d->rewrite_live, (struct hash128){id, 1}) ? SPOOL_KEEP : SPOOL_DROP;
+}
+
+static void on_rewritten(struct spool_rewrite *rw, int rc)
+{
+    struct deliver *d = rw->data;
+    d->rewriting = false;
+    keyset_free(&d->rewrite_live);
+    if (rc && rc != ERR_CANCELED)
+        notice(d, 1, "compaction of segment %u: %s", rw->segment, err_name(rc));
+    else if (!rc)
+        compact_start(d); /* perhaps there is more to do */
+}
+
+struct pick {
+    struct deliver *d;
+    int64_t now;
+    struct segment_use *recipients, *events;
+};
+
+static void pick_segment(void *data, const struct spool_segment *s)
+{
+    struct pick *p = data;
+    struct segment_use *u = s->sealed ? segment_use(p->d, s->sequence, 0) : NULL;
+    if (!u)
+        return;
+    if (s->kind == SPOOL_RECIPIENTS && u->settled &&
+        (!u->live || p->now - u->first_settled_ms > VALUES_KEPT_MS))
+        p->recipients = u;
+    if (s->kind == SPOOL_EVENTS && u->last_event_ms && p->now - u->last_event_ms > EVENTS_KEPT_MS)
+        p->events = u;
+}
+
+static void on_compact_timer(struct loop_timer *t)
+{
+    compact_start(CONTAINER(t, struct deliver, compact_timer));
+}
+
+void compact_start(struct deliver *d)
+{
+    struct pick p = {.d = d, .now = loop_wall_ms(d->loop)};
+    if (d->rewriting || d->draining)
+        return;
+    loop_timer_start(d->loop, &d->compact_timer, COMPACT_EVERY_MS, on_compact_timer);
+    spool_segments(d->spool, pick_segment, &p);
+    /* Recipients first: an event must not go before the record of the recipient that it settled. */
+    struct segment_use *u = p.recipients ? p.recipients : p.events;
+    if (!u)
+        return;
+    uint64_t first = p.recipients ? u->first_id : 1, last = p.recipients ? u->last_id : UINT64_MAX;
+    for (uint64_t id = first - 1; (id = queue_next(d->queue, id)) && id <= last;)
+        keyset_add(&d->rewrite_live, (struct hash128){id, 1});
+    u->settled = 0;
+    u->first_settled_ms = u->last_event_ms = 0;
+    d->rewrite = (struct spool_rewrite){.segment = u->segment,
+                                        .filter = p.recipients ? keep_recipient : keep_event,
+                                        .done = on_rewritten,
+                                        .data = d};
+    int r = spool_rewrite(d->spool, &d->rewrite);
+    if (r) {
+        keyset_free(&d->rewrite_live);
+        notice(d, 1, "compaction of segment %u: %s", u->segment, err_name(r));
+        return;
+    }
+    d->rewriting = true;
+}

@@ -1,0 +1,862 @@
+/* session.c - see session.h. */
+#include "delivery/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { HOSTS_MOST = 10, ADDRESSES_MOST = 4, CONNECT_MS = 30000, PLAIN_FOR_MS = 3600000, SPARE_MESSAGES = 64 };
+
+enum session_state { SESSION_OPENING, SESSION_TALKING, SESSION_IDLE, SESSION_QUITTING };
+
+/* A message outlives its flight while the connection still holds pieces of it. */
+struct held_message {
+    struct message m;
+    unsigned refs;
+    struct sessions *ss;
+    struct held_message *next;
+};
+
+struct sessions {
+    struct sessions_conf conf;
+    struct session *first;
+    size_t count, flights;
+    uint64_t next_number;
+    bool draining;
+    struct held_message *spare;
+    size_t nspare;
+};
+
+struct session {
+    struct sessions *ss;
+    struct session *next, *prev;           /* all */
+    struct session *next_idle, *prev_idle; /* of its isp */
+    enum session_state state;
+    struct path *path;
+    struct site *site;
+    struct session_facts facts;
+    struct flight *flights; /* oldest first */
+    unsigned nflights, claimed;
+    bool counted_opening, counted_connected;
+
+    uint16_t order[HOSTS_MOST]; /* hosts to try */
+    size_t norder, at_host;
+    struct ip addresses[ADDRESSES_MOST];
+    size_t naddresses, at_address;
+    struct resolve_req req;
+    bool plain; /* this try goes without TLS after a failed handshake */
+    char *note;
+
+    struct conn *conn;
+    struct smtp_client *smtp;
+    uint64_t queued_bytes; /* given to the connection so far */
+    struct loop_timer deadline, idle_timer;
+    int64_t opened_ms;
+    /* What the last failed try of the opening said, for the message's event. */
+    struct verdict last;
+    enum smtp_phase last_phase;
+    struct smtp_reply last_reply;
+    bool has_last_reply;
+    char last_text[512];
+};
+
+static bool pump(struct session *s);
+static void next_host(struct session *s);
+
+const struct session_facts *session_facts(const struct session *s)
+{
+    return &s->facts;
+}
+
+struct session_facts *session_facts_mutable(struct session *s)
+{
+    return &s->facts;
+}
+
+size_t sessions_count(const struct sessions *ss)
+{
+    return ss->count;
+}
+
+size_t sessions_flights(const struct sessions *ss)
+{
+    return ss->flights;
+}
+
+/* --- messages --- */
+
+static struct held_message *message_take(struct sessions *ss)
+{
+    struct held_message *h = ss->spare;
+    if (h) {
+        ss->spare = h->next;
+        ss->nspare--;
+    } else {
+        h = mem_zalloc(sizeof *h);
+        h->ss = ss;
+    }
+    h->refs = 1;
+    return h;
+}
+
+static void message_unref(void *data)
+{
+    struct held_message *h = data;
+    if (--h->refs)
+        return;
+    struct sessions *ss = h->ss;
+    message_clear(&h->m);
+    if (ss->nspare < SPARE_MESSAGES) {
+        h->next = ss->spare;
+        ss->spare = h;
+        ss->nspare++;
+        return;
+    }
+    message_free(&h->m);
+    free(h);
+}
+
+static struct held_message *held(struct flight *f)
+{
+    return CONTAINER(f->message, struct held_message, m);
+}
+
+/* --- flights --- */
+
+static void flight_free(struct flight *f)
+{
+    f->sessions->flights--;
+    message_unref(held(f));
+    free(f);
+}
+
+static void flight_unlink(struct session *s, struct flight *f)
+{
+    struct flight **at = &s->flights;
+    while (*at != f)
+        at = &(*at)->next;
+    *at = f->next;
+    s->nflights--;
+}
+
+/* On a pool thread. The loop touches neither flight nor message meanwhile. */
+static void assemble(struct work_job *job, struct work_thread *thread)
+{
+    struct flight *f = CONTAINER(job, struct flight, job);
+    struct sessions *ss = f->sessions;
+    f->status = ss->conf.read(ss->conf.data, f->position, &f->message->payload, &f->error);
+    if (!f->status)
+        f->status = message_assemble(&f->in, thread->user, f->message, &f->error);
+}
+
+static void on_assembled(struct work_job *job)
+{
+    struct flight *f = CONTAINER(job, struct flight, job);
+    struct sessions *ss = f->sessions;
+    struct session *s = f->session;
+    f->assembled = true;
+    if (f->status) {
+        if (s)
+            flight_unlink(s, f);
+        ss->conf.unfit(ss->conf.data, f);
+        flight_free(f);
+    } else if (s && !ss->conf.fit(ss->conf.data, f)) {
+        flight_unlink(s, f);
+        flight_free(f);
+    } else if (!s) {
+        ss->conf.back(ss->conf.data, f);
+        flight_free(f);
+    }
+    if (s && s->smtp && s->state != SESSION_OPENING)
+        pump(s);
+}
+
+/* A claimed recipient joins the session; false: it went elsewhere. */
+static bool flight_start(struct session *s, struct lane *lane, uint64_t id)
+{
+    struct sessions *ss = s->ss;
+    struct flight *f = mem_zalloc(sizeof *f);
+    f->id = id;
+    f->lane = lane;
+    f->session = s;
+    f->sessions = ss;
+    f->message = &message_take(ss)->m;
+    f->claimed_ms = loop_now_ms(ss->conf.loop);
+    f->job.run = assemble;
+    f->job.done = on_assembled;
+    ss->flights++;
+    if (!ss->conf.prepare(ss->conf.data, f)) {
+        flight_free(f);
+        return false;
+    }
+    struct flight **at = &s->flights;
+    while (*at)
+        at = &(*at)->next;
+    *at = f;
+    s->nflights++;
+    s->claimed++;
+    work_submit(ss->conf.pool, &f->job);
+    return true;
+}
+
+/* What was not begun goes back to its lane; what is being assembled follows when it is done. */
+static void give_back(struct session *s)
+{
+    /* The last one first: each goes to the front of its lane. */
+    while (s->flights) {
+        struct flight *f = s->flights;
+        while (f->next)
+            f = f->next;
+        flight_unlink(s, f);
+        f->session = NULL;
+        if (!f->assembled)
+            continue;
+        if (!f->begun)
+            s->ss->conf.back(s->ss->conf.data, f);
+        flight_free(f);
+    }
+}
+
+/* --- idle list --- */
+
+static void idle_add(struct session *s)
+{
+    struct isp *isp = s->path->isp;
+    s->state = SESSION_IDLE;
+    s->prev_idle = NULL;
+    s->next_idle = isp->idle_first;
+    if (isp->idle_first)
+        isp->idle_first->prev_idle = s;
+    isp->idle_first = s;
+    isp->idle++;
+}
+
+static void idle_remove(struct session *s)
+{
+    struct isp *isp = s->path->isp;
+    if (s->state != SESSION_IDLE)
+        return;
+    if (s->prev_idle)
+        s->prev_idle->next_idle = s->next_idle;
+    else
+        isp->idle_first = s->next_idle;
+    if (s->next_idle)
+        s->next_idle->prev_idle = s->prev_idle;
+    isp->idle--;
+    loop_timer_stop(s->ss->conf.loop, &s->idle_timer);
+    s->state = SESSION_TALKING;
+}
+
+/* --- ending --- */
+
+static void drop_conn(struct session *s, enum conn_close_mode mode)
+{
+    if (s->conn) {
+        if (s->facts.host && conn_tls(s->conn)) {
+            struct tls_session *t = conn_take_tls_session(s->conn);
+            if (t) {
+                tls_session_free(s->facts.host->tls);
+                s->facts.host->tls = t;
+            }
+        }
+        conn_set_ops(s->conn, NULL, NULL);
+        conn_close(s->conn, mode);
+        s->conn = NULL;
+    }
+    smtp_client_free(s->smtp);
+    s->smtp = NULL;
+    s->queued_bytes = 0;
+    s->facts.tls = NULL;
+    loop_timer_stop(s->ss->conf.loop, &s->deadline);
+}
+
+static void uncount(struct session *s)
+{
+    if (s->counted_opening)
+        s->site->opening--;
+    if (s->counted_connected)
+        s->site->connected--;
+    s->counted_opening = s->counted_connected = false;
+}
+
+static void session_end(struct session *s, enum conn_close_mode mode)
+{
+    struct sessions *ss = s->ss;
+    idle_remove(s);
+    drop_conn(s, mode);
+    resolve_cancel(&s->req);
+    give_back(s);
+    uncount(s);
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        ss->first = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    ss->count--;
+    path_session_gone(s->path);
+    free(s->note);
+    free(s);
+}
+
+/* No host would have us: the recipient that the session began with hears of it, the others go back. */
+static void end_unreachable(struct session *s)
+{
+    struct sessions *ss = s->ss;
+    struct flight *f = s->flights;
+    uncount(s);
+    if (f && f->assembled) {
+        flight_unlink(s, f);
+        ss->conf.unreachable(ss->conf.data, s, f, &s->last, s->last_phase,
+                             s->has_last_reply ? &s->last_reply : NULL, s->last_text);
+        flight_free(f);
+    } else {
+        /* Still being assembled: the site is told all the same, the recipient goes back when it is done. */
+        ss->conf.unreachable(ss->conf.data, s, NULL, &s->last, s->last_phase,
+                             s->has_last_reply ? &s->last_reply : NULL, s->last_text);
+    }
+    session_end(s, CONN_DROP);
+}
+
+static void remember(struct session *s, const struct verdict_in *in, const char *text)
+{
+    verdict_give(in, &s->last);
+    s->last_phase = in->phase;
+    s->has_last_reply = in->reply != NULL;
+    snprintf(s->last_text, sizeof s->last_text, "%s", text);
+    if (in->reply) {
+        s->last_reply = *in->reply;
+        snprintf(s->last_text, sizeof s->last_text, "%.*s", SLICE_FMT(in->reply->text));
+        s->last_reply.text = slice_cstr(s->last_text);
+        s->last_reply.lines = NULL;
+        s->last_reply.nlines = 0;
+    }
+}
+
+/* --- timers --- */
+
+static void on_deadline(struct loop_timer *t)
+{
+    struct session *s = CONTAINER(t, struct session, deadline);
+    smtp_client_tick(s->smtp, loop_now_ms(s->ss->conf.loop));
+    pump(s);
+}
+
+/* The timer may be early (a deadline that moved back costs one look), never late. */
+static void arm_deadline(struct session *s)
+{
+    struct loop *loop = s->ss->conf.loop;
+    int64_t due = smtp_client_deadline(s->smtp);
+    if (due == INT64_MAX)
+        return;
+    if (loop_timer_active(&s->deadline) && loop_timer_due_ms(&s->deadline) <= due)
+        return;
+    loop_timer_start(loop, &s->deadline, due - loop_now_ms(loop), on_deadline);
+}
+
+static void start_quit(struct session *s)
+{
+    idle_remove(s);
+    s->state = SESSION_QUITTING;
+    smtp_client_quit(s->smtp, loop_now_ms(s->ss->conf.loop));
+}
+
+static void on_idle_over(struct loop_timer *t)
+{
+    struct session *s = CONTAINER(t, struct session, idle_timer);
+    start_quit(s);
+    pump(s);
+}
+
+/* --- claiming and offering --- */
+
+static bool may_claim(const struct session *s)
+{
+    const struct sessions *ss = s->ss;
+    return (s->state == SESSION_TALKING || s->state == SESSION_IDLE) && !ss->draining &&
+           s->claimed < path_per_connection(s->path) && ss->conf.may_begin(ss->conf.data);
+}
+
+static struct flight *next_to_offer(struct session *s)
+{
+    for (struct flight *f = s->flights; f; f = f->next)
+        if (!f->offered)
+            return f->assembled ? f : NULL;
+    return NULL;
+}
+
+static unsigned not_offered(const struct session *s)
+{
+    unsigned n = 0;
+    for (const struct flight *f = s->flights; f; f = f->next)
+        n += !f->offered;
+    return n;
+}
+
+static void offer(struct session *s, struct flight *f)
+{
+    const struct message *m = f->message;
+    f->offered = true;
+    f->mail = (struct smtp_mail){.from = buf_slice(&m->from),
+                                 .rcpt = buf_slice(&m->rcpt),
+                                 .rcpt_raw = buf_slice(&m->rcpt_raw),
+                                 .body = m->wire,
+                                 .nbody = m->nwire,
+                                 .size_bytes = m->size_bytes,
+                                 .needs_smtputf8 = m->needs_smtputf8,
+                                 .no_leading_dots = true,
+                                 .user = f};
+    smtp_client_send(s->smtp, &f->mail, loop_now_ms(s->ss->conf.loop));
+}
+
+/* Give the client what is ready, claim what comes behind it, go idle or quit when there is nothing. True if
+ * the client was told something and may have an answer. */
+static bool feed_client(struct session *s)
+{
+    struct flight *f;
+    bool told = false;
+    if (s->state == SESSION_OPENING || s->state == SESSION_QUITTING)
+        return false;
+    while (smtp_client_room(s->smtp) > 0 && (f = next_to_offer(s))) {
+        offer(s, f);
+        told = true;
+    }
+    while (not_offered(s) == 0 && s->nflights < 2 && may_claim(s)) {
+        struct lane *lane;
+        uint64_t id = path_pull(s->path, s->site, s->facts.host, s->facts.tls_use, &lane);
+        if (!id)
+            break;
+        idle_remove(s);
+        flight_start(s, lane, id);
+    }
+    if (told || s->nflights || s->state == SESSION_IDLE)
+        return told;
+    if (!may_claim(s)) {
+        start_quit(s);
+        return true;
+    }
+    idle_add(s);
+    loop_timer_start(s->ss->conf.loop, &s->idle_timer, s->ss->conf.idle_ms, on_idle_over);
+    return false;
+}
+
+bool session_wake(struct sessions *ss, struct site *site)
+{
+    for (struct session *s = site->isp->idle_first, *next; s; s = next) {
+        next = s->next_idle;
+        if (s->site == site && (!pump(s) || s->state != SESSION_IDLE))
+            return true;
+    }
+    return false;
+}
+
+void session_shed(struct sessions *ss, struct path *p)
+{
+    for (struct session *s = p->isp->idle_first; s; s = s->next_idle) {
+        if (s->path == p) {
+            start_quit(s);
+            pump(s);
+            return;
+        }
+    }
+}
+
+/* --- what the SMTP client says --- */
+
+static enum verdict_cause cause_of(const struct smtp_event *ev)
+{
+    switch (ev->how) {
+    case SMTP_HOW_REPLY:
+        return CAUSE_REPLY;
+    case SMTP_HOW_LOST:
+        return ev->err == ERR_TLS ? CAUSE_TLS_FAILED : CAUSE_LOST;
+    case SMTP_HOW_TIMEOUT:
+        return CAUSE_TIMEOUT;
+    case SMTP_HOW_PROTOCOL:
+        return CAUSE_NOT_SMTP;
+    case SMTP_HOW_LOCAL:
+        return ev->reply && ev->reply->has_enhanced && ev->reply->enhanced.subject == 3 ? CAUSE_OVER_SIZE
+                                                                                        : CAUSE_NO_SMTPUTF8;
+    case SMTP_HOW_QUIT:
+        break;
+    }
+    return CAUSE_LOST;
+}
+
+static struct verdict_in verdict_in_of(const struct session *s, const struct smtp_event *ev)
+{
+    return (struct verdict_in){.cause = cause_of(ev),
+                               .phase = ev->phase,
+                               .reply = ev->how == SMTP_HOW_REPLY ? ev->reply : NULL,
+                               .isp = s->path->isp->conf ? s->path->isp->name : SLICE_NONE};
+}
+
+static void on_outcome(struct session *s, const struct smtp_event *ev)
+{
+    struct sessions *ss = s->ss;
+    struct flight *f = ev->mail->user;
+    flight_unlink(s, f);
+    if (ev->not_taken) {
+        ss->conf.back(ss->conf.data, f);
+        flight_free(f);
+        return;
+    }
+    struct verdict_in in = verdict_in_of(s, ev);
+    struct verdict v;
+    verdict_give(&in, &v);
+    v.ambiguous = ev->ambiguous;
+    const struct smtp_reply *reply =
+        ev->how == SMTP_HOW_REPLY || ev->how == SMTP_HOW_LOCAL ? ev->reply : NULL;
+    ss->conf.settle(ss->conf.data, s, f, &v, ev->phase, reply, ev->text, ev->used_raw_rcpt);
+    flight_free(f);
+}
+
+static void on_ready(struct session *s, const struct smtp_event *ev)
+{
+    struct loop *loop = s->ss->conf.loop;
+    s->state = SESSION_TALKING;
+    s->facts.number = ++s->ss->next_number;
+    s->facts.local = *conn_local(s->conn);
+    s->facts.remote = *conn_remote(s->conn);
+    s->facts.tls = conn_tls(s->conn);
+    s->facts.connect_ms = loop_now_ms(loop) - s->opened_ms;
+    if (ev->tls_refused)
+        s->facts.note = "STARTTLS was refused";
+    uncount(s);
+    s->site->connected++;
+    s->counted_connected = true;
+    site_up(s->site);
+    isp_service(s->path->isp);
+}
+
+static void on_closed_opening(struct session *s, const struct smtp_event *ev)
+{
+    struct sessions *ss = s->ss;
+    struct verdict_in in = verdict_in_of(s, ev);
+    struct host *host = s->facts.host;
+    remember(s, &in, ev->text);
+    bool tls_failed = in.cause == CAUSE_TLS_FAILED;
+    drop_conn(s, CONN_FLUSH);
+    if (tls_failed && !s->plain && s->facts.tls_use == CONF_TLS_OPPORTUNISTIC) {
+        /* The same host once more, in plain: what was wrong is between its TLS and ours. */
+        host->plain_until_ms = loop_now_ms(ss->conf.loop) + PLAIN_FOR_MS;
+        s->at_host--;
+        next_host(s);
+        return;
+    }
+    if (s->last.try_next_host) {
+        host_rest(ss->conf.sites, host);
+        next_host(s);
+        return;
+    }
+    if (s->last.scope == SCOPE_SOURCE || s->last.scope == SCOPE_SENDER || in.cause == CAUSE_REPLY) {
+        ss->conf.refused(ss->conf.data, s, &s->last, s->last_phase, s->has_last_reply ? &s->last_reply : NULL,
+                         s->last_text);
+        session_end(s, CONN_FLUSH);
+        return;
+    }
+    end_unreachable(s);
+}
+
+static void on_closed(struct session *s, const struct smtp_event *ev)
+{
+    struct sessions *ss = s->ss;
+    if (s->state == SESSION_OPENING) {
+        on_closed_opening(s, ev);
+        return;
+    }
+    /* An idle session that the peer closes feeds no rule; neither does one that ended with a message's
+     * outcome. */
+    if (ev->how == SMTP_HOW_REPLY && !ev->idle && !ev->charged) {
+        struct verdict_in in = verdict_in_of(s, ev);
+        struct verdict v;
+        verdict_give(&in, &v);
+        ss->conf.refused(ss->conf.data, s, &v, ev->phase, ev->reply, ev->text);
+    }
+    session_end(s, ev->how == SMTP_HOW_LOST || ev->how == SMTP_HOW_TIMEOUT ? CONN_DROP : CONN_FLUSH);
+}
+
+static void write_body(struct session *s, const struct smtp_mail *mail)
+{
+    struct flight *f = mail->user;
+    struct held_message *h = held(f);
+    for (size_t i = 0; i < mail->nbody; i++) {
+        bool last = i + 1 == mail->nbody;
+        s->queued_bytes += mail->body[i].n;
+        h->refs += last;
+        conn_write_ref(s->conn, mail->body[i], last ? message_unref : NULL, last ? h : NULL);
+    }
+}
+
+static void on_begin(struct session *s, struct flight *f)
+{
+    f->begun = true;
+    f->begun_ms = loop_now_ms(s->ss->conf.loop);
+    f->begun_wall_ms = loop_wall_ms(s->ss->conf.loop);
+    s->ss->conf.begin(s->ss->conf.data, s, f);
+}
+
+/* Do what the client says, and give it more to do, until neither has more. False: it is closed, and with it
+ * this try of the session or all of it. */
+static bool pump(struct session *s)
+{
+    struct smtp_event ev;
+    do {
+        while (smtp_client_poll(s->smtp, &ev)) {
+            switch (ev.type) {
+            case SMTP_EV_WRITE:
+                s->queued_bytes += ev.bytes.n;
+                conn_write(s->conn, ev.bytes);
+                break;
+            case SMTP_EV_WRITE_BODY:
+                write_body(s, ev.mail);
+                break;
+            case SMTP_EV_STARTTLS:
+                conn_start_tls_client(s->conn, s->ss->conf.tls, s->facts.host->name, s->facts.host->tls);
+                break;
+            case SMTP_EV_READY:
+                on_ready(s, &ev);
+                break;
+            case SMTP_EV_BEGIN:
+                on_begin(s, ev.mail->user);
+                break;
+            case SMTP_EV_OUTCOME:
+                on_outcome(s, &ev);
+                break;
+            case SMTP_EV_CLOSED:
+                on_closed(s, &ev);
+                return false;
+            }
+        }
+    } while (feed_client(s));
+    arm_deadline(s);
+    return true;
+}
+
+/* --- what the connection says --- */
+
+static void report_written(struct session *s)
+{
+    uint64_t pending = conn_pending(s->conn);
+    uint64_t written = pending < s->queued_bytes ? s->queued_bytes - pending : 0;
+    smtp_client_written(s->smtp, written, loop_now_ms(s->ss->conf.loop));
+}
+
+static void on_data(struct conn *c, struct slice bytes)
+{
+    struct session *s = conn_data(c);
+    report_written(s);
+    smtp_client_feed(s->smtp, bytes, loop_now_ms(s->ss->conf.loop));
+    pump(s);
+}
+
+static void on_end(struct conn *c, int reason)
+{
+    struct session *s = conn_data(c);
+    report_written(s);
+    smtp_client_lost(s->smtp, reason, loop_now_ms(s->ss->conf.loop));
+    pump(s);
+}
+
+static void on_drain(struct conn *c)
+{
+    struct session *s = conn_data(c);
+    report_written(s);
+    pump(s);
+}
+
+static void on_tls(struct conn *c, int status, const struct tls_info *info)
+{
+    struct session *s = conn_data(c);
+    if (status) {
+        free(s->note);
+        struct buf b = {0};
+        buf_printf(&b, "TLS failed: %.*s", SLICE_FMT(info->error));
+        s->note = mem_dup(b.p, b.n);
+        buf_free(&b);
+        s->facts.note = s->note;
+    }
+    smtp_client_tls(s->smtp, status, loop_now_ms(s->ss->conf.loop));
+    pump(s);
+}
+
+static void next_address(struct session *s);
+
+static void on_open(struct conn *c, int status)
+{
+    struct session *s = conn_data(c);
+    struct sessions *ss = s->ss;
+    if (!status) {
+        smtp_client_open(s->smtp, loop_now_ms(ss->conf.loop));
+        pump(s);
+        return;
+    }
+    char text[256];
+    snprintf(text, sizeof text, "%.*s", SLICE_FMT(conn_error(c)));
+    struct verdict_in in = {.cause = CAUSE_CONNECT_FAILED, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE};
+    remember(s, &in, text);
+    if (status == ERR_INVAL || status == ERR_LIMIT) {
+        /* Our side: the source's address is not here, or we are out of ports. No host is to blame. */
+        s->last.scope = SCOPE_SOURCE;
+        ss->conf.refused(ss->conf.data, s, &s->last, SMTP_PHASE_CONNECT, NULL, s->last_text);
+        session_end(s, CONN_DROP);
+        return;
+    }
+    drop_conn(s, CONN_DROP);
+    next_address(s);
+}
+
+static const struct conn_ops ops = {
+    .on_open = on_open, .on_data = on_data, .on_end = on_end, .on_tls = on_tls, .on_drain = on_drain};
+
+/* --- opening: hosts, addresses --- */
+
+static void next_address(struct session *s)
+{
+    struct sessions *ss = s->ss;
+    const struct conf_source *source = &ss->conf.conf->sources[s->path->source];
+    if (s->at_address == s->naddresses) {
+        host_rest(ss->conf.sites, s->facts.host);
+        next_host(s);
+        return;
+    }
+    struct ip_port remote = {s->addresses[s->at_address++], ss->conf.smtp_port};
+    enum conf_tls tls = s->facts.tls_use;
+    s->plain = tls == CONF_TLS_OPPORTUNISTIC && s->facts.host->plain_until_ms > loop_now_ms(ss->conf.loop);
+    if (s->plain && !s->facts.note[0])
+        s->facts.note = "plain: TLS failed here within the hour";
+    struct smtp_client_conf conf = {.ehlo = source->ehlo,
+                                    .tls = s->plain || tls == CONF_TLS_NONE ? SMTP_TLS_NONE
+                                           : tls == CONF_TLS_REQUIRE        ? SMTP_TLS_REQUIRE
+                                                                            : SMTP_TLS_OPPORTUNISTIC,
+                                    .allow_pipelining = true};
+    s->smtp = smtp_client_new(&conf, loop_now_ms(ss->conf.loop));
+    s->conn = conn_connect(ss->conf.net, source->address.family ? &source->address : NULL, &remote,
+                           CONNECT_MS, &ops, s);
+}
+
+static void on_addresses(struct resolve_req *req, const struct addr_set *set)
+{
+    struct session *s = req->data;
+    if (set->status != RESOLVE_OK) {
+        char text[256];
+        struct verdict_in in = {.cause = CAUSE_DNS_FAILED, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE};
+        snprintf(text, sizeof text, "address of %.*s: %s", SLICE_FMT(s->facts.host->name),
+                 resolve_status_name(set->status));
+        remember(s, &in, text);
+        host_rest(s->ss->conf.sites, s->facts.host);
+        next_host(s);
+        return;
+    }
+    s->naddresses = set->n < ADDRESSES_MOST ? set->n : ADDRESSES_MOST;
+    /* Every address of a host is as good as another (RFC 5321 5.1): begin with any. */
+    size_t from = loop_random_below(s->ss->conf.loop, set->n);
+    for (size_t i = 0; i < s->naddresses; i++)
+        s->addresses[i] = set->v[(from + i) % set->n];
+    s->at_address = 0;
+    next_address(s);
+}
+
+static void next_host(struct session *s)
+{
+    struct sessions *ss = s->ss;
+    if (s->at_host >= s->norder || ss->draining) {
+        end_unreachable(s);
+        return;
+    }
+    s->facts.host = s->site->hosts[s->order[s->at_host++]].host;
+    const struct conf_source *source = &ss->conf.conf->sources[s->path->source];
+    int families = source->address.family == 6 ? RESOLVE_IP6 : RESOLVE_IP4;
+    s->req.data = s;
+    resolve_addr(ss->conf.resolve, s->facts.host->name, families, &s->req, on_addresses);
+}
+
+/* After an ambiguous end the next try goes to the host that may have taken it. */
+static void pin_host(struct session *s, const char *name)
+{
+    for (size_t i = 0; i < s->site->nhosts; i++) {
+        if (slice_eq(s->site->hosts[i].host->name, slice_cstr(name))) {
+            s->order[0] = (uint16_t)i;
+            s->norder = 1;
+            return;
+        }
+    }
+}
+
+void session_open(struct sessions *ss, struct path *p, struct site *site, struct lane *lane, uint64_t id)
+{
+    struct session *s = mem_zalloc(sizeof *s);
+    int64_t rest_ms;
+    s->ss = ss;
+    s->path = p;
+    s->site = site;
+    s->opened_ms = loop_now_ms(ss->conf.loop);
+    s->facts = (struct session_facts){
+        .source = p->source, .path = p, .site = site, .note = "", .tls_use = path_tls(p->isp, lane)};
+    s->next = ss->first;
+    if (ss->first)
+        ss->first->prev = s;
+    ss->first = s;
+    ss->count++;
+    site->opening++;
+    s->counted_opening = true;
+    struct verdict_in in = {.cause = CAUSE_CONNECT_FAILED, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE};
+    remember(s, &in, "every host is resting after failed connections");
+    if (!flight_start(s, lane, id)) {
+        session_end(s, CONN_DROP);
+        return;
+    }
+    s->norder = site_order(site, s->order, HOSTS_MOST, &rest_ms);
+    if (lane->host)
+        pin_host(s, lane->host);
+    next_host(s);
+}
+
+/* --- life --- */
+
+struct sessions *sessions_new(const struct sessions_conf *conf)
+{
+    struct sessions *ss = mem_zalloc(sizeof *ss);
+    ss->conf = *conf;
+    if (!ss->conf.idle_ms)
+        ss->conf.idle_ms = 5000;
+    /* Numbers must differ from those of earlier processes: they begin with the time. */
+    ss->next_number = (uint64_t)loop_wall_ms(conf->loop) << 20;
+    return ss;
+}
+
+void sessions_drain(struct sessions *ss)
+{
+    ss->draining = true;
+    for (struct session *s = ss->first, *next; s; s = next) {
+        next = s->next;
+        if (s->state == SESSION_OPENING) {
+            session_end(s, CONN_DROP);
+        } else if (s->state != SESSION_QUITTING) {
+            start_quit(s);
+            pump(s);
+        }
+    }
+}
+
+void sessions_stop(struct sessions *ss)
+{
+    if (!ss)
+        return;
+    ss->draining = true;
+    while (ss->first)
+        session_end(ss->first, CONN_DROP);
+}
+
+void sessions_free(struct sessions *ss)
+{
+    if (!ss)
+        return;
+    INVARIANT(!ss->first);
+    while (ss->spare) {
+        struct held_message *h = ss->spare;
+        ss->spare = h->next;
+        message_free(&h->m);
+        free(h);
+    }
+    free(ss);
+}
