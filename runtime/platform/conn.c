@@ -595,6 +595,11 @@ struct net *net_new(struct loop *loop)
     return n;
 }
 
+struct loop *net_loop(const struct net *n)
+{
+    return n->loop;
+}
+
 void net_set_latency(struct net *n, int64_t ms)
 {
     n->latency_ms = ms;

@@ -38,6 +38,7 @@ struct conn_ops {                                        /* every one may be NUL
 struct net *net_new(struct loop *loop);
 /* Closes what is still open without any callback, except that data written by reference is released. */
 void net_free(struct net *n);
+struct loop *net_loop(const struct net *n);
 /* Memory only: how long bytes travel, one way, in ms. Default 0. */
 void net_set_latency(struct net *n, int64_t ms);
 /* Connections the system would not let us accept (out of descriptors). */
