@@ -63,10 +63,14 @@ static void on_signal(int signum, void *data)
     loop_stop(r->loop);
 }
 
-static void on_failure(void *data, const struct err *e)
+/* A message that is not stored was refused, and its sender knows; a log with holes misleads whoever reads it.
+ */
+static void on_failure(void *data, const struct err *e, bool log_lost)
 {
     struct run *r = data;
     fprintf(stderr, "hato sink: %s\n", e->text);
+    if (!log_lost)
+        return;
     r->failed = true;
     loop_stop(r->loop);
 }

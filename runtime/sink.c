@@ -40,25 +40,21 @@ struct sink {
     struct file *log;
     struct buf lines; /* of this turn */
     struct loop_hook hook;
-    bool failed;
 };
 
 /* --- store and log --- */
 
-static void on_failure(struct sink *s, const struct err *e)
+static void failed(struct sink *s, const struct err *e, bool log_lost)
 {
-    if (s->failed)
-        return;
-    s->failed = true;
     if (s->conf.on_failure)
-        s->conf.on_failure(s->conf.data, e);
+        s->conf.on_failure(s->conf.data, e, log_lost);
 }
 
 static void write_log(struct sink *s)
 {
     struct err e;
     if (s->lines.n && file_append(s->log, buf_slice(&s->lines), &e))
-        on_failure(s, &e);
+        failed(s, &e, true);
     buf_clear(&s->lines);
 }
 
@@ -98,7 +94,7 @@ static int store(struct session *x)
             fs_unlink(s->conf.fs, buf_cstr(&path), NULL);
     }
     if (r)
-        fprintf(stderr, "sink: %s\n", e.text);
+        failed(s, &e, false);
     else
         x->stored = ++s->last_file;
     buf_free(&path);

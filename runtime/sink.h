@@ -23,8 +23,9 @@ struct sink_conf {
     const char *log;        /* file: a JSON object on a line for each transaction; NULL: none */
     /* NULL, or told of every transaction's end. */
     void (*on_transaction)(void *data, const struct world_isp *isp, const struct smtp_server_tx *tx);
-    /* NULL, or told once when the log cannot be written: it is incomplete from then on. */
-    void (*on_failure)(void *data, const struct err *e);
+    /* NULL, or told of each message that could not be stored (it was refused with 451), and of each line of
+     * the log that could not be written (log_lost: it is incomplete now). */
+    void (*on_failure)(void *data, const struct err *e, bool log_lost);
     void *data;
 };
 
