@@ -582,6 +582,7 @@ static size_t credit(const struct smtp_server *s, size_t n)
 static void used(struct smtp_server *s, size_t n)
 {
     s->credit_used += n;
+    s->heard = s->now; /* a slow reader does not take its own slowness for silence */
     if (s->backlog.n > s->backlog_used) {
         s->backlog_used += n;
         if (s->backlog_used == s->backlog.n) {
@@ -734,6 +735,13 @@ bool smtp_server_wants(const struct smtp_server *s)
     return input(s).n < (s->isp->bytes_per_second ? 1 : BACKLOG);
 }
 
+/* All there is was looked at. */
+static bool waits_for_client(const struct smtp_server *s)
+{
+    size_t n = input(s).n;
+    return credit(s, n) == n;
+}
+
 static int64_t idle_end(const struct smtp_server *s)
 {
     return s->heard + (s->conf.idle_ms ? s->conf.idle_ms : 300000);
@@ -745,8 +753,7 @@ int64_t smtp_server_deadline(const struct smtp_server *s)
         return INT64_MAX;
     if (s->holding)
         return s->held_until;
-    size_t waiting = input(s).n;
-    if (credit(s, waiting) < waiting) {
+    if (!waits_for_client(s)) {
         uint64_t bps = s->isp->bytes_per_second, next = (read_so_far(s) + 1) * 1000;
         return s->credit_since + (int64_t)((next + bps - 1) / bps);
     }
@@ -783,7 +790,7 @@ bool smtp_server_poll(struct smtp_server *s, struct smtp_server_event *ev)
         keep_rest(s);
         if (s->lost) {
             close_now(s);
-        } else if (!s->holding && s->now >= idle_end(s)) {
+        } else if (!s->holding && waits_for_client(s) && s->now >= idle_end(s)) {
             answer(s, NULL, S("421 4.4.2 you have been silent for too long\r\n"), THEN_CLOSE);
             s->held_until = s->now;
         } else {

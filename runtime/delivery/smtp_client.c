@@ -831,8 +831,8 @@ bool smtp_client_poll(struct smtp_client *c, struct smtp_event *ev)
             advance(c);
             continue;
         }
-        struct slice in = slice_of(c->in.p + c->in_used, c->in.n - c->in_used);
-        if (in.n) {
+        if (c->in_used < c->in.n) {
+            struct slice in = slice_of(c->in.p + c->in_used, c->in.n - c->in_used);
             const struct smtp_reply *r;
             if (!smtp_reply_begun(&c->parser))
                 c->reply_from = c->in_total - in.n;
