@@ -127,6 +127,10 @@ int found_list(struct fs *fs, const char *dir, struct found *out, struct err *er
             if (s->header.epoch > out->epoch)
                 out->epoch = s->header.epoch;
         }
+        if (s->id.sequence > UINT32_MAX - 1000000 || s->id.generation > UINT32_MAX - 1000000) {
+            rc = err_set(err, ERR_LIMIT, "%s: numbers this high are not in use", path.p);
+            goto out;
+        }
         if (s->id.sequence > out->highest)
             out->highest = s->id.sequence;
         out->v[kept++] = *s;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 static const char MAGIC[8] = "hatospol";
+static const uint64_t EPOCH_MOST = (uint64_t)1 << 62; /* so that one more is never zero */
 
 const char *seg_kind_name(enum spool_kind kind)
 {
@@ -96,7 +97,7 @@ int seg_header_read(struct slice in, struct seg_header *out, uint32_t *version)
     out->id = (struct seg_id){(enum spool_kind)words[1], words[2], words[3]};
     memcpy(&out->spool_id, in.p + 24, 8);
     memcpy(&out->epoch, in.p + 32, 8);
-    return 0;
+    return out->epoch > EPOCH_MOST ? ERR_CORRUPT : 0;
 }
 
 /* --- reading all records --- */
@@ -133,7 +134,7 @@ static uint64_t epoch_after_damage(struct seg_reader *r)
         if (rc) {
             size_t skip = frame_resync(in, r->salt);
             in = slice_of(in.p + skip, in.n - skip);
-        } else if (tag == TAG_EPOCH && payload.n == 8) {
+        } else if (tag == TAG_EPOCH && payload.n == 8 && load_u64(payload) - 1 < EPOCH_MOST) {
             latest = load_u64(payload) - 1;
             break;
         }
@@ -186,7 +187,7 @@ int seg_reader_next(struct seg_reader *r, struct seg_record *out)
             continue;
         }
         r->at = r->whole_end = r->all.n - in.n;
-        if (tag == TAG_EPOCH && payload.n == 8) {
+        if (tag == TAG_EPOCH && payload.n == 8 && load_u64(payload) <= EPOCH_MOST) {
             r->epoch = load_u64(payload);
             r->guessed = false;
         } else if (tag == TAG_AT && payload.n == 4) {
