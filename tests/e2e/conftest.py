@@ -1,0 +1,105 @@
+"""What every end-to-end test needs: the program, a free port, processes that end with their test."""
+import os
+import pathlib
+import queue
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Program:
+    """A process in the background. Its lines are kept; stop() returns its exit code."""
+
+    def __init__(self, command, **options):
+        self.command = [str(word) for word in command]
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        **options)
+        self.lines, self.fresh = [], queue.Queue()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            self.fresh.put(line)
+        self.fresh.put(None)
+
+    @property
+    def output(self):
+        return "\n".join(self.lines)
+
+    def wait_for(self, text, seconds=20):
+        """Until a line has this text. Fails at once when the process ends before."""
+        end = time.monotonic() + seconds
+        while not any(text in line for line in self.lines):
+            try:
+                ended = self.fresh.get(timeout=max(0.01, end - time.monotonic())) is None
+            except queue.Empty:
+                ended = True
+            if ended and not any(text in line for line in self.lines):
+                pytest.fail(f"{' '.join(self.command)}: no \"{text}\" in\n{self.output}")
+        return self
+
+    def stop(self, signum=signal.SIGTERM, seconds=20):
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"{' '.join(self.command)} did not end on {signum}\n{self.output}")
+        self.reader.join(5)
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="session")
+def hato():
+    """Path of the program under test: $HATO, $HATO_BUILD/hato, or build/hato."""
+    path = os.environ.get("HATO") or os.path.join(os.environ.get("HATO_BUILD", ROOT / "build"), "hato")
+    assert os.access(path, os.X_OK), f"{path} is not built"
+    return path
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture
+def free_port():
+    """A function: a port of this address that nobody has, over TCP and UDP."""
+    def find(address="127.0.0.1"):
+        for _ in range(50):
+            with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+                tcp.bind((address, 0))
+                try:
+                    udp.bind(tcp.getsockname())
+                except OSError:
+                    continue
+                return tcp.getsockname()[1]
+        pytest.fail("no free port")
+    return find
+
+
+@pytest.fixture
+def start():
+    """A function: start a program; what still runs at the test's end is stopped."""
+    running = []
+
+    def begin(command, **options):
+        running.append(Program(command, **options))
+        return running[-1]
+
+    yield begin
+    for program in running:
+        if program.process.poll() is None:
+            program.process.kill()
+            program.process.wait()
