@@ -339,15 +339,21 @@ void conn_ended(struct conn *c, int reason)
     CALL(c, on_end, c, reason);
 }
 
+static void lost(struct conn *c, int reason)
+{
+    if (c->state == CONN_OPEN && tls_handshaking(c))
+        tls_lost(c, reason);
+    else
+        conn_ended(c, reason);
+}
+
 void conn_read_ended(struct conn *c, int reason)
 {
     c->peer_eof = true;
     if (c->state == CONN_LINGERING || (c->state == CONN_FLUSHING && reason != ERR_EOF))
         close_now(c, false);
-    else if (c->state == CONN_OPEN && tls_handshaking(c))
-        tls_lost(c, reason);
     else
-        conn_ended(c, reason);
+        lost(c, reason);
 }
 
 void conn_read_pause(struct conn *c)
@@ -398,7 +404,7 @@ static void on_task(struct loop_task *t)
         else if (c->state == CONN_CONNECTING)
             conn_opened(c, failure);
         else
-            conn_ended(c, failure);
+            lost(c, failure);
     }
     if (c->drained) {
         c->drained = false;
