@@ -211,7 +211,7 @@ bool spool_make_reserve(struct spool *sp, bool to_spare)
     return !rc;
 }
 
-static bool release_reserve(struct spool *sp)
+bool spool_release_reserve(struct spool *sp)
 {
     struct buf path = {0};
     bool had = sp->has_reserve && fs_unlink(sp->fs, spool_path(sp, "reserve", &path), NULL) == 0;
@@ -224,7 +224,7 @@ static void on_room_timer(struct loop_timer *t)
 {
     struct spool *sp = t->data;
     sp->hold_until_ms = 0; /* what waits is tried again at this turn's end */
-    if (sp->stuck || !spool_make_reserve(sp, true)) {
+    if (sp->stuck || sp->failed || !spool_make_reserve(sp, true)) {
         loop_timer_start(sp->conf.loop, t, RETRY_MS, on_room_timer);
         return;
     }
@@ -251,6 +251,12 @@ static void become_bad(struct spool *sp, struct seg *seg, int code, const char *
         sp->active[seg->id.kind] = NULL;
     mark_dirty(sp, seg);
     sp->failed = true;
+    if (code == ERR_FULL) { /* some file systems find out when they sync */
+        spool_release_reserve(sp);
+        spool_become_full(sp, words);
+        sp->hold_until_ms = 0; /* there is room for the new file now, perhaps */
+        return;
+    }
     spool_notice(sp, code, "%s", words);
 }
 
@@ -358,7 +364,8 @@ static void withdraw_recipients(struct spool *sp)
         loop_post(sp->conf.loop, &sp->fire->task, on_fire);
 }
 
-static void write_kind(struct spool *sp, enum spool_kind kind)
+/* False: there was no room. */
+static bool write_kind(struct spool *sp, enum spool_kind kind)
 {
     for (size_t i = 0; i < sp->ndirty; i++) {
         struct seg *seg = sp->dirty[i];
@@ -367,27 +374,30 @@ static void write_kind(struct spool *sp, enum spool_kind kind)
             seg->end == SEGMENT_HEADER_BYTES)
             continue;
         int rc = write_tail(sp, seg, &err);
-        if (rc == ERR_FULL && kind != SPOOL_RECIPIENTS && release_reserve(sp)) {
+        if (rc == ERR_FULL && kind != SPOOL_RECIPIENTS && spool_release_reserve(sp)) {
             spool_become_full(sp, err.text);
             rc = write_tail(sp, seg, &err);
         }
         if (rc == ERR_FULL) {
             spool_become_full(sp, err.text);
-            if (kind == SPOOL_RECIPIENTS)
-                withdraw_recipients(sp);
-            return;
+            return false;
         }
         if (rc)
             become_bad(sp, seg, rc, err.text);
     }
+    return true;
 }
 
 void spool_write_turn(struct spool *sp)
 {
     bool waiting = sp->full && loop_now_ms(sp->conf.loop) < sp->hold_until_ms && sp->stuck;
-    if (!waiting)
-        for (int k = 0; k < SPOOL_KINDS; k++)
-            write_kind(sp, (enum spool_kind)k);
+    if (!waiting) { /* nothing is written before the names it speaks of */
+        bool has_names = write_kind(sp, SPOOL_NAMES);
+        if (!has_names || !write_kind(sp, SPOOL_RECIPIENTS))
+            withdraw_recipients(sp);
+        if (has_names)
+            write_kind(sp, SPOOL_EVENTS);
+    }
     sp->stuck = false;
     for (size_t i = 0; i < sp->ndirty; i++)
         sp->stuck |= has_unwritten_records(sp->dirty[i]);

@@ -264,6 +264,18 @@ static void adopt(struct compaction *c)
     }
 }
 
+static void heal_failed(struct compaction *c)
+{
+    struct spool *sp = c->sp;
+    if (c->rc == ERR_FULL) {
+        spool_release_reserve(sp);
+        spool_become_full(sp, c->err.text);
+    } else {
+        spool_notice(sp, c->rc, "%s", c->err.text);
+    }
+    sp->hold_until_ms = loop_now_ms(sp->conf.loop) + 1000;
+}
+
 static void on_step(struct work_job *job)
 {
     struct compaction *c = CONTAINER(job, struct compaction, job);
@@ -278,10 +290,8 @@ static void on_step(struct work_job *job)
         adopt(c);
     struct spool_rewrite *user = c->user;
     int rc = c->rc;
-    if (rc && !user) {
-        spool_notice(sp, rc, "%s", c->err.text);
-        sp->hold_until_ms = loop_now_ms(sp->conf.loop) + 1000;
-    }
+    if (rc && !user)
+        heal_failed(c);
     compaction_free(c);
     if (user)
         user->done(user, rc);
@@ -334,8 +344,8 @@ void spool_heal(struct spool *sp, struct seg *seg)
     struct compaction *c = begin(sp, seg, NULL);
     int rc = hold_old(c);
     if (rc) {
-        spool_notice(sp, rc, "%s", c->err.text);
-        sp->hold_until_ms = loop_now_ms(sp->conf.loop) + 1000;
+        c->rc = rc;
+        heal_failed(c);
         compaction_free(c);
         return;
     }

@@ -185,6 +185,7 @@ struct seg *spool_find_seg(const struct spool *sp, uint32_t sequence);
 const char *spool_path(struct spool *sp, const char *name, struct buf *path); /* DIR/name, in path */
 /* Set the reserve aside; with room to spare only if as much again would fit. */
 bool spool_make_reserve(struct spool *sp, bool to_spare);
+bool spool_release_reserve(struct spool *sp);                /* true: there was one */
 void spool_become_full(struct spool *sp, const char *words); /* until there is room again */
 void spool_write_turn(struct spool *sp);
 void spool_sync_now(struct spool *sp); /* on this thread; no sync job runs */

@@ -474,6 +474,58 @@ TEST(after_a_failed_sync_records_are_durable_only_in_a_new_file)
     }
 }
 
+/* Some file systems notice at the sync that there is no room; the new file may have the reserve's. */
+TEST(a_sync_that_finds_the_disk_full_is_made_good_with_the_reserve)
+{
+    struct rig r = {.fs = fs_memory(), .reserve_bytes = 4096};
+    struct waiter w;
+    struct spool_pos pos;
+    fs_set_faults(r.fs, &(struct fs_faults){.capacity = 16384});
+    CHECK_INT(rig_open(&r, true), 0);
+    for (int i = 0; i < 7; i++)
+        rig_put(&r, SPOOL_RECIPIENTS, "%1000d", i);
+    fs_set_faults(r.fs, &(struct fs_faults){.capacity = 16384, .sync_after = 1, .sync_errno = ENOSPC});
+    wait_for(&r, &w);
+    rig_run(&r, 20);
+    CHECK_INT(w.calls, 1);
+    CHECK_INT(w.status, 0);
+    CHECK_INT(spool_status(r.spool), 0);
+    CHECK_INT(r.last_code, 0);
+    rig_run(&r, 3000);
+    CHECK_INT(spool_append(r.spool, SPOOL_RECIPIENTS, S("taken again"), &pos), 0);
+    rig_close(&r);
+    CHECK_INT(rig_open(&r, true), 0);
+    CHECK_INT(r.n, 8);
+    rig_free(&r);
+}
+
+TEST(nothing_is_written_before_the_names_it_speaks_of)
+{
+    struct rig r = {.fs = fs_memory(), .reserve_bytes = 64};
+    struct waiter w;
+    fs_set_faults(r.fs, &(struct fs_faults){.capacity = 1000});
+    CHECK_INT(rig_open(&r, true), 0);
+    rig_put(&r, SPOOL_EVENTS, "before");
+    rig_run(&r, 20);
+    rig_put(&r, SPOOL_NAMES, "%2000s", "a long name");
+    rig_put(&r, SPOOL_RECIPIENTS, "who has it");
+    rig_put(&r, SPOOL_EVENTS, "what became of it");
+    wait_for(&r, &w);
+    rig_run(&r, 20);
+    CHECK_INT(w.status, ERR_FULL);
+    CHECK_INT(spool_status(r.spool), ERR_FULL);
+    CHECK_INT(rig_scan(&r), 0);
+    CHECK_INT(r.n, 1);
+    fs_set_faults(r.fs, &(struct fs_faults){.capacity = 1 << 20});
+    rig_run(&r, 3000);
+    rig_close(&r);
+    CHECK_INT(rig_open(&r, true), 0);
+    CHECK_INT(r.report.records[SPOOL_NAMES], 1);
+    CHECK_INT(r.report.records[SPOOL_RECIPIENTS], 0);
+    CHECK_INT(r.report.records[SPOOL_EVENTS], 2);
+    rig_free(&r);
+}
+
 TEST(a_scan_reads_a_spool_that_is_open)
 {
     struct rig r = {.fs = fs_memory()};
