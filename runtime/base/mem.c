@@ -200,7 +200,7 @@ enum { ARENA_FIRST = 4096, ARENA_MOST = 256 * 1024 };
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    n = (n + 15) & ~(size_t)15;
+    n = n ? (n + 15) & ~(size_t)15 : 16;
     if (n > a->left) {
         size_t size = a->head ? a->head->size * 2 : ARENA_FIRST;
         if (size > ARENA_MOST)

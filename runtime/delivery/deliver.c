@@ -586,6 +586,7 @@ void deliver_free(struct deliver *d)
         return;
     d->draining = true;
     loop_timer_stop(d->loop, &d->compact_timer);
+    loop_task_cancel(d->loop, &d->batch_task);
     sessions_stop(d->sessions);
     if (d->spool)
         spool_stop(d->spool);

@@ -8,7 +8,6 @@ struct paths {
     struct map isps;
     unsigned sockets;
     unsigned *source_sockets;
-    bool ending;
 };
 
 enum { STRIDE = 1 << 20 };
@@ -49,6 +48,7 @@ void paths_free(struct paths *ps)
             loop_timer_stop(ps->conf.loop, &isp->by_source[i].timer);
             free(isp->by_source[i].held_why);
         }
+        loop_task_cancel(ps->conf.loop, &isp->task);
         free(isp->by_source);
         free((char *)isp->name.p);
         free(isp);
@@ -440,8 +440,7 @@ static void on_service(struct loop_task *t)
 
 void isp_service(struct isp *isp)
 {
-    if (!isp->paths->ending)
-        loop_post(isp->paths->conf.loop, &isp->task, on_service);
+    loop_post(isp->paths->conf.loop, &isp->task, on_service);
 }
 
 void path_session_gone(struct path *p)

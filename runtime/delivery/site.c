@@ -64,6 +64,7 @@ void sites_free(struct sites *s)
         free((char *)h->name.p);
         free(h);
     }
+    loop_task_cancel(s->conf.loop, &s->task);
     map_free(&s->domains);
     map_free(&s->sites);
     map_free(&s->hosts);

@@ -189,6 +189,19 @@ void loop_post(struct loop *l, struct loop_task *t, void (*fn)(struct loop_task 
     l->last = &t->next;
 }
 
+void loop_task_cancel(struct loop *l, struct loop_task *t)
+{
+    if (!t->queued)
+        return;
+    struct loop_task **at = &l->first;
+    while (*at != t)
+        at = &(*at)->next;
+    *at = t->next;
+    if (l->last == &t->next)
+        l->last = at;
+    t->queued = false;
+}
+
 static void run_tasks(struct loop *l)
 {
     while (l->first) {

@@ -68,9 +68,10 @@ struct loop_task {
     void *data;
     bool queued;
 };
-/* Posting one that is queued already changes nothing. A task cannot be taken back: fn checks its owner's
- * state. */
+/* Posting one that is queued already changes nothing. */
 void loop_post(struct loop *l, struct loop_task *t, void (*fn)(struct loop_task *));
+/* Before its owner goes; costs a walk through the queue. */
+void loop_task_cancel(struct loop *l, struct loop_task *t);
 
 /* --- turn-end hooks: for the life of the loop, or until removed --- */
 enum { LOOP_ORDER_FIRST = 0, LOOP_ORDER_SPOOL = 10, LOOP_ORDER_CONN = 20, LOOP_ORDER_LAST = 30 };
