@@ -91,7 +91,7 @@ int render_template(const char *name, struct slice source, const json_t *data, c
     struct arena a = {0};
     struct liquid *program = NULL;
     size_t n = json_object_size(o->partials), i = 0;
-    struct slice *names = arena_alloc(&a, n * sizeof *names);
+    struct slice *names = arena_alloc(&a, (n + 1) * sizeof *names);
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)o->partials, key, value)

@@ -319,6 +319,7 @@ static void finish(struct compiler *c)
     p->ncode = c->code.n;
     p->nsyms = c->syms.n;
     p->nouts = c->outs.n;
+    p->nfns = c->fns.n;
     p->max_stack = c->max_depth;
     p->straight = c->straight;
     p->code = keep(p, &c->code);

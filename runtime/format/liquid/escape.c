@@ -18,14 +18,17 @@ static const char *entity(char c)
     return NULL;
 }
 
+/* The five characters that entity() knows. */
+static const bool special[256] = {['&'] = true, ['<'] = true, ['>'] = true, ['"'] = true, ['\''] = true};
+
 /* Escape all but the bytes for which keep says so; runs of plain bytes go in one piece. */
 static void escape(struct buf *out, struct slice s, bool (*keep)(struct slice s, size_t at))
 {
     size_t from = 0;
     for (size_t i = 0; i < s.n; i++) {
-        const char *e = entity(s.p[i]);
-        if (!e || (keep && keep(s, i)))
+        if (!special[(unsigned char)s.p[i]] || (keep && keep(s, i)))
             continue;
+        const char *e = entity(s.p[i]);
         buf_add(out, s.p + from, i - from);
         buf_add(out, e, strlen(e));
         from = i + 1;
@@ -76,9 +79,8 @@ static bool is_ampersand(struct slice s, size_t at)
 static void percent(struct buf *out, char c)
 {
     static const char hex[] = "0123456789ABCDEF";
-    buf_addc(out, '%');
-    buf_addc(out, hex[(unsigned char)c >> 4]);
-    buf_addc(out, hex[(unsigned char)c & 15]);
+    char three[3] = {'%', hex[(unsigned char)c >> 4], hex[(unsigned char)c & 15]};
+    buf_add(out, three, sizeof three);
 }
 
 /* RFC 3986 2.3 */

@@ -399,8 +399,10 @@ int compile_filtered(struct compiler *c, struct slice markup, bool prints, struc
         rc = lex_expect_end(c, &l);
     if (rc)
         return rc;
-    if (head != NONE && !chain.guarded)
+    if (head != NONE) {
         VEC(c->code, struct insn)[head].op = OP_HEAD;
+        VEC(c->code, struct insn)[head].a = chain.guarded;
+    }
     if (chain.guarded)
         out->flags |= OUT_HAS_DEFAULT;
     if (chain.needs_run || (x.path && !x.plain) || (x.literal && x.value.type == LIQUID_NIL))
@@ -452,8 +454,11 @@ int compile_output(struct compiler *c, struct slice markup)
     if ((out.flags & OUT_NEEDS_RUN) || (out.esc == ESC_URL_START && (filtered || out.sym == NONE)))
         c->straight = false;
     for (uint32_t i = from; i < compile_here(c); i++) {
-        if (code[i].op == OP_HEAD)
+        if (code[i].op == OP_HEAD) {
             code[i].c = index;
+            if (!(out.flags & OUT_NEEDS_RUN) && out.esc != ESC_URL_START)
+                code[i].d = compile_here(c) + 1;
+        }
         if (code[i].op == OP_FILTER && code[i].d != NONE)
             code[i].d = index;
     }

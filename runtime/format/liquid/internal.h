@@ -18,7 +18,8 @@ enum op {
     OP_KEY,     /* top.constant c */
     OP_INDEX,   /* pop a key; top[key] */
     OP_RANGE,   /* pop two, push a range; a: both were literals */
-    OP_HEAD,    /* strict: fail if top is missing; c: output */
+    OP_HEAD,    /* strict: fail if top is missing, unless a; c: output; a walk without output pops it and
+                   goes on at d, if that is not 0 */
     OP_FILTER,  /* a: filter, b: arguments; pops those, replaces top */
     OP_OUTSYM,  /* print variable c as output d */
     OP_OUT,     /* pop and print as output d */
@@ -108,7 +109,7 @@ struct liquid {
     const uint32_t *args;
     const struct source *sources;
     const struct fn *fns;
-    uint32_t ncode, nsyms, nouts;
+    uint32_t ncode, nsyms, nouts, nfns;
     uint32_t max_stack;
     uint32_t sym_forloop, sym_tablerowloop;
     bool straight; /* no control flow: liquid_missing() is a list of outputs */

@@ -373,8 +373,12 @@ static int run(struct machine *m)
             rc = make_range(m, i->a);
             break;
         case OP_HEAD:
-            if (vm->strict && is_missing(top))
+            if (vm->strict && !i->a && is_missing(top))
                 rc = missing(m, &p->outs[i->c]);
+            else if (i->d && !writes(m)) {
+                m->sp--;
+                m->pc = i->d;
+            }
             break;
         case OP_FILTER:
             rc = run_filter(m, i);
@@ -497,7 +501,7 @@ static int start(const struct liquid *p, const struct liquid_input *in, struct a
                                .strict = dry || in->missing == LIQUID_MISSING_ERROR,
                                .dry = dry}};
     m.filter_default = filter_index(S("default"));
-    m.room = p->max_stack + (p->fns ? STACK_FOR_CALLS : 0);
+    m.room = p->max_stack + (p->nfns ? STACK_FOR_CALLS : 0);
     m.stack = arena_alloc(a, (m.room + 4) * sizeof *m.stack);
     int rc = scope_new(&m, &m.frame);
     if (!rc) {

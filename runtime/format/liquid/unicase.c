@@ -25,8 +25,16 @@ static const struct range {
     {0x2160, 0x216F, 16, 1}, {0x24B6, 0x24CF, 26, 1}, {0xFF21, 0xFF3A, 32, 1},
 };
 
+/* Most of the world's characters, kana and kanji among them, lie here and have no case. */
+static bool caseless(uint32_t u)
+{
+    return u > 0x24FF && u < 0xFF00;
+}
+
 static uint32_t lower(uint32_t u)
 {
+    if (caseless(u))
+        return u;
     for (size_t i = 0; i < COUNT(ranges); i++) {
         const struct range *r = &ranges[i];
         if (u >= r->first && u <= r->last && (u - r->first) % (uint32_t)r->step == 0)
@@ -37,6 +45,8 @@ static uint32_t lower(uint32_t u)
 
 static uint32_t upper(uint32_t u)
 {
+    if (caseless(u))
+        return u;
     if (u == 0x3C2) /* final sigma */
         return 0x3A3;
     if (u == 0xB5) /* micro sign */
