@@ -224,7 +224,7 @@ TEST(liquid_names_what_is_missing)
         {"{% if nobody %}{{ nobody }}{% endif %}{% for x in nobody %}{{ x }}{% endfor %}", ""},
         {"{% for x in list %}{{ x }}{{ x.more }}{% endfor %}",
          "error: t.html:1:27: 'x.more' is missing and has no default"},
-        {"{{ 'Dear ' | append: nobody }}", "error: t.html:1:1: ''Dear '' is missing and has no default"},
+        {"{{ 'Dear ' | append: nobody }}", "error: t.html:1:1: 'nobody' is missing and has no default"},
         {"{% assign n = nobody | upcase %}{{ n }}", "error: t.html:1:33: 'n' is missing and has no default"},
         {"{% assign n = nobody | default: 'x' %}{{ n }}", ""},
         {"{% capture n %}{{ nobody }}{% endcapture %}",

@@ -69,12 +69,13 @@ static int list_item(struct machine *m, const struct liquid_value *list, int64_t
     return 0;
 }
 
-/* A limit or offset. tablerow takes any text for a number, for only what is one. */
+/* A limit or offset. tablerow takes any text, and nil as 0; for takes what is an integer, and nil as none. */
 static int option(struct machine *m, const struct loop *loop, const struct liquid_value *v, bool *given,
                   int64_t *out)
 {
-    *given = v->type != LIQUID_NIL;
-    if (!*given)
+    *given = v->type != LIQUID_NIL || loop->tablerow;
+    *out = 0;
+    if (v->type == LIQUID_NIL)
         return 0;
     if (loop->tablerow && v->type == LIQUID_STRING)
         *out = value_loose_integer(value_slice(v));
@@ -90,15 +91,15 @@ static int option(struct machine *m, const struct loop *loop, const struct liqui
 
 static int progress_of(struct machine *m, uint32_t name, struct progress **out)
 {
-    struct progress *p = m->progress;
+    struct progress *p = m->registers.progress;
     struct liquid_value key = m->vm.prog->consts[name];
     while (p && !value_same(&m->vm.prog->consts[p->name], &key))
         p = p->next;
     if (!p) {
         if (!(p = render_alloc(&m->vm, sizeof *p)))
             return ERR_LIMIT;
-        *p = (struct progress){.next = m->progress, .name = name};
-        m->progress = p;
+        *p = (struct progress){.next = m->registers.progress, .name = name};
+        m->registers.progress = p;
     }
     *out = p;
     return 0;
@@ -271,6 +272,7 @@ static int enter_isolated(struct machine *m, const struct liquid_value *item)
     if (rc)
         return rc;
     m->frame->isolated = true;
+    m->registers = (struct registers){0};
     if (k->each) {
         k->state->index0 = k->at;
         m->frame->local[m->vm.prog->sym_forloop] =
@@ -342,6 +344,7 @@ int control_call_begin(struct machine *m, uint32_t index)
     k->back = m->pc;
     k->source = m->vm.source;
     k->frame = m->frame;
+    k->registers = m->registers;
     k->choice = choice;
     k->list = list;
     k->pc = p->fns[choice->fn].pc;
@@ -368,7 +371,9 @@ void control_call_leave(struct machine *m)
     struct control *k = m->control;
     const struct call *call = &m->vm.prog->calls[k->call];
     m->frame = k->frame;
-    if (!call->isolated) {
+    if (call->isolated)
+        m->registers = k->registers;
+    else {
         for (uint32_t i = call->nargs; i-- > 0;)
             m->frame->bound[m->vm.prog->args[call->arg + i]] = k->bindings[i];
         m->frame->bound[k->choice->bind] = k->bindings[call->nargs];

@@ -279,7 +279,7 @@ struct chain {
 };
 
 static int compile_arguments(struct compiler *c, struct lexer *l, const struct filter *f, int *nargs,
-                             bool *computed)
+                             bool *computed, struct expr *last)
 {
     bool is_default = !strcmp(f->name, "default"), keyword = false;
     *nargs = 0;
@@ -307,6 +307,7 @@ static int compile_arguments(struct compiler *c, struct lexer *l, const struct f
             return compile_fail(c, l->text.p, ERR_SYNTAX, "put the default before allow_false");
         if ((rc = compile_expr(c, l, false, &x)))
             return rc;
+        *last = x;
         *computed |= !x.literal || x.value.type == LIQUID_NIL;
         if (++*nargs > f->max || (is_default && !keyword && *nargs > 1))
             return compile_fail(c, x.text.p, ERR_SYNTAX, "the filter '%s' takes %s", f->name,
@@ -330,9 +331,9 @@ static int unknown_filter(struct compiler *c, struct slice name)
     return compile_fail(c, name.p, ERR_SYNTAX, "unknown filter '%.*s'", SLICE_FMT(name));
 }
 
-static void emit_filter(struct compiler *c, int filter, int nargs, uint32_t output)
+static void emit_filter(struct compiler *c, int filter, int nargs, uint32_t printed)
 {
-    compile_emit(c, OP_FILTER, (uint32_t)filter, (uint32_t)nargs, 0, output);
+    compile_emit(c, OP_FILTER, (uint32_t)filter, (uint32_t)nargs, 0, printed);
 }
 
 static int compile_filter(struct compiler *c, struct lexer *l, bool prints, struct chain *chain, bool *raw)
@@ -340,6 +341,7 @@ static int compile_filter(struct compiler *c, struct lexer *l, bool prints, stru
     struct slice name;
     int nargs, rc = lex_take_name(c, l, "a filter's name", &name);
     bool computed;
+    struct expr last = {0};
     if (rc)
         return rc;
     int f = filter_index(name);
@@ -347,7 +349,7 @@ static int compile_filter(struct compiler *c, struct lexer *l, bool prints, stru
         return unknown_filter(c, name);
     if (*raw)
         return compile_fail(c, name.p, ERR_SYNTAX, "'raw' must be the last filter");
-    if ((rc = compile_arguments(c, l, &liquid_filters[f], &nargs, &computed)))
+    if ((rc = compile_arguments(c, l, &liquid_filters[f], &nargs, &computed, &last)))
         return rc;
     if (nargs < liquid_filters[f].min)
         return compile_fail(c, name.p, ERR_SYNTAX, "the filter '%s' needs %s", liquid_filters[f].name,
@@ -359,7 +361,8 @@ static int compile_filter(struct compiler *c, struct lexer *l, bool prints, stru
     if (prints && c->p->html && l->kind == LEX_END && slice_eq(name, S("newline_to_br")) &&
         !chain->just_escaped)
         emit_filter(c, filter_index(chain->escaped ? S("escape_once") : S("escape")), 0, NONE);
-    emit_filter(c, f, nargs, prints && (liquid_filters[f].flags & F_PRINTS_ARGS) ? 1 : NONE);
+    bool prints_argument = prints && (liquid_filters[f].flags & F_PRINTS_ARGS) && last.path;
+    emit_filter(c, f, nargs, prints_argument ? compile_string(c, last.text) : NONE);
     chain->just_escaped = liquid_filters[f].run == liquid_filters[filter_index(S("escape"))].run ||
                           slice_eq(name, S("escape_once"));
     chain->escaped |= chain->just_escaped;
@@ -459,8 +462,6 @@ int compile_output(struct compiler *c, struct slice markup)
             if (!(out.flags & OUT_NEEDS_RUN) && out.esc != ESC_URL_START)
                 code[i].d = compile_here(c) + 1;
         }
-        if (code[i].op == OP_FILTER && code[i].d != NONE)
-            code[i].d = index;
     }
     if (compile_here(c) == from + 1 && code[from].op == OP_SYM) {
         code[from].op = OP_OUTSYM;

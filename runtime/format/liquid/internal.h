@@ -20,7 +20,8 @@ enum op {
     OP_RANGE,   /* pop two, push a range; a: both were literals */
     OP_HEAD,    /* strict: fail if top is missing, unless a; c: output; a walk without output pops it and
                    goes on at d, if that is not 0 */
-    OP_FILTER,  /* a: filter, b: arguments; pops those, replaces top */
+    OP_FILTER,  /* a: filter, b: arguments; pops those, replaces top; d: NONE, or a constant that names
+                   the argument which must not be missing in strict mode */
     OP_OUTSYM,  /* print variable c as output d */
     OP_OUT,     /* pop and print as output d */
     OP_COMPARE, /* a: enum compare; pops two, pushes a bool */

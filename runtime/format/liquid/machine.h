@@ -12,6 +12,26 @@ struct scope {
 
 enum control_kind { LOOP, CAPTURE, IFCHANGED, CALL };
 
+struct cycle {
+    struct cycle *next;
+    struct liquid_value key;
+    uint32_t at;
+    bool named;
+};
+/* How far a loop of that name came, for offset: continue. */
+struct progress {
+    struct progress *next;
+    uint32_t name; /* a constant */
+    int64_t at;
+};
+
+/* What tags remember; a partial of `render` has its own. */
+struct registers {
+    struct cycle *cycles;
+    struct progress *progress;
+    struct liquid_value changed; /* what ifchanged saw last */
+};
+
 /* One loop, capture or partial in progress. */
 struct control {
     struct control *outer;
@@ -29,23 +49,11 @@ struct control {
     bool html;
     /* a partial */
     uint32_t call, back, source, pc;
-    struct scope *frame;           /* of the caller */
+    struct scope *frame; /* of the caller */
+    struct registers registers;
     struct liquid_value *bindings; /* for isolated ones: values to give each frame; else those to restore */
     const struct choice *choice;
     bool each;
-};
-
-struct cycle {
-    struct cycle *next;
-    struct liquid_value key;
-    uint32_t at;
-    bool named;
-};
-/* How far a loop of that name came, for offset: continue. */
-struct progress {
-    struct progress *next;
-    uint32_t name; /* a constant */
-    int64_t at;
 };
 
 struct machine {
@@ -55,9 +63,7 @@ struct machine {
     uint32_t sp, room, pc;
     struct control *control, *spare; /* spare: done with, to be used again */
     uint32_t calls;
-    struct cycle *cycles;
-    struct progress *progress;
-    struct liquid_value changed; /* what ifchanged saw last */
+    struct registers registers;
     int filter_default;
 };
 

@@ -187,9 +187,9 @@ static int pop_capture(struct machine *m)
         return 0;
     }
     control_pop(m);
-    if (m->changed.type == LIQUID_STRING && value_equal(&m->changed, &v, 1))
+    if (m->registers.changed.type == LIQUID_STRING && value_equal(&m->registers.changed, &v, 1))
         return 0;
-    m->changed = v;
+    m->registers.changed = v;
     return machine_print(m, value_slice(&v));
 }
 
@@ -270,7 +270,8 @@ static int run_filter(struct machine *m, const struct insn *i)
     struct liquid_value *v = &m->stack[m->sp - 1 - i->b], result = liquid_nil();
     bool was_missing = is_missing(v);
     if (m->vm.strict && i->d != NONE && is_missing(&v[1]))
-        return missing(m, &m->vm.prog->outs[i->d]);
+        return render_fail(&m->vm, ERR_MISSING, "'%.*s' is missing and has no default",
+                           SLICE_FMT(value_slice(&m->vm.prog->consts[i->d])));
     int rc = f->run(&m->vm, v, i->b, &result);
     if (rc)
         return rc;
@@ -301,14 +302,14 @@ static int cycle(struct machine *m, const struct insn *i)
 {
     struct liquid_value *items = &m->stack[m->sp - i->b];
     struct liquid_value key = i->a ? items[-1] : m->vm.prog->consts[i->c], item = liquid_nil();
-    struct cycle *c = m->cycles;
+    struct cycle *c = m->registers.cycles;
     while (c && !(c->named == i->a && value_same(&c->key, &key)))
         c = c->next;
     if (!c) {
         if (!(c = render_alloc(&m->vm, sizeof *c)))
             return ERR_LIMIT;
-        *c = (struct cycle){.next = m->cycles, .key = key, .named = i->a};
-        m->cycles = c;
+        *c = (struct cycle){.next = m->registers.cycles, .key = key, .named = i->a};
+        m->registers.cycles = c;
     }
     m->vm.steps -= 1;
     if (c->at < i->b)

@@ -121,24 +121,28 @@ TAG(raw)
 
 /* --- variables --- */
 
+/* The name that assign and capture set: letters, digits, _ and -. */
+static struct slice cut_target(struct slice s, struct slice *rest)
+{
+    size_t n = 0;
+    while (n < s.n && (s.p[n] == '_' || s.p[n] == '-' || (s.p[n] >= '0' && s.p[n] <= '9') ||
+                       (ascii_lower(s.p[n]) >= 'a' && ascii_lower(s.p[n]) <= 'z')))
+        n++;
+    *rest = slice_trim(slice_of(s.p + n, s.n - n));
+    return slice_of(s.p, n);
+}
+
 TAG(assign)
 {
-    struct lexer l;
-    struct slice name;
+    struct slice rest, name = cut_target(t->markup, &rest);
     struct output ignored;
     bool raw;
     *blank = true;
     c->straight = false;
-    lex_begin(&l, t->markup);
-    int rc = lex_take_name(c, &l, "a variable's name", &name);
-    if (!rc && name.p[name.n - 1] == '?')
-        rc = compile_fail(c, name.p, ERR_SYNTAX, "a variable's name cannot end in ?");
-    if (!rc && l.kind != LEX_ASSIGN)
-        rc = FAIL(c, "assign reads: assign name = value");
+    if (!name.n || !slice_starts(rest, S("=")))
+        return FAIL(c, "assign reads: assign name = value");
+    int rc = compile_filtered(c, slice_of(rest.p + 1, rest.n - 1), false, &ignored, &raw);
     if (rc)
-        return rc;
-    struct slice value = slice_of(l.s.p + l.at, l.s.n - l.at);
-    if ((rc = compile_filtered(c, value, false, &ignored, &raw)))
         return rc;
     if (raw)
         return FAIL(c, "'raw' marks an output and has no meaning in assign");
@@ -148,23 +152,17 @@ TAG(assign)
 
 TAG(capture)
 {
-    struct lexer l;
-    struct slice name;
+    struct slice rest, name = slice_trim(t->markup);
     struct block b = {0};
     struct tok end;
-    int rc = 0;
+    int rc;
     *blank = true;
     c->straight = false;
-    lex_begin(&l, t->markup);
-    if (l.kind == LEX_STRING) {
-        name = slice_of(l.text.p + 1, l.text.n - 2);
-        lex_next(&l);
-    } else
-        rc = lex_take_name(c, &l, "a variable's name", &name);
-    if (!rc)
-        rc = lex_expect_end(c, &l);
-    if (rc)
-        return rc;
+    if (name.n > 2 && (name.p[0] == '\'' || name.p[0] == '"') && name.p[name.n - 1] == name.p[0])
+        name = slice_of(name.p + 1, name.n - 2);
+    name = cut_target(name, &rest);
+    if (!name.n || rest.n)
+        return FAIL(c, "capture reads: capture name");
     uint32_t begin = compile_emit(c, OP_CAPTURE, 0, 0, compile_symbol(c, name), 0);
     struct html_set around = c->html, *outside = c->loop ? c->loop->outside : NULL;
     if (c->loop && !outside)
@@ -240,8 +238,10 @@ TAG(cycle)
         if ((rc = compile_expr(c, &l, false, &x)))
             break;
         items++;
-        if (x.literal)
-            buf_printf(&key, "%d:%.*s,", x.value.type, SLICE_FMT(x.text));
+        if (x.literal && x.value.type == LIQUID_STRING)
+            buf_printf(&key, "'%.*s',", SLICE_FMT(value_slice(&x.value)));
+        else if (x.literal)
+            buf_printf(&key, "%.*s,", SLICE_FMT(x.text));
         else
             buf_printf(&key, "@%u,", out.pos + (c->source << 20));
         ahead = l;
@@ -311,8 +311,9 @@ static int conditional(struct compiler *c, struct tok *t, bool *blank, bool nega
             uint32_t jump = compile_emit(c, OP_JUMP, 0, 0, 0, 0);
             VEC_PUSH(leave, jump);
         }
-        if (!tested && condition.n)
-            rc = FAIL(c, "'%.*s' takes nothing behind its name", SLICE_FMT(end.name));
+        if (!closed && !tested &&
+            slice_starts(condition, S("if "))) /* what else follows `else` was never read */
+            rc = FAIL(c, "'else if' tests nothing; write 'elsif'");
         patch_all(c, &otherwise);
     }
     patch_all(c, &leave);
