@@ -135,6 +135,9 @@ TEST(liquid_escapes_by_place)
         {"<style>p { color: red }</style>{{ yes }}", "<style>p { color: red }</style>true"},
         {"<a href=\"{{ nothing }}\">", "<a href=\"\">"},
         {"a < b {{ yes }}", "a < b true"},
+        {"<td width={{ price | raw }} class=\"{{ yes }}\" {{ none | raw }} title='{{ yes }}'>",
+         "<td width=19.5 class=\"true\"  title='true'>"},
+        {"{% capture x %} <b>{{ none }}&amp;</b> {% endcapture %}{{ x | strip }}", "<b>&amp;</b>"},
     };
     CHECK_ROWS(html, rows);
 }

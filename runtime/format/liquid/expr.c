@@ -419,17 +419,13 @@ int compile_filtered(struct compiler *c, struct slice markup, bool prints, struc
 int compile_place(struct compiler *c, struct output *out, bool raw, uint32_t *index)
 {
     enum esc esc = ESC_NONE;
-    if (c->p->html) {
+    if (c->p->html && raw)
+        html_raw(&c->html);
+    else if (c->p->html) {
         const char *why;
-        struct html_set after = c->html;
-        int rc = html_value(&after, &esc, &why);
-        if (raw)
-            esc = ESC_NONE;
-        else if (rc)
+        if (html_value(&c->html, &esc, &why))
             return FAIL(c, "a value cannot be made safe %s; move it, or add '| raw' if it is safe already",
                         why);
-        if (!rc)
-            c->html = after;
     }
     out->esc = (uint8_t)esc;
     *index = VEC_PUSH(c->outs, *out);

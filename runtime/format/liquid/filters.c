@@ -186,6 +186,7 @@ static int strip(struct render *vm, const struct liquid_value *v, struct liquid_
     while (right && s.n && value_is_space(s.p[s.n - 1]))
         s.n--;
     *out = liquid_string(s);
+    out->flags = v->flags & V_HTML; /* less white space is no less HTML */
     return 0;
 }
 

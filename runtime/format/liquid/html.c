@@ -398,6 +398,27 @@ static int place(const struct html_state *h, enum esc *esc, const char **why)
     return ERR_SYNTAX;
 }
 
+/* What a raw output leaves behind: whatever it prints, it is taken for a piece of what begins there. */
+void html_raw(struct html_set *set)
+{
+    for (uint32_t i = 0; i < set->n; i++) {
+        struct html_state *h = &set->s[i];
+        if (h->phase == BEFORE_VALUE)
+            begin_value(h, UNQUOTED, 0);
+        else if (h->phase == IN_TAG || h->phase == AFTER_NAME) {
+            end_attribute(h);
+            h->phase = ATTR_NAME;
+        } else if (h->phase == TAG_OPEN)
+            h->phase = TAG_NAME;
+        else if (h->phase == QUOTED && h->attribute == LINK) {
+            h->url = URL_BEGUN;
+            name_clear(h);
+        }
+    }
+    if (set->n > 1)
+        fold(set);
+}
+
 int html_value(struct html_set *set, enum esc *esc, const char **why)
 {
     *esc = ESC_HTML; /* where nothing arrives, nothing is printed */

@@ -260,6 +260,7 @@ void html_begin(struct html_set *set);
 void html_text(struct html_set *set, struct slice text);
 /* How an output here must be escaped. ERR_SYNTAX with the reason in *why. Moves the states past the value. */
 int html_value(struct html_set *set, enum esc *esc, const char **why);
+void html_raw(struct html_set *set);                              /* past an output that is not escaped */
 int html_join(struct html_set *set, const struct html_set *more); /* ERR_LIMIT: too many */
 bool html_within(const struct html_set *some, const struct html_set *set);
 bool html_is_text(const struct html_set *set);
