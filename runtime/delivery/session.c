@@ -334,9 +334,12 @@ static void remember(struct session *s, const struct verdict_in *in, const char 
 
 /* --- timers --- */
 
+static void report_written(struct session *s);
+
 static void on_deadline(struct loop_timer *t)
 {
     struct session *s = CONTAINER(t, struct session, deadline);
+    report_written(s);
     smtp_client_tick(s->smtp, loop_now_ms(s->ss->conf.loop));
     pump(s);
 }
@@ -535,7 +538,7 @@ static void on_closed_opening(struct session *s, const struct smtp_event *ev)
     struct host *host = s->facts.host;
     remember(s, &in, ev->text);
     bool tls_failed = in.cause == CAUSE_TLS_FAILED;
-    drop_conn(s, CONN_FLUSH);
+    drop_conn(s, ev->drop ? CONN_DROP : CONN_FLUSH);
     if (tls_failed && !s->plain && s->facts.tls_use == CONF_TLS_OPPORTUNISTIC) {
         /* The same host once more, in plain: what was wrong is between its TLS and ours. */
         host->plain_until_ms = loop_now_ms(ss->conf.loop) + PLAIN_FOR_MS;
@@ -572,7 +575,7 @@ static void on_closed(struct session *s, const struct smtp_event *ev)
         verdict_give(&in, &v);
         ss->conf.refused(ss->conf.data, s, &v, ev->phase, ev->reply, ev->text);
     }
-    session_end(s, ev->how == SMTP_HOW_LOST || ev->how == SMTP_HOW_TIMEOUT ? CONN_DROP : CONN_FLUSH);
+    session_end(s, ev->drop ? CONN_DROP : CONN_FLUSH);
 }
 
 static void write_body(struct session *s, const struct smtp_mail *mail)

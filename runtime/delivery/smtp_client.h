@@ -94,8 +94,9 @@ struct smtp_event {
     bool begun;         /* its BEGIN was given */
     bool used_raw_rcpt; /* the answer is to rcpt_raw */
     /* CLOSED */
-    bool idle;      /* nothing was under way: no reply was owed to us */
-    bool charged;   /* an OUTCOME just before says the same of its mail: one cause, count it once */
+    bool idle;    /* nothing was under way: no reply was owed to us */
+    bool charged; /* an OUTCOME just before says the same of its mail: one cause, count it once */
+    bool drop; /* throw away what is not with the kernel yet: it could complete a mail that has its outcome */
     unsigned mails; /* mails whose turn came in this session */
 };
 
@@ -108,8 +109,9 @@ void smtp_client_feed(struct smtp_client *c, struct slice bytes, int64_t now_ms)
 void smtp_client_tls(struct smtp_client *c, int status, int64_t now_ms); /* handshake done: 0 or ERR_* */
 /* The connection ended (ERR_EOF, ERR_RESET ...). What was fed before still counts. */
 void smtp_client_lost(struct smtp_client *c, int reason, int64_t now_ms);
-/* So many bytes of all WRITE and WRITE_BODY so far were handed to the kernel (before encryption). To say too
- * few for a while is safe, too many is not; less than last time changes nothing. */
+/* So many bytes of all WRITE and WRITE_BODY so far were handed to the kernel (before encryption). Whether a
+ * mail is ambiguous hangs on it, so say it before feed, lost and tick. Under TLS what is pending may be
+ * counted in encrypted bytes: the client allows for that. Less than last time changes nothing. */
 void smtp_client_written(struct smtp_client *c, uint64_t total_bytes, int64_t now_ms);
 void smtp_client_tick(struct smtp_client *c, int64_t now_ms);
 

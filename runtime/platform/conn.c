@@ -233,7 +233,7 @@ static void flush(struct conn *c)
     }
     if (c->state == CONN_FLUSHING) {
         finish_flush(c);
-    } else if (c->blocked && !conn_pending(c)) {
+    } else if (c->blocked && !c->plain.bytes && !c->wire.bytes) {
         c->blocked = false;
         c->drained = true;
         conn_later(c, 0);
@@ -297,7 +297,7 @@ void conn_write_ref(struct conn *c, struct slice bytes, void (*release)(void *),
 
 size_t conn_pending(const struct conn *c)
 {
-    return c->plain.bytes + c->wire.bytes;
+    return c->plain.bytes + c->wire.bytes - c->way->gone(c);
 }
 
 /* --- reading and ends --- */

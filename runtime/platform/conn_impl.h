@@ -46,6 +46,8 @@ struct conn_way {
     void (*connect)(struct conn *c, const struct ip *local);
     /* Takes what goes now. Returns the number of bytes, or ERR_*. Fewer than all: conn_writable() follows. */
     ssize_t (*write)(struct conn *c, const uv_buf_t *bufs, unsigned n, size_t bytes);
+    /* Of the bytes that write() left behind: how many are with the system before conn_writable() says so. */
+    size_t (*gone)(const struct conn *c);
     /* FIN behind all that was written. */
     void (*shutdown)(struct conn *c);
     void (*reading)(struct conn *c, bool on);

@@ -96,6 +96,11 @@ static void send_end(struct conn *c, bool reset)
     c->u.mem.sent_end = true;
 }
 
+static size_t way_gone(const struct conn *c)
+{
+    return 0;
+}
+
 static void way_shutdown(struct conn *c)
 {
     send_end(c, false);
@@ -145,7 +150,7 @@ static void way_connect(struct conn *c, const struct ip *local)
         conn_later(c, 0);
 }
 
-const struct conn_way conn_way_mem = {way_connect, way_write, way_shutdown, way_reading, way_close};
+const struct conn_way conn_way_mem = {way_connect, way_write, way_gone, way_shutdown, way_reading, way_close};
 
 /* --- listening --- */
 

@@ -107,6 +107,12 @@ static ssize_t way_write(struct conn *c, const uv_buf_t *bufs, unsigned n, size_
     return wrote;
 }
 
+static size_t way_gone(const struct conn *c)
+{
+    size_t left = uv_stream_get_write_queue_size((const uv_stream_t *)&c->u.uv.tcp);
+    return left < c->u.uv.writing ? c->u.uv.writing - left : 0;
+}
+
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
     /* A failure means that the other side is gone; reading, or the closing timer, ends it. */
@@ -214,7 +220,7 @@ static void way_connect(struct conn *c, const struct ip *local)
         conn_later(c, r);
 }
 
-const struct conn_way conn_way_uv = {way_connect, way_write, way_shutdown, way_reading, way_close};
+const struct conn_way conn_way_uv = {way_connect, way_write, way_gone, way_shutdown, way_reading, way_close};
 
 /* --- listening --- */
 

@@ -97,8 +97,8 @@ static void take_events(struct play *p)
         case SMTP_EV_CLOSED:
             buf_adds(&p->log, S("  closed"));
             log_why(p, &ev);
-            buf_printf(&p->log, "%s%s mails=%u\n", ev.idle ? " idle" : "", ev.charged ? " charged" : "",
-                       ev.mails);
+            buf_printf(&p->log, "%s%s%s mails=%u\n", ev.idle ? " idle" : "", ev.charged ? " charged" : "",
+                       ev.drop ? " drop" : "", ev.mails);
             break;
         }
     if (p->line.n) {
@@ -276,7 +276,7 @@ TEST(smtp_client_follows_every_dialogue_to_the_letter)
         play_free(&p);
         count++;
     }
-    CHECK_INT(count, 82);
+    CHECK_INT(count, 83);
 }
 
 /* --- every phase against every fault --- */
