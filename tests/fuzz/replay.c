@@ -1,4 +1,4 @@
-/* replay.c - feeds the files (or the files of the folders) on the command line to a fuzz target, without a fuzzer. */
+/* replay.c - feeds files, or all files of folders, to a fuzz target, without a fuzzer. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
