@@ -7,6 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 
+const char conv_unset = 0;
+
 void conv_fail(struct conv *c, const char *fmt, ...)
 {
     char text[768];
@@ -173,6 +175,20 @@ static void read_texts(struct conv *c, const struct conv_field *f, int index, vo
     *count = n;
 }
 
+static bool is_unset(lua_State *L)
+{
+    return lua_islightuserdata(L, -1) && lua_touserdata(L, -1) == (const void *)&conv_unset;
+}
+
+static void unset(struct conv *c, const struct conv_field *f, void *target)
+{
+    if (!c->may_unset || !f->size)
+        conv_fail(c, "%s has nothing that hato.unset could remove", f->name);
+    memset((char *)target + f->offset, 0, f->size);
+    if (f->count_at)
+        *(size_t *)((char *)target + f->count_at) = 0;
+}
+
 /* The value is on top of the stack. */
 static void read_value(struct conv *c, const struct conv_field *f, void *target)
 {
@@ -281,7 +297,9 @@ void conv_table(struct conv *c, int index, const struct conv_field *fields, size
     for (const struct conv_field *f = fields; f->name; f++) {
         lua_pushstring(L, f->name);
         lua_rawget(L, index);
-        if (!lua_isnil(L, -1))
+        if (is_unset(L))
+            unset(c, f, out);
+        else if (!lua_isnil(L, -1))
             read_value(c, f, out);
         else if (f->required)
             conv_fail(c, "%s is missing", f->name);

@@ -35,8 +35,12 @@ struct conv {
     lua_State *L;
     struct arena *arena;
     const char *who; /* how an error begins: hato.stream "news" */
+    bool may_unset;  /* a value may be hato.unset: the field becomes zero again */
     char path[96];   /* of the table that is read now: "dkim[1]." */
 };
+
+/* Its address, as light userdata, is hato.unset. */
+extern const char conv_unset;
 
 struct conv_word {
     const char *word; /* NULL ends the list */

@@ -20,6 +20,7 @@ struct task {
     int ref; /* holds L in the registry */
     char name[48];
     const char *what; /* the function it waits in */
+    bool at_once;     /* may not wait */
     int64_t used;     /* instructions since the last wait, in steps of the count hook */
     void (*on_cancel)(void *data);
     void *cancel_data;
@@ -157,7 +158,7 @@ static void run(struct tasks *ts, struct task *t, int nargs)
     buf_free(&text);
 }
 
-void task_start(struct vm *vm, const char *name, int nargs, task_done done, void *data)
+static void start(struct vm *vm, const char *name, int nargs, bool at_once, task_done done, void *data)
 {
     struct tasks *ts = vm->tasks;
     if (ts->closing) {
@@ -168,11 +169,22 @@ void task_start(struct vm *vm, const char *name, int nargs, task_done done, void
     }
     struct task *t = take(ts);
     snprintf(t->name, sizeof t->name, "%s", name);
+    t->at_once = at_once;
     t->done = done;
     t->done_data = data;
     set_state(ts, t, RUNNING);
     lua_xmove(vm->L, t->L, nargs + 1);
     run(ts, t, nargs);
+}
+
+void task_start(struct vm *vm, const char *name, int nargs, task_done done, void *data)
+{
+    start(vm, name, nargs, false, done, data);
+}
+
+void task_run(struct vm *vm, const char *name, int nargs, task_done done, void *data)
+{
+    start(vm, name, nargs, true, done, data);
 }
 
 struct task_wait task_wait_begin(lua_State *L, const char *what)
@@ -186,6 +198,8 @@ struct task_wait task_wait_begin(lua_State *L, const char *what)
                 "%s waits, and cannot wait inside a coroutine of the script's own; call it outside "
                 "coroutine.wrap",
                 what);
+    if (t->at_once)
+        vm_fail(L, "%s waits, and a %s has to answer at once", what, t->name);
     if (!lua_isyieldable(L))
         vm_fail(L,
                 "%s waits, and cannot wait inside table.sort, string.gsub, require or another function "
@@ -243,8 +257,9 @@ static void cancel(struct tasks *ts, struct task *t)
     end(ts, t, &(struct task_result){.status = ERR_CANCELED, .error = S("hato is ending")});
 }
 
-void tasks_free(struct tasks *ts)
+void task_cancel_all(struct vm *vm)
 {
+    struct tasks *ts = vm->tasks;
     INVARIANT(!ts->running);
     ts->closing = true;
     for (size_t i = 0; i < ts->n; i++) {
@@ -252,6 +267,11 @@ void tasks_free(struct tasks *ts)
             cancel(ts, ts->v[i]);
         INVARIANT(ts->v[i]->state == FREE);
     }
+}
+
+void tasks_free(struct tasks *ts)
+{
+    INVARIANT(ts->closing);
     for (size_t i = 0; i < ts->n; i++)
         free(ts->v[i]);
     free(ts->v);

@@ -32,12 +32,17 @@ struct task_result {
 typedef void (*task_done)(void *data, const struct task_result *result);
 
 struct tasks *tasks_new(struct vm *vm);
-void tasks_free(struct tasks *ts); /* cancels them all; done is called for each */
+/* Cancel all that wait; done is called for each. From then on nothing starts. */
+void task_cancel_all(struct vm *vm);
+void tasks_free(struct tasks *ts); /* after task_cancel_all() */
 
 /* Start the function that lies on vm->L below its nargs arguments (all are taken off). Runs at once, until
  * its first wait. name is for the log ("message hook"), copied. done may be NULL: then a failure is logged.
  */
 void task_start(struct vm *vm, const char *name, int nargs, task_done done, void *data);
+
+/* The same for a function that must come to its end at once: whatever waits in it raises an error. */
+void task_run(struct vm *vm, const char *name, int nargs, task_done done, void *data);
 
 /* For a C function that waits. First, before anything is begun: raises an error that names `what`
  * ("hato.sleep") when the caller cannot wait here. May raise. */

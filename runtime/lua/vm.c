@@ -321,6 +321,7 @@ void vm_free(struct vm *vm)
 {
     if (!vm)
         return;
+    task_cancel_all(vm);
     tasks_free(vm->tasks);
     lua_close(vm->L);
     free(vm->dir);

@@ -26,6 +26,11 @@ static void on_done(void *data, const struct task_result *result)
     s->done = true;
     s->status = result->status;
     buf_adds(&s->error, result->error);
+    struct err e;
+    if (s->hato && !result->status && api_seal(s->hato, &e)) {
+        s->status = e.code;
+        buf_adds(&s->error, slice_cstr(e.text));
+    }
 }
 
 static void begin(struct script *s)
@@ -47,6 +52,11 @@ void script_file(struct script *s, const char *path, const char *text)
     }
 }
 
+static void on_stop(struct loop_timer *timer)
+{
+    loop_stop(((struct script *)timer->data)->loop);
+}
+
 void script_run(struct script *s, const char *text)
 {
     begin(s);
@@ -60,15 +70,24 @@ void script_run(struct script *s, const char *text)
                                         .print = on_print,
                                         .log = on_log,
                                         .data = s});
+    if (s->api) {
+        s->conf = conf_new();
+        s->hato = api_new(s->vm, s->conf, &s->host, &s->arg, s->arg.name.n ? 1 : 0);
+    }
     if (s->prepare)
         s->prepare(s);
+    s->stop.data = s;
+    loop_timer_start(s->loop, &s->stop, s->run_ms ? s->run_ms : 3600000, on_stop);
     vm_run(s->vm, "dir/init.lua", on_done, s);
     loop_run(s->loop);
+    loop_timer_stop(s->loop, &s->stop);
 }
 
 void script_end(struct script *s)
 {
+    api_free(s->hato);
     vm_free(s->vm);
+    conf_free(s->conf);
     loop_free(s->loop);
     fs_free(s->fs);
     buf_free(&s->out);

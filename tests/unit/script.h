@@ -7,18 +7,27 @@
 #ifndef HATO_TESTS_UNIT_SCRIPT_H
 #define HATO_TESTS_UNIT_SCRIPT_H
 
+#include "lua/api.h"
 #include "lua/vm.h"
+#include "platform/loop.h"
 
 struct script {
     /* before: as vm_options */
     uint64_t seed;
     bool reproducible, unsafe;
     int64_t budget;
+    bool api;                          /* with `hato`, not only the language */
+    struct api_host host;              /* for it */
+    int64_t run_ms;                    /* of virtual time at most; 0: an hour */
+    struct api_arg arg;                /* one of its hato.args; name empty: none */
     void (*prepare)(struct script *s); /* the vm is there, nothing has run */
     /* during and after */
     struct loop *loop;
+    struct loop_timer stop;
     struct fs *fs;
     struct vm *vm;
+    struct conf *conf; /* sealed when the main file has ended well */
+    struct api *hato;
     struct buf out, log; /* printed and logged lines */
     bool done;           /* the main file ended */
     int status;
@@ -27,7 +36,7 @@ struct script {
 
 /* A file for the script to find; before or in prepare. */
 void script_file(struct script *s, const char *path, const char *text);
-/* Run text as dir/init.lua until nothing can happen any more. */
+/* Run text as dir/init.lua until nothing can happen any more, or run_ms have passed. */
 void script_run(struct script *s, const char *text);
 /* The same, ended; returns what it printed, or its error. Owned by the caller. */
 struct buf script_says(struct script *s, const char *text);

@@ -76,15 +76,22 @@ TEST(a_late_completion_is_a_logged_no_op)
     script_end(&s);
 }
 
+static void on_done(void *data, const struct task_result *result);
+
 TEST(the_end_of_the_vm_cancels_what_waits_and_tells_the_owner)
 {
     struct script s = {.prepare = prepare};
     script_run(&s, "wait()\nprint 'never'\n");
-    tasks_free(s.vm->tasks);
+    task_cancel_all(s.vm);
     CHECK(s.done);
     CHECK_INT(s.status, ERR_CANCELED);
     CHECK_INT(waits.cancelled, 1);
-    s.vm->tasks = tasks_new(s.vm);
+    lua_getglobal(s.vm->L, "print");
+    struct buf b = {0};
+    task_start(s.vm, "late", 0, on_done, &b);
+    CHECK_STR(buf_slice(&b), S("[hato is ending]"));
+    buf_free(&b);
+    CHECK_STR(buf_slice(&s.out), S(""));
     script_end(&s);
 }
 
@@ -156,6 +163,21 @@ TEST(waiting_where_nobody_can_wait_is_a_named_error)
                                    "false\tdir/init.lua:4: wait waits, and cannot wait inside a coroutine of "
                                    "the script's own; call it "
                                    "outside coroutine.wrap\n"));
+    script_end(&s);
+}
+
+TEST(a_hook_that_must_answer_at_once_cannot_wait)
+{
+    struct script s = {.prepare = prepare};
+    script_run(&s, "function hook(a)\n  if a then wait() end\n  return 7\nend\n");
+    struct buf b = {0};
+    for (int i = 0; i < 2; i++) {
+        lua_getglobal(s.vm->L, "hook");
+        lua_pushboolean(s.vm->L, i);
+        task_run(s.vm, "reply hook", 1, on_done, &b);
+    }
+    CHECK_STR(buf_slice(&b), S("[7][dir/init.lua:2: wait waits, and a reply hook has to answer at once]"));
+    buf_free(&b);
     script_end(&s);
 }
 

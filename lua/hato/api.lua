@@ -1,0 +1,358 @@
+-- hato/api.lua - every public name of hato: what it takes, gives, refuses, and whether it waits.
+--
+-- The one source of lua/reference.md and lua/library/hato.lua (scripts/gen-docs writes both). A test holds it
+-- against the program: a function without an entry, an entry without a function, an option that only one side
+-- knows, or an example that does not run, fails.
+--
+-- An entry: name, call (how it is written), waits, does, options or args { name, type, doc, required, default },
+-- returns, errors, example. Types: text, bool, integer, duration, rate, texts (one or a list), word (one of
+-- `words`), table, list, function, handle kinds ("stream"), any.
+local M = {}
+
+-- What a campaign and a single mail both take.
+local content = {
+  { name = "subject", type = "text", required = true, doc = "Liquid." },
+  { name = "preheader", type = "text", doc = "Liquid. What a mailbox shows behind the subject. For html." },
+  { name = "from", type = "text", default = "the stream's", doc = "Liquid. `Name <address>`." },
+  { name = "reply_to", type = "text", default = "the stream's", doc = "Liquid." },
+  { name = "text", type = "text or file", doc = "Liquid. At least one of text and html." },
+  { name = "html", type = "text or file",
+    doc = "Liquid. Values are escaped by the place they stand in; `| raw` opts out." },
+  { name = "headers", type = "table", doc = "Name to Liquid: `{ [\"X-Kind\"] = \"news\" }`. "
+    .. "What hato itself writes (From, Date, List-Unsubscribe …) is refused." },
+  { name = "attach", type = "list", doc = "Paths, or `{ \"map.png\", name = \"地図.png\", type = \"image/png\" }`." },
+  { name = "inline", type = "list",
+    doc = "Images that html shows as `cid:logo`: `{ { cid = \"logo\", \"logo.png\" } }`." },
+  { name = "partials", type = "table",
+    doc = "What `{% include 'footer' %}` and `{% render 'footer' %}` name: `{ footer = hato.file \"footer.html\" }`." },
+}
+
+local function with_content(before, after)
+  local all = {}
+  for _, list in ipairs { before, content, after } do
+    for _, option in ipairs(list) do all[#all + 1] = option end
+  end
+  return all
+end
+
+local at = { name = "at", type = "text", default = "now", doc = "`\"2026-07-01 10:00\"` in hato.tz. A time that the "
+  .. "clock leaves out is the first one behind it, one that it shows twice is the first." }
+local missing = { name = "missing", type = "word", words = { "error", "empty" }, default = "error",
+  doc = "What a template does that prints a value which is not there and has no `default`: "
+    .. "`error` refuses that person's mail, `empty` prints nothing." }
+
+local log_args = {
+  { name = "text", type = "text", required = true, doc = "" },
+  { name = "fields", type = "table", doc = "Name to text, number or bool." },
+}
+
+M.functions = {
+  {
+    name = "stream", call = "hato.stream \"NAME\" { options }",
+    does = "Declares a stream: one sending reputation, with its From domain, keys and sources.",
+    options = {
+      { name = "from", type = "text", required = true, doc = "`Name <address>`; the name may hold Liquid." },
+      { name = "dkim", type = "list", doc = "Keys, each `{ domain = …, selector = …, key = \"path.pem\" }`. "
+        .. "Every mail is signed with all of them." },
+      { name = "bounce", type = "text", doc = "Domain of the return path, one address a mail (VERP). "
+        .. "Without it the From address is used and late bounces go unread." },
+      { name = "unsubscribe", type = "table",
+        doc = "`{ url = …, mailto = …, one_click = true }`: List-Unsubscribe, Liquid with `{{ token }}`." },
+      { name = "list_id", type = "text", default = "NAME.DOMAIN", doc = "List-Id." },
+      { name = "reply_to", type = "text", doc = "Reply-To of every mail that gives no other." },
+      { name = "pool", type = "pool", default = "all sources", doc = "Which sources it sends from." },
+      { name = "priority", type = "word", words = { "urgent", "normal", "bulk" }, default = "bulk",
+        doc = "Which waiting mail goes first." },
+      { name = "weight", type = "integer", default = "1", doc = "Share among streams of one priority, 1 to 1000." },
+      { name = "tls", type = "word", words = { "none", "opportunistic", "require" }, default = "opportunistic",
+        doc = "Holds for all its mail; an isp may ask for more." },
+    },
+    later = { "quiet", "cap", "law", "charset", "unmappable" },
+    returns = "the stream, for `stream =`",
+    example = [[
+local news = hato.stream "news" {
+  from = "Example News <news@example.jp>",
+  bounce = "b.example.jp",
+  unsubscribe = { url = "https://example.jp/u/{{ token }}", one_click = true },
+}]],
+  },
+  {
+    name = "source", call = "hato.source \"NAME\" { options }",
+    does = "Declares a local address to send from. Without any, IPv4 and the host's name are used.",
+    options = {
+      { name = "address", type = "text", required = true, doc = "IPv4 or IPv6 address of this machine." },
+      { name = "ehlo", type = "text", required = true, doc = "The name it says in EHLO." },
+    },
+    returns = "the source",
+    example = [[hato.source "mx1" { address = "203.0.113.7", ehlo = "mx1.example.jp" }]],
+  },
+  {
+    name = "pool", call = "hato.pool \"NAME\" { sources }",
+    does = "Declares a set of sources, each with a weight that divides what they could take now.",
+    items = "a source or its name, or `{ \"mx2\", weight = 2 }`",
+    options = {},
+    returns = "the pool, for `pool =`",
+    example = [[
+hato.source "mx1" { address = "203.0.113.7", ehlo = "mx1.example.jp" }
+hato.source "mx2" { address = "203.0.113.8", ehlo = "mx2.example.jp" }
+hato.pool "bulk" { "mx1", { "mx2", weight = 2 } }]],
+  },
+  {
+    name = "isp", call = "hato.isp \"NAME\" { options }",
+    does = "Names a receiver and its limits. The same name again changes only the options it gives.",
+    options = {
+      { name = "mx", type = "texts", doc = "Names of its mail hosts: `google.com` with all below it, "
+        .. "`*.example.jp` only those below. A match here beats one of domains." },
+      { name = "domains", type = "texts", doc = "The same, of the recipient's domain." },
+      { name = "connections", type = "integer", doc = "At once, for each source, 1 to 1000." },
+      { name = "per_connection", type = "integer", default = "100", doc = "Mails before a connection is closed." },
+      { name = "tls", type = "word", words = { "none", "opportunistic", "require" }, doc = "Holds where the stream asks for less." },
+      { name = "family", type = "word", words = { "ipv4", "ipv6", "both" }, default = "ipv4",
+        doc = "Where IPv6 is used, a source with an IPv6 address is needed." },
+    },
+    later = { "rate", "pipeline" },
+    example = [[hato.isp "gmail" { mx = { "google.com", "googlemail.com" }, connections = 20, tls = "require" }]],
+  },
+  {
+    name = "bounces", call = "hato.bounces { options }",
+    does = "Says when a refused mail is tried again. Given once.",
+    options = {
+      { name = "retry", type = "list", default = '{ "5 min", "30 min", "2 h", "6 h", give_up = "2 days" }',
+        doc = "Waits after the first, second … failed attempt; the last one repeats until `give_up`." },
+    },
+    example = [[hato.bounces { retry = { "5 min", "30 min", "2 h", give_up = "1 day" } }]],
+  },
+  {
+    name = "campaign", call = "hato.campaign \"NAME\" { options }",
+    does = "Declares one content to many people, once: each person gets one mail, however often the script runs.",
+    options = with_content({
+      { name = "stream", type = "stream", required = true, doc = "" },
+      { name = "to", type = "csv or function", required = true,
+        doc = "hato.csv, or a function that returns the next person, `{ email = …, name = … }`, and nil at the end. "
+          .. "The function may wait." },
+    }, {
+      at,
+      { name = "late", type = "duration", default = "forever",
+        doc = "How late after `at` the campaign may still begin." },
+      { name = "expire", type = "duration", default = "forever",
+        doc = "After this time a mail not yet delivered is given up." },
+      { name = "start", type = "word", words = { "complete", "streaming" }, default = "complete",
+        doc = "Whether sending begins when the source was read to its end, or at once." },
+      missing,
+      { name = "log", type = "texts", doc = "Columns whose values go into events as `meta`." },
+    }),
+    later = { "order", "split", "track" },
+    example = [[
+local news = hato.stream "news" { from = "Example News <news@example.jp>" }
+hato.campaign "hello" {
+  stream = news,
+  to = hato.csv "people.csv",
+  subject = "Hello {{ name }}",
+  text = "Dear {{ name }},\n…\n",
+  expire = "3 days",
+}]],
+  },
+  {
+    name = "send", call = "hato.send { options }", waits = true,
+    does = "Sends one mail. Returns when it is durable: from then on it is delivered, whatever happens.",
+    options = with_content({
+      { name = "stream", type = "stream", required = true, doc = "Declared above." },
+      { name = "to", type = "text", required = true, doc = "An address." },
+      { name = "data", type = "table", doc = "Values for the templates." },
+      { name = "key", type = "text", doc = "The same key twice is one mail." },
+    }, {
+      at,
+      { name = "expire", type = "duration", default = "forever", doc = "After this time it is given up." },
+      missing,
+    }),
+    returns = "id; or nil, why, code",
+    errors = "codes: `exists`, the key is known; `full`, no room in the journal; `invalid`, the address or a template; "
+      .. "`missing`, a value that a template prints; `canceled`; `failed`",
+    example = [[
+local tx = hato.stream "tx" { from = "shop@example.jp", priority = "urgent" }
+hato.every("1 h", function()
+  local id, why = hato.send {
+    stream = tx, to = "taro@example.jp", key = "order-123",
+    subject = "ご注文 {{ number }}", text = "ありがとうございます。\n", data = { number = 123 },
+  }
+  if not id then hato.log.warn("not accepted", { why = why }) end
+end)]],
+  },
+  {
+    name = "csv", call = "hato.csv \"PATH\"  or  hato.csv { \"PATH\", options }",
+    does = "Names a file of people: a header line, then a row a person. The address column is `email` or "
+      .. "`メールアドレス`. UTF-8 or CP932; comma, tab or semicolon; line breaks inside quotes.",
+    items = "the path",
+    options = {
+      { name = "map", type = "table", doc = "Name in templates to column: `{ name = \"氏名\" }`." },
+      { name = "encoding", type = "word", words = { "utf-8", "cp932", "shift_jis" }, default = "found out",
+        doc = "Rows that do not fit it are bad rows, never garbled text." },
+    },
+    returns = "what `to =` takes",
+    example = [[local people = hato.csv { "people.csv", map = { name = "氏名" } }]],
+  },
+  {
+    name = "file", call = "hato.file \"PATH\"",
+    does = "Reads a file, whole, now. The path is relative to the script.",
+    args = { { name = "path", type = "text", required = true, doc = "" } },
+    returns = "what text, html, partials, attach and inline take",
+    example = [[local html = hato.file "hello.html"]],
+  },
+  {
+    name = "on", call = "hato.on(\"message\" | \"reply\" | \"events\", fn)",
+    does = "Sets a hook, one of each kind.\n\n"
+      .. "`message(msg, person)` runs once before a mail's first attempt, and may wait. `msg:header(name, value)` adds "
+      .. "a header or replaces the campaign's. If it fails, that mail is held and the others go on.\n\n"
+      .. "`reply(reply, attempt)` runs on a refusal and answers at once: nil, or `{ class = \"blocked\" }` to say what "
+      .. "it means.\n\n"
+      .. "`events(batch)` gets a list of events and may wait; the next batch comes when it has ended.",
+    args = {
+      { name = "hook", type = "word", words = { "message", "reply", "events" }, required = true, doc = "" },
+      { name = "fn", type = "function", required = true, doc = "" },
+    },
+    example = [[
+hato.on("message", function(msg, person)
+  msg:header("X-Priority", person.vip and "1" or "3")
+end)
+hato.on("reply", function(reply)
+  if reply.text:find "S3150" then return { class = "blocked" } end
+end)
+local bounced = 0
+hato.on("events", function(batch)
+  for _, e in ipairs(batch) do
+    if e.type == "bounced" then bounced = bounced + 1 end
+  end
+end)]],
+  },
+  {
+    name = "every", call = "hato.every(\"1 h\", fn)",
+    does = "Runs fn again and again, first after that time. It may wait; runs of one `every` never overlap, and those "
+      .. "that a long run misses are left out. If it fails, the log says so and the next run comes.",
+    args = {
+      { name = "period", type = "duration", required = true, doc = "" },
+      { name = "fn", type = "function", required = true, doc = "" },
+    },
+    example = [[hato.every("10 min", function() hato.log("still here") end)]],
+  },
+  {
+    name = "sleep", call = "hato.sleep \"5 s\"", waits = true,
+    does = "Waits. Everything else goes on.",
+    args = { { name = "time", type = "duration", required = true, doc = "" } },
+    example = [[hato.sleep "1 s"]],
+  },
+  {
+    name = "dns.mx", call = "hato.dns.mx(domain)", waits = true,
+    does = "Where mail for a domain goes.",
+    args = { { name = "domain", type = "text", required = true, doc = "" } },
+    returns = "a list of `{ host =, preference = }`, with `kind` \"listed\", \"implicit\" or \"null\"; or nil, why, code",
+    errors = "codes `nxdomain`, `nodata`: the domain says so; `servfail`, `timeout`, `refused`, `loop`, `bad`: "
+      .. "nobody knows now",
+    example = [[
+local hosts, why = hato.dns.mx "example.jp"
+if hosts and hosts[1] then print(hosts[1].host) else print(why) end]],
+  },
+  {
+    name = "dns.a", call = "hato.dns.a(name)", waits = true, does = "IPv4 addresses of a name.",
+    args = { { name = "name", type = "text", required = true, doc = "" } },
+    returns = "a list of texts; or nil, why, code", errors = "as hato.dns.mx",
+    example = [[local addresses = hato.dns.a "mx1.example.jp"]],
+  },
+  {
+    name = "dns.aaaa", call = "hato.dns.aaaa(name)", waits = true, does = "IPv6 addresses of a name.",
+    args = { { name = "name", type = "text", required = true, doc = "" } },
+    returns = "a list of texts; or nil, why, code", errors = "as hato.dns.mx",
+    example = [[local addresses = hato.dns.aaaa "mx1.example.jp"]],
+  },
+  {
+    name = "dns.txt", call = "hato.dns.txt(name)", waits = true,
+    does = "TXT records of a name, each joined to one text.",
+    args = { { name = "name", type = "text", required = true, doc = "" } },
+    returns = "a list of texts; or nil, why, code", errors = "as hato.dns.mx",
+    example = [[local records = hato.dns.txt "_dmarc.example.jp"]],
+  },
+  {
+    name = "dns.ptr", call = "hato.dns.ptr(address)", waits = true, does = "Names of an address.",
+    args = { { name = "address", type = "text", required = true, doc = "IPv4 or IPv6." } },
+    returns = "a list of texts; or nil, why, code", errors = "as hato.dns.mx",
+    example = [[local names = hato.dns.ptr "203.0.113.7"]],
+  },
+  {
+    name = "log", call = "hato.log(text, fields)  or  hato.log.debug, .info, .warn, .error",
+    does = "Writes a line of key=value to the log; hato.log itself is hato.log.info.",
+    args = log_args,
+    example = [[hato.log.warn("stock is low", { item = "A-1", left = 3 })]],
+  },
+  {
+    name = "log.debug", call = "hato.log.debug(text, fields)", does = "See hato.log.",
+    args = log_args,
+    example = [[hato.log.debug("row", { n = 1 })]],
+  },
+  {
+    name = "log.info", call = "hato.log.info(text, fields)", does = "See hato.log.",
+    args = log_args,
+    example = [[hato.log.info("started")]],
+  },
+  {
+    name = "log.warn", call = "hato.log.warn(text, fields)", does = "See hato.log.",
+    args = log_args,
+    example = [[hato.log.warn("slow", { seconds = 12 })]],
+  },
+  {
+    name = "log.error", call = "hato.log.error(text, fields)", does = "See hato.log.",
+    args = log_args,
+    example = [[hato.log.error("no answer", { host = "db1" })]],
+  },
+  {
+    name = "json.encode", call = "hato.json.encode(value)",
+    does = "A value as JSON, names in byte order. A table with items is a list, one with names an object, "
+      .. "an empty one an object unless hato.json.list made it.",
+    args = { { name = "value", type = "any", required = true, doc = "" } },
+    returns = "text",
+    example = [[print(hato.json.encode { name = "山田", tags = { "a", "b" } })]],
+  },
+  {
+    name = "json.decode", call = "hato.json.decode(text)",
+    does = "The reverse. null is hato.json.null; whole numbers beyond 2^53 lose digits.",
+    args = { { name = "text", type = "text", required = true, doc = "" } },
+    returns = "value; or nil, why, \"syntax\"",
+    example = [[
+local order, why = hato.json.decode '{"id": 7, "gift": null}'
+if order and order.gift == hato.json.null then print(order.id) else print(why) end]],
+  },
+  {
+    name = "json.list", call = "hato.json.list(t)",
+    does = "Marks a table, or a new one, as a list, so that it encodes as `[]` while it is empty.",
+    args = { { name = "t", type = "table", doc = "" } },
+    returns = "t",
+    example = [[print(hato.json.encode { tags = hato.json.list() })]],
+  },
+  {
+    name = "json.null", call = "hato.json.null", value = true, does = "JSON's null.",
+    example = [[print(hato.json.encode { gift = hato.json.null })]],
+  },
+  {
+    name = "args", call = "hato.args.NAME", value = true,
+    does = "What `--set NAME=VALUE` gave on the command line; texts.",
+    example = [[local limit = tonumber(hato.args.limit or "100")]],
+  },
+  {
+    name = "unset", call = "hato.unset", value = true,
+    does = "As an option of hato.isp: takes away what an earlier table of that name gave.",
+    example = [[
+hato.isp "gmail" { mx = "google.com", connections = 20 }
+hato.isp "gmail" { connections = hato.unset }]],
+  },
+}
+
+M.options = {
+  { name = "tz", type = "text", default = "UTC",
+    doc = "Time zone of `at`, os.date and os.time: `hato.tz = \"Asia/Tokyo\"`." },
+}
+
+-- Names that are known and not there yet: using one says so.
+M.later = {
+  "alert", "event", "http", "isps", "limit", "list", "pause", "people", "segment", "sequence", "slow", "stats",
+  "suppress", "suspend", "warmup", "web", "ztest",
+}
+
+return M
