@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FILE_MOST = 64 * 1024 * 1024 };
+enum { FILE_MOST = 64 * 1024 * 1024, FOLDERS_MOST = 8 };
 
 struct render {
     const char *data, *partials, *batch;
@@ -126,45 +126,55 @@ static int read_json(struct fs *fs, const char *path, json_t **out, struct err *
     int rc = fs_read_whole(fs, path, FILE_MOST, &text, e);
     if (rc)
         return rc;
-    *out = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES, &why);
+    *out = json_loadb(text.p ? text.p : "", text.n, JSON_ALLOW_NUL, &why);
     buf_free(&text);
     return *out ? 0 : err_set(e, ERR_SYNTAX, "%s:%d:%d: %s", path, why.line, why.column, why.text);
 }
 
 struct folder {
     struct fs *fs;
-    const char *dir;
+    const char *dir, *prefix; /* of names: "" or "shared/" */
+    int depth;
     json_t *partials;
     struct err *e;
     int rc;
 };
 
-/* Every file is known by its name, and by its name without .liquid or .html. */
+static void add_partial(struct folder *f, const char *path, struct slice name, struct slice text)
+{
+    json_t *s = json_stringn(text.p, text.n);
+    size_t cut = slice_ends(name, S(".liquid")) ? 7 : slice_ends(name, S(".html")) ? 5 : 0;
+    if (!s || json_object_setn(f->partials, name.p, name.n, s) ||
+        json_object_setn(f->partials, name.p, name.n - cut, s))
+        f->rc = err_set(f->e, ERR_SYNTAX, "%s is not UTF-8", path);
+    json_decref(s);
+}
+
+/* Every file is known by its name, and by its name without .liquid or .html; one in a folder as folder/name.
+ */
 static void on_partial(void *data, const char *name)
 {
     struct folder *f = data;
-    struct buf path = {0}, text = {0};
-    struct fs_stat st;
+    struct buf path = {0}, known = {0}, text = {0};
+    struct fs_stat st = {0};
     if (f->rc || name[0] == '.')
         return;
     buf_printf(&path, "%s/%s", f->dir, name);
+    buf_printf(&known, "%s%s", f->prefix, name);
     f->rc = fs_stat(f->fs, buf_cstr(&path), &st, f->e);
-    if (!f->rc && !st.is_dir)
+    if (!f->rc && st.is_dir && f->depth < FOLDERS_MOST) {
+        buf_addc(&known, '/');
+        struct folder inner = {f->fs, buf_cstr(&path), buf_cstr(&known), f->depth + 1, f->partials, f->e, 0};
+        f->rc = fs_list(f->fs, inner.dir, on_partial, &inner, f->e);
+        if (!f->rc)
+            f->rc = inner.rc;
+    } else if (!f->rc && !st.is_dir) {
         f->rc = fs_read_whole(f->fs, buf_cstr(&path), FILE_MOST, &text, f->e);
-    if (!f->rc && !st.is_dir) {
-        json_t *s = json_stringn(text.p ? text.p : "", text.n);
-        struct slice full = slice_cstr(name);
-        if (!s)
-            f->rc = err_set(f->e, ERR_SYNTAX, "%s is not UTF-8", buf_cstr(&path));
-        else {
-            size_t cut = slice_ends(full, S(".liquid")) ? 7 : slice_ends(full, S(".html")) ? 5 : 0;
-            char *bare = mem_dup(name, full.n - cut);
-            json_object_set(f->partials, bare, s);
-            json_object_set_new(f->partials, name, s);
-            free(bare);
-        }
+        if (!f->rc)
+            add_partial(f, buf_cstr(&path), buf_slice(&known), buf_slice(&text));
     }
     buf_free(&path);
+    buf_free(&known);
     buf_free(&text);
 }
 
@@ -175,7 +185,7 @@ static int render_one(struct fs *fs, const struct render *args, const char *file
 {
     struct buf source = {0}, out = {0};
     json_t *data = NULL, *partials = json_object();
-    struct folder folder = {fs, args->partials, partials, e, 0};
+    struct folder folder = {fs, args->partials, "", 0, partials, e, 0};
     int rc = fs_read_whole(fs, file, FILE_MOST, &source, e);
     if (!rc && args->data)
         rc = read_json(fs, args->data, &data, e);
