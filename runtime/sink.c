@@ -115,7 +115,7 @@ static void log_recipients(struct buf *b, const struct smtp_server_tx *tx)
     buf_adds(b, S(",\"to\":["));
     for (size_t i = 0; i < tx->nrcpts; i++) {
         buf_adds(b, i ? S(",") : SLICE_NONE);
-        json_string(b, tx->rcpts[i].address);
+        json_quote(b, tx->rcpts[i].address);
     }
     buf_adds(b, S("],\"to_codes\":["));
     for (size_t i = 0; i < tx->nrcpts; i++)
@@ -132,9 +132,9 @@ static void log_transaction(struct session *x, const struct smtp_server_tx *tx)
     log_time(b, loop_wall_ms(s->loop));
     buf_printf(b, "\",\"peer\":\"%s\"", ip_port_text(conn_remote(x->c), text).p);
     buf_printf(b, ",\"local\":\"%s\",\"isp\":", ip_port_text(conn_local(x->c), text).p);
-    json_string(b, smtp_judge_isp(x->judge)->name);
+    json_quote(b, smtp_judge_isp(x->judge)->name);
     buf_adds(b, S(",\"from\":"));
-    json_string(b, tx->from);
+    json_quote(b, tx->from);
     log_recipients(b, tx);
     buf_printf(b, ",\"size\":%" PRIu64 ",\"taken\":%s,\"file\":", tx->size_bytes,
                tx->taken ? "true" : "false");

@@ -17,7 +17,7 @@ static size_t utf8_length(const unsigned char *p, size_t n)
     return len;
 }
 
-void json_string(struct buf *out, struct slice text)
+void json_quote(struct buf *out, struct slice text)
 {
     const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
     buf_addc(out, '"');

@@ -6,6 +6,6 @@
 
 /* Append text as a JSON string, quotes included. Bytes that are no UTF-8 become U+FFFD, so that the line can
  * be read whatever was put into it. */
-void json_string(struct buf *out, struct slice text);
+void json_quote(struct buf *out, struct slice text);
 
 #endif

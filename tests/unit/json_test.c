@@ -17,7 +17,7 @@ TEST(json_strings_escape_what_must_be_and_replace_what_is_no_text)
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct buf b = {0};
-        json_string(&b, rows[i].in);
+        json_quote(&b, rows[i].in);
         CHECK_STR(buf_slice(&b), rows[i].want);
         buf_free(&b);
     }
