@@ -87,6 +87,8 @@ void script_end(struct script *s)
 {
     api_free(s->hato);
     vm_free(s->vm);
+    if (s->cleanup)
+        s->cleanup(s);
     conf_free(s->conf);
     loop_free(s->loop);
     fs_free(s->fs);

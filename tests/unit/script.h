@@ -21,6 +21,7 @@ struct script {
     int64_t run_ms;                    /* of virtual time at most; 0: an hour */
     struct api_arg arg;                /* one of its hato.args; name empty: none */
     void (*prepare)(struct script *s); /* the vm is there, nothing has run */
+    void (*cleanup)(struct script *s); /* the vm is gone, the loop is there */
     /* during and after */
     struct loop *loop;
     struct loop_timer stop;
