@@ -12,6 +12,7 @@ static const struct command {
 } commands[] = {
     {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
     {"render", cmd_render, "render a Liquid template with data from a JSON file"},
+    {"run", cmd_run, "load a script and deliver what it defines"},
     {"sink", cmd_sink, "receive mail as the receivers of a world would, and keep or forget it"},
     {NULL, NULL, NULL},
 };

@@ -1,0 +1,468 @@
+/* hato.c - see hato.h. */
+#include "hato.h"
+#include "dns_server.h"
+#include "sink.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+struct hato {
+    struct hato_options o;
+    struct loop *loop;
+    struct fs *fs, *script_fs;
+    struct net *net;
+    struct resolve *resolve;
+    struct vm *vm;
+    struct conf *conf;
+    struct api *api;
+    struct deliver *deliver;
+    /* Of a simulation. */
+    struct dns_zone *zone;
+    struct sink *sink;
+    /* While the script loads. */
+    bool loading, loaded;
+    int load_status;
+    struct err load_err;
+};
+
+/* --- hato.send --- */
+
+struct sending {
+    struct hato *h;
+    struct task_wait wait;
+};
+
+static void on_sent(void *data, uint64_t id, int status)
+{
+    struct sending *s = data;
+    char text[32] = "";
+    if (!status)
+        snprintf(text, sizeof text, "m%llu", (unsigned long long)id);
+    if (s->h->api)
+        api_sent(s->h->api, s->wait, status, slice_cstr(text), slice_cstr(status ? err_name(status) : ""));
+    free(s);
+}
+
+/* A message of its own must be as sound as a campaign's before it is accepted: it is compiled once here. */
+static int check_send(const struct api_send *send, const struct conf_content *c, struct err *e)
+{
+    struct content *content;
+    struct arena a = {0};
+    int r = content_compile(c, S("hato.send"), &content, e);
+    if (r)
+        return r;
+    content_add_columns(content, 1, send->columns);
+    r = content_missing_values(content, send->columns.n ? 1 : 0, send->values, send->to, &a, e);
+    content_free(content);
+    arena_free(&a);
+    return r;
+}
+
+static int on_send(void *data, const struct api_send *send, struct task_wait wait, struct err *e)
+{
+    struct hato *h = data;
+    struct arena a = {0};
+    struct buf frozen = {0};
+    struct addr addr;
+    uint64_t id;
+    int r = hato_open(h, e);
+    if (r)
+        return r;
+    struct conf_content c = send->content;
+    c.columns = send->columns;
+    c.missing_empty = send->missing_empty;
+    r = addr_parse(send->to, &a, &addr, e);
+    if (!r)
+        r = check_send(send, &c, e);
+    if (!r) {
+        struct stream *st = deliver_stream(h->deliver, h->conf->streams[send->stream].name);
+        struct sending *s = mem_zalloc(sizeof *s);
+        int64_t now = loop_wall_ms(h->loop), from = send->at_ms > now ? send->at_ms : now;
+        *s = (struct sending){h, wait};
+        content_freeze(&c, &frozen);
+        struct deliver_accept acc = {
+            .campaign = st->alone,
+            .columns = send->columns.n ? deliver_columns(h->deliver, send->columns) : 0,
+            .address = slice_trim(send->to),
+            .addr = &addr,
+            .values = send->values,
+            .content = buf_slice(&frozen),
+            .key = send->key,
+            .due_ms = send->at_ms > now ? send->at_ms : 0,
+            .expires_ms = send->expire_ms && send->expire_ms != INT64_MAX ? from + send->expire_ms : 0,
+            .test = h->o.redirect != NULL,
+            .done = on_sent,
+            .data = s};
+        r = deliver_accept(h->deliver, &acc, &id);
+        if (r) {
+            free(s);
+            err_set(e, r, r == ERR_EXISTS ? "a message with this key was accepted before" : "%s",
+                    err_name(r));
+        }
+    }
+    buf_free(&frozen);
+    arena_free(&a);
+    return r;
+}
+
+/* --- hooks --- */
+
+struct hook_call {
+    struct hato *h;
+    uint64_t id;
+};
+
+static void on_hook_done(void *data, int status, struct slice edits, struct slice error)
+{
+    struct hook_call *call = data;
+    char text[512];
+    if (call->h->deliver && status != ERR_CANCELED) {
+        snprintf(text, sizeof text, "%.*s", SLICE_FMT(error));
+        deliver_hook_done(call->h->deliver, call->id, edits, status ? text : NULL);
+    }
+    free(call);
+}
+
+static struct hook_field text_field(const char *name, struct slice text)
+{
+    return (struct hook_field){.name = name, .kind = HOOK_TEXT, .text = text};
+}
+
+static struct hook_field int_field(const char *name, int64_t n)
+{
+    return (struct hook_field){.name = name, .kind = HOOK_INT, .text = SLICE_NONE, .n = n};
+}
+
+static void on_message(void *data, uint64_t id, const struct campaign *c, const struct rec_recipient *rec,
+                       struct slice columns)
+{
+    struct hato *h = data;
+    struct hook_call *call = mem_zalloc(sizeof *call);
+    char text[32];
+    snprintf(text, sizeof text, "m%llu", (unsigned long long)id);
+    struct hook_field fields[] = {
+        text_field("message", slice_cstr(text)), text_field("campaign", c->conf ? c->name : SLICE_NONE),
+        text_field("stream", c->stream->name), text_field("recipient", rec->address),
+        text_field("subject", c->conf ? c->conf->content.subject : SLICE_NONE)};
+    *call = (struct hook_call){h, id};
+    hooks_message(h->api, fields, COUNT(fields), columns, rec->values, on_hook_done, call);
+}
+
+enum { EVENT_FIELDS = 24 };
+
+/* An event as scripts see it: the names of contract.md. */
+static size_t event_fields(struct hato *h, const struct rec_event *ev, char *id, size_t nid, char *enhanced,
+                           size_t nenhanced, struct hook_field *f)
+{
+    const struct deliver *d = h->deliver;
+    size_t n = 0;
+    snprintf(id, nid, "m%llu", (unsigned long long)ev->id);
+    f[n++] = text_field("type", rec_event_name(ev->type));
+    f[n++] = int_field("id", (int64_t)ev->event);
+    f[n++] = text_field("message", slice_cstr(id));
+    f[n++] = int_field("time", ev->at_ms);
+    f[n++] = text_field("recipient", ev->recipient);
+    const struct {
+        const char *name;
+        struct slice text;
+    } texts[] = {{"campaign", deliver_name(d, NAME_CAMPAIGN, ev->campaign)},
+                 {"stream", deliver_name(d, NAME_STREAM, ev->stream)},
+                 {"isp", deliver_name(d, NAME_ISP, ev->isp)},
+                 {"source", deliver_name(d, NAME_SOURCE, ev->source)},
+                 {"pool", deliver_name(d, NAME_POOL, ev->pool)},
+                 {"class", ev->class_name},
+                 {"rule", ev->rule},
+                 {"text", ev->text}};
+    for (size_t i = 0; i < COUNT(texts); i++)
+        if (texts[i].text.n)
+            f[n++] = text_field(texts[i].name, texts[i].text);
+    if (ev->phase)
+        f[n++] = text_field("phase", slice_cstr(smtp_phase_name((enum smtp_phase)(ev->phase - 1))));
+    if (ev->enh_class) {
+        snprintf(enhanced, nenhanced, "%u.%u.%u", ev->enh_class, ev->enh_subject, ev->enh_detail);
+        f[n++] = text_field("enhanced", slice_cstr(enhanced));
+    }
+    const struct {
+        const char *name;
+        int64_t value;
+    } numbers[] = {{"attempt", ev->attempt},       {"code", ev->code},
+                   {"next_due", ev->next_due_ms},  {"queued_ms", ev->queued_ms},
+                   {"connect_ms", ev->connect_ms}, {"send_ms", ev->send_ms},
+                   {"size", (int64_t)ev->size}};
+    for (size_t i = 0; i < COUNT(numbers); i++)
+        if (numbers[i].value)
+            f[n++] = int_field(numbers[i].name, numbers[i].value);
+    if (ev->flags & REC_FLAG_TEST)
+        f[n++] = (struct hook_field){.name = "test", .kind = HOOK_BOOL, .text = SLICE_NONE, .n = 1};
+    if (ev->meta.n)
+        f[n++] = (struct hook_field){.name = "meta", .kind = HOOK_MSGPACK, .text = ev->meta};
+    INVARIANT(n <= EVENT_FIELDS);
+    return n;
+}
+
+static void on_reply(void *data, struct outcome *token, const struct rec_event *ev)
+{
+    struct hato *h = data;
+    struct hook_field f[EVENT_FIELDS];
+    char id[32], enhanced[24];
+    enum reply_class cls = (enum reply_class)CLASS_COUNT;
+    size_t n = event_fields(h, ev, id, sizeof id, enhanced, sizeof enhanced, f);
+    if (!hooks_reply(h->api, f, n, f, n, &cls))
+        cls = (enum reply_class)CLASS_COUNT;
+    deliver_reply_done(h->deliver, token, cls);
+}
+
+static void on_event(void *data, const struct rec_event *ev)
+{
+    struct hato *h = data;
+    if (h->o.event)
+        h->o.event(h->o.data, ev);
+    if (hooks_has(h->api, HOOK_EVENTS)) {
+        struct hook_field f[EVENT_FIELDS];
+        char id[32], enhanced[24];
+        size_t n = event_fields(h, ev, id, sizeof id, enhanced, sizeof enhanced, f);
+        hooks_event(h->api, f, n);
+    }
+}
+
+static void on_notice(void *data, int level, const char *text)
+{
+    struct hato *h = data;
+    static const int levels[] = {VM_INFO, VM_WARN, VM_ERROR};
+    if (h->o.notice)
+        h->o.notice(h->o.data, levels[level], text);
+}
+
+static void on_vm_log(void *data, enum vm_level level, struct slice text)
+{
+    struct hato *h = data;
+    char copy[1200];
+    if (!h->o.notice)
+        return;
+    snprintf(copy, sizeof copy, "%.*s", SLICE_FMT(text));
+    h->o.notice(h->o.data, level, copy);
+}
+
+static void on_vm_print(void *data, struct slice line)
+{
+    struct hato *h = data;
+    if (h->o.print)
+        h->o.print(h->o.data, line);
+}
+
+/* --- putting together --- */
+
+static int make_world(struct hato *h, struct err *e)
+{
+    h->fs = fs_memory();
+    h->zone = dns_zone_new(h->o.world, ip_v4(127, 0, 1, 1));
+    h->resolve = resolve_new_static(h->loop, dns_zone_answer, h->zone, 1, 0);
+    struct sink_conf conf = {.net = h->net, .world = h->o.world};
+    int r = sink_new(&conf, &h->sink, e);
+    if (!r && sink_listen_world(h->sink, h->o.smtp_port, e) < 0)
+        r = e->code;
+    return r;
+}
+
+/* Sockets are what a sender needs most: take as many as the system gives without asking. */
+static void raise_descriptors(void)
+{
+    struct rlimit l;
+    if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max > 65536 ? 65536 : l.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+static int make_args(const struct hato_options *o, struct api_arg *args, size_t *n, struct err *e)
+{
+    for (size_t i = 0; o->sets && i < o->sets->n; i++) {
+        struct slice value, name = slice_cut(slice_cstr(o->sets->v[i]), '=', &value);
+        if (!name.n || name.n == strlen(o->sets->v[i]))
+            return err_set(e, ERR_INVAL, "--set wants KEY=VALUE, not \"%s\"", o->sets->v[i]);
+        args[(*n)++] = (struct api_arg){name, value};
+    }
+    return 0;
+}
+
+int hato_new(const struct hato_options *o, struct hato **out, struct err *e)
+{
+    struct hato *h = mem_zalloc(sizeof *h);
+    struct api_arg args[256];
+    size_t nargs = 0;
+    int r = make_args(o, args, &nargs, e);
+    h->o = *o;
+    if (!h->o.smtp_port)
+        h->o.smtp_port = 25;
+    h->loop = o->world ? loop_new_virtual(o->seed, o->start_ms) : loop_new_real();
+    h->net = net_new(h->loop);
+    h->script_fs = fs_real();
+    if (!r && o->world) {
+        r = make_world(h, e);
+    } else if (!r) {
+        raise_descriptors();
+        h->fs = fs_real();
+        h->resolve = resolve_new(h->loop, &(struct resolve_conf){.servers = o->dns}, e);
+        r = h->resolve ? 0 : e->code;
+    }
+    if (r) {
+        hato_free(h);
+        return r;
+    }
+    h->vm = vm_new(&(struct vm_options){.loop = h->loop,
+                                        .fs = h->script_fs,
+                                        .reproducible = o->world != NULL,
+                                        .budget = o->budget,
+                                        .print = o->print ? on_vm_print : NULL,
+                                        .log = on_vm_log,
+                                        .data = h});
+    h->conf = conf_new();
+    struct api_host host = {
+        .data = h, .send = on_send, .resolve = h->resolve, .header_is_ours = message_header_is_ours};
+    h->api = api_new(h->vm, h->conf, &host, args, nargs);
+    *out = h;
+    return 0;
+}
+
+static void on_script_end(void *data, const struct task_result *r)
+{
+    struct hato *h = data;
+    h->loading = false;
+    h->load_status = r->status;
+    if (r->status)
+        err_set(&h->load_err, ERR_INVAL, "%.*s", SLICE_FMT(r->error));
+    loop_stop(h->loop);
+}
+
+int hato_load(struct hato *h, struct err *e)
+{
+    h->loading = true;
+    vm_run(h->vm, h->o.script, on_script_end, h);
+    if (h->loading && h->deliver)
+        deliver_start(h->deliver);
+    while (h->loading)
+        loop_run(h->loop);
+    h->loaded = true;
+    if (h->load_status) {
+        *e = h->load_err;
+        return ERR_INVAL;
+    }
+    return api_seal(h->api, e);
+}
+
+/* Without a declared source: any address, and the host's own name. Names without a dot are no EHLO that the
+ * world would take. */
+static int default_source(struct hato *h, struct err *e)
+{
+    struct conf *c = h->conf;
+    char name[256] = "";
+    if (c->nsources)
+        return 0;
+    if (h->o.world)
+        snprintf(name, sizeof name, "hato.test");
+    else if (gethostname(name, sizeof name - 1))
+        return err_set(e, ERR_IO, "the name of this host cannot be had");
+    for (char *p = name; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    c->sources = arena_zalloc(&c->arena, sizeof *c->sources);
+    c->nsources = 1;
+    c->sources[0] = (struct conf_source){
+        .name = S("default"), .place = {.file = SLICE_NONE}, .ehlo = arena_copy(&c->arena, slice_cstr(name))};
+    return 0;
+}
+
+int hato_open(struct hato *h, struct err *e)
+{
+    if (h->deliver)
+        return 0;
+    int r = api_seal(h->api, e);
+    if (!r)
+        r = default_source(h, e);
+    if (r)
+        return r;
+    struct deliver_conf conf = {.loop = h->loop,
+                                .fs = h->fs,
+                                .state = h->o.state,
+                                .net = h->net,
+                                .resolve = h->resolve,
+                                .conf = h->conf,
+                                .smtp_port = h->o.smtp_port,
+                                .redirect = h->o.redirect,
+                                .offset_at = api_offset_at,
+                                .offset_arg = h->api,
+                                .hooks = {.data = h,
+                                          .message = hooks_has(h->api, HOOK_MESSAGE) ? on_message : NULL,
+                                          .reply = hooks_has(h->api, HOOK_REPLY) ? on_reply : NULL,
+                                          .event = on_event,
+                                          .notice = on_notice}};
+    return deliver_new(&conf, &h->deliver, e);
+}
+
+void hato_free(struct hato *h)
+{
+    if (!h)
+        return;
+    struct deliver *d = h->deliver;
+    deliver_free(d);
+    h->deliver = NULL;
+    api_free(h->api);
+    h->api = NULL;
+    vm_free(h->vm);
+    conf_free(h->conf);
+    sink_free(h->sink);
+    resolve_free(h->resolve);
+    dns_zone_free(h->zone);
+    net_free(h->net);
+    loop_free(h->loop);
+    fs_free(h->fs);
+    fs_free(h->script_fs);
+    free(h);
+}
+
+struct loop *hato_loop(struct hato *h)
+{
+    return h->loop;
+}
+
+struct fs *hato_fs(struct hato *h)
+{
+    return h->fs;
+}
+
+struct fs *hato_script_fs(struct hato *h)
+{
+    return h->script_fs;
+}
+
+const struct conf *hato_conf(const struct hato *h)
+{
+    return h->conf;
+}
+
+struct api *hato_api(struct hato *h)
+{
+    return h->api;
+}
+
+struct deliver *hato_deliver(struct hato *h)
+{
+    return h->deliver;
+}
+
+struct resolve *hato_resolve(struct hato *h)
+{
+    return h->resolve;
+}
+
+struct sink *hato_sink(struct hato *h)
+{
+    return h->sink;
+}
+
+bool hato_script_is_busy(const struct hato *h)
+{
+    return api_is_busy(h->api);
+}

@@ -1,0 +1,56 @@
+/* hato.h - one hato: loop, files, net, script and delivery, put together. Everything of it hangs from here,
+ * so a process may hold several and drop one at any time. `run`, `sim` and `message` are thin above this. */
+#ifndef HATO_HATO_H
+#define HATO_HATO_H
+
+#include "delivery/deliver.h"
+#include "lua/api.h"
+#include "lua/hooks.h"
+#include "opts.h"
+#include "world.h"
+
+struct hato;
+
+struct hato_options {
+    const char *script;
+    const char *state;           /* folder */
+    const char *dns;             /* "HOST:PORT"; NULL: the system's */
+    uint16_t smtp_port;          /* 0: 25 */
+    const struct opt_list *sets; /* KEY=VALUE; NULL: none */
+    const char *redirect;        /* NULL: none */
+    /* A simulation: virtual clock, files and pipes in memory, receivers of this world. NULL: the real thing.
+     */
+    const struct world *world;
+    uint64_t seed;
+    int64_t start_ms; /* UTC; of a simulation */
+    int64_t budget;   /* instructions a task of the script may run; 0: no end */
+    /* Upward; each may be NULL. */
+    void *data;
+    void (*event)(void *data, const struct rec_event *ev);
+    void (*notice)(void *data, int level, const char *text); /* level: enum vm_level */
+    void (*print)(void *data, struct slice line);            /* what the script prints */
+};
+
+/* Loop, net, resolver, script state; nothing of the script runs yet. */
+int hato_new(const struct hato_options *o, struct hato **out, struct err *e);
+/* Run the script to its end. Turns the loop when the script waits (for a hato.send, a hato.sleep). ERR_INVAL
+ * with file:line when it fails. Afterwards the declarations are fixed. */
+int hato_load(struct hato *h, struct err *e);
+/* Open the state folder: campaigns are bound, what was left is queued. hato_load() does it when the script
+ * sends. */
+int hato_open(struct hato *h, struct err *e);
+void hato_free(struct hato *h);
+
+struct loop *hato_loop(struct hato *h);
+struct fs *hato_fs(struct hato *h);        /* of the state folder */
+struct fs *hato_script_fs(struct hato *h); /* of what the script names */
+const struct conf *hato_conf(const struct hato *h);
+struct api *hato_api(struct hato *h);
+struct deliver *hato_deliver(struct hato *h); /* NULL before hato_open() */
+struct resolve *hato_resolve(struct hato *h);
+struct sink *hato_sink(struct hato *h); /* of a simulation; else NULL */
+/* The script has something of its own under way that ends by itself: a task that waits, events for its hook.
+ */
+bool hato_script_is_busy(const struct hato *h);
+
+#endif
