@@ -347,8 +347,8 @@ static bool push_value(lua_State *L, struct mp *m, int depth)
             return false;
         if (v.kind == MP_ARRAY)
             lua_rawseti(L, -2, (int)i);
-        else if (lua_isnil(L, -2))
-            lua_pop(L, 2);
+        else if (lua_type(L, -2) != LUA_TSTRING)
+            lua_pop(L, 2); /* ours have only names for keys; nil or NaN could not be one at all */
         else
             lua_rawset(L, -3);
     }

@@ -27,9 +27,13 @@ static int date_field(lua_State *L, const char *name, int otherwise)
 {
     lua_getfield(L, 1, name);
     int value = otherwise;
-    if (lua_isnumber(L, -1))
-        value = (int)lua_tointeger(L, -1);
-    else if (otherwise == INT32_MIN)
+    if (lua_isnumber(L, -1)) {
+        double d = lua_tonumber(L, -1);
+        if (!(d > -1e8 && d < 1e8))
+            vm_fail(L, "os.time: no %s is %s", name, vm_describe(L, -1));
+        value = (int)d;
+    }
+    if (value == INT32_MIN)
         vm_fail(L, "os.time: the table has no %s", name);
     lua_pop(L, 1);
     return value;
@@ -69,13 +73,18 @@ static int os_date(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     const char *format = luaL_optstring(L, 1, "%c");
-    int64_t utc = lua_isnoneornil(L, 2) ? loop_wall_ms(vm->o.loop) / 1000 : (int64_t)luaL_checknumber(L, 2);
+    int64_t utc = loop_wall_ms(vm->o.loop) / 1000;
+    if (!lua_isnoneornil(L, 2)) {
+        double d = luaL_checknumber(L, 2);
+        if (!(d > -1e11 && d < 1e11))
+            vm_fail(L, "os.date: %s is no time", vm_describe(L, 2));
+        utc = (int64_t)d;
+    }
     int64_t east = *format == '!' ? 0 : zone(vm, utc);
     format += *format == '!';
     time_t seconds = (time_t)(utc + east);
     struct tm tm;
-    if (!gmtime_r(&seconds, &tm))
-        vm_fail(L, "os.date: %s is no time", vm_describe(L, 2));
+    INVARIANT(gmtime_r(&seconds, &tm));
     if (!strncmp(format, "*t", 2)) {
         lua_createtable(L, 0, 9);
         set_int(L, "sec", tm.tm_sec);

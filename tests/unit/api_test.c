@@ -446,6 +446,107 @@ TEST(a_refused_send_is_nil_and_why)
     sent.refuse = 0;
 }
 
+/* --- hato.dns --- */
+
+/* good.test has one of everything, 127.0.0.1 a name, null.test takes no mail; broken.test fails, no other
+ * exists. */
+static bool answer(void *ctx, struct dns_message *m, struct arena *a)
+{
+    static const struct {
+        const char *name;
+        struct dns_record r;
+    } rows[] = {
+        {"good.test", {.type = DNS_MX, .pref = 20, .target = {"b.test", 6}}},
+        {"good.test", {.type = DNS_MX, .pref = 10, .target = {"a.test", 6}}},
+        {"good.test", {.type = DNS_A, .ip = {4, {192, 0, 2, 1}}}},
+        {"good.test", {.type = DNS_AAAA, .ip = {6, {0x20, 0x01, 0x0d, 0xb8}}}},
+        {"good.test", {.type = DNS_TXT, .text = {"v=spf1 -all", 11}}},
+        {"null.test", {.type = DNS_MX, .pref = 0, .target = {".", 1}}},
+        {"1.0.0.127.in-addr.arpa", {.type = DNS_PTR, .target = {"localhost", 9}}},
+    };
+    m->v = arena_zalloc(a, COUNT(rows) * sizeof *m->v);
+    m->rcode = slice_eq(m->qname, S("broken.test")) ? DNS_SERVFAIL : DNS_NXDOMAIN;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (!slice_eq(m->qname, slice_cstr(rows[i].name)))
+            continue;
+        m->rcode = DNS_NOERROR;
+        if (rows[i].r.type != m->qtype)
+            continue;
+        m->v[m->n] = rows[i].r;
+        m->v[m->n].name = m->qname;
+        m->v[m->n].cls = 1;
+        m->v[m->n++].ttl_s = 60;
+    }
+    return true;
+}
+
+static void prepare_dns(struct script *s)
+{
+    s->host.resolve = resolve_new_static(s->loop, answer, NULL, 5, 0);
+    api_set_host(s->hato, &s->host);
+}
+
+static void cleanup_dns(struct script *s)
+{
+    resolve_free(s->host.resolve);
+}
+
+TEST(dns_answers_are_tables_and_failures_are_nil_why_and_code)
+{
+    struct script s = {.api = true, .prepare = prepare_dns, .cleanup = cleanup_dns};
+    struct buf b = script_says(
+        &s, HATO "local dns = hato.dns\n"
+                 "local mx = dns.mx 'good.test'\n"
+                 "print(mx.kind, #mx, mx[1].host, mx[1].preference, mx[2].host, dns.mx 'null.test'.kind)\n"
+                 "print(dns.a 'good.test'[1], dns.aaaa 'good.test'[1], dns.txt 'good.test'[1])\n"
+                 "print(dns.ptr '127.0.0.1'[1])\n"
+                 "print(dns.mx 'none.test')\n"
+                 "print(dns.a 'broken.test')\n"
+                 "print(dns.txt 'null.test')\n");
+    CHECK_STR(buf_slice(&b), S("listed\t2\ta.test\t10\tb.test\tnull\n"
+                               "192.0.2.1\t2001:db8::\tv=spf1 -all\n"
+                               "localhost\n"
+                               "nil\tthe name does not exist\tnxdomain\n"
+                               "nil\ta name server failed\tservfail\n"
+                               "nil\tthe name exists and has no such record\tnodata\n"));
+    buf_free(&b);
+}
+
+TEST(a_question_that_is_open_when_hato_ends_is_dropped)
+{
+    struct script s = {.api = true, .prepare = prepare_dns, .cleanup = cleanup_dns, .run_ms = 1};
+    script_run(&s, HATO "hato.dns.mx 'good.test'\nprint 'never'\n");
+    CHECK(!s.done);
+    script_end(&s);
+}
+
+TEST(the_api_lives_in_a_reproducible_vm_too)
+{
+    static const char *const text =
+        HATO "hato.stream 'n' { from = 'n@example.jp' }\n"
+             "local t = {}\n"
+             "for i = 1, 5 do hato.sleep '1 s' t['k' .. math.random(1000)] = os.time() end\n"
+             "for k, v in pairs(t) do print(k, v, t) end\n"
+             "hato.every('10 min', function() while true do end end)\n";
+    struct buf seen[2] = {{0}, {0}};
+    for (int i = 0; i < 2; i++) {
+        struct script s = {.api = true, .reproducible = true, .budget = 1000000, .seed = 3};
+        script_run(&s, text);
+        buf_adds(&seen[i], buf_slice(&s.out));
+        buf_adds(&seen[i], buf_slice(&s.log));
+        buf_adds(&seen[i], buf_slice(&s.error));
+        script_end(&s);
+    }
+    bool same = slice_eq(buf_slice(&seen[0]), buf_slice(&seen[1]));
+    bool stopped =
+        slice_find(buf_slice(&seen[0]), S("every at dir/init.lua:6 ran 1 million instructions without "
+                                          "waiting: an endless loop?")) >= 0;
+    buf_free(&seen[0]);
+    buf_free(&seen[1]);
+    CHECK(same);
+    CHECK(stopped);
+}
+
 /* --- people from a function --- */
 
 static void on_person(void *data, int status, const struct api_person *p, struct slice error)

@@ -100,6 +100,9 @@ TEST(time_and_chance_come_from_the_loop)
                "1801137600\n");
     CHECK_SAYS("os.date('%Q')\n", "dir/init.lua:1: os.date: no conversion %Q");
     CHECK_SAYS("os.time {}\n", "dir/init.lua:1: os.time: the table has no day");
+    CHECK_SAYS("os.time { year = 1e300, month = 1, day = 1 }\n",
+               "dir/init.lua:1: os.time: no year is 1e+300");
+    CHECK_SAYS("os.date('%Y', 0/0)\n", "dir/init.lua:1: os.date: nan is no time");
     const char *roll =
         "math.randomseed(1)\n"
         "local t = {}\n"
