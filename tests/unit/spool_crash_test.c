@@ -63,7 +63,9 @@ static void on_life_wait(struct spool_wait *w, int status)
 static enum spool_keep life_filter(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
                                    struct buf *out)
 {
-    int i = atoi(payload.p);
+    int i = 0;
+    for (size_t k = 0; k < payload.n && payload.p[k] >= '0' && payload.p[k] <= '9'; k++)
+        i = i * 10 + payload.p[k] - '0';
     if (i % 3 == 0)
         return SPOOL_DROP;
     if (i % 5)
