@@ -168,7 +168,7 @@ static void on_kick(struct loop_task *t)
 void conn_mark_dirty(struct conn *c)
 {
     struct net *n = c->net;
-    if (c->dirty_at || n->dead)
+    if (c->dirty_at || c == n->flushing || n->dead)
         return;
     c->dirty_at = n->dirty_last;
     c->next_dirty = NULL;
@@ -248,7 +248,9 @@ static void on_turn_end(struct loop_hook *h)
     while (n->dirty) {
         struct conn *c = n->dirty;
         unmark_dirty(c);
+        n->flushing = c; /* what TLS adds now is taken now */
         flush(c);
+        n->flushing = NULL;
         if (c == last)
             return;
     }

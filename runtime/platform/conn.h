@@ -41,7 +41,8 @@ void net_free(struct net *n);
 struct loop *net_loop(const struct net *n);
 /* Memory only: how long bytes travel, one way, in ms. Default 0. */
 void net_set_latency(struct net *n, int64_t ms);
-/* Connections the system would not let us accept (out of descriptors). */
+/* Connections that failed while they were accepted. For want of a descriptor none fails: libuv sheds those.
+ */
 uint64_t net_accept_errors(const struct net *n);
 
 /* --- listening --- */

@@ -116,6 +116,7 @@ struct net {
     struct loop_hook hook;
     struct loop_task kick; /* queued while something is dirty: so a turn's end comes */
     struct conn *dirty, **dirty_last;
+    struct conn *flushing; /* the one whose turn it is in the hook */
     struct conn *conns;
     struct listener *listeners;
     struct seg *spare; /* empty segments of the usual size */

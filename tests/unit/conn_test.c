@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -488,6 +489,50 @@ TEST(an_address_that_is_not_ours_is_our_fault_and_says_so)
     snprintf(want, sizeof want, "connect %s: bind 192.0.2.77: address not available",
              ip_port_text(listener_address(r->listener), text).p);
     CHECK_STR(buf_slice(&r->client.got), slice_cstr(want));
+    rig_free(r);
+}
+
+/* No number is free below the first free one. */
+static bool use_up_descriptors(struct rlimit *before)
+{
+    int free_one = dup(0);
+    struct rlimit none;
+    if (free_one < 0 || close(free_one) || getrlimit(RLIMIT_NOFILE, before))
+        return false;
+    none = *before;
+    none.rlim_cur = (rlim_t)free_one;
+    return setrlimit(RLIMIT_NOFILE, &none) == 0;
+}
+
+TEST(no_descriptor_left_is_our_limit_and_not_the_hosts_fault)
+{
+    struct rig *r = rig_new(false);
+    struct rlimit before;
+    r->client.act = keep_error_and_close;
+    CHECK(use_up_descriptors(&before));
+    r->client.c = conn_connect(r->net, NULL, listener_address(r->listener), 5000, &ops, &r->client);
+    CHECK(!setrlimit(RLIMIT_NOFILE, &before));
+    rig_run(r);
+    STORIES(r, "limit reached closed ", "");
+    CHECK(slice_find(buf_slice(&r->client.got), S(": socket: too many open files")) > 0);
+    rig_free(r);
+}
+
+TEST(without_descriptors_new_connections_are_shed_and_later_ones_served)
+{
+    struct rig *r = rig_new(false);
+    struct rlimit before;
+    r->server.act = greet;
+    r->client.act = quit_after_banner;
+    r->client.c = conn_connect(r->net, NULL, listener_address(r->listener), 5000, &ops, &r->client);
+    CHECK(use_up_descriptors(&before));
+    rig_run(r);
+    CHECK(!setrlimit(RLIMIT_NOFILE, &before));
+    STORIES(r, "open eof closed ", "");
+    r->client.closed = 0;
+    buf_clear(&r->client.story);
+    rig_go(r);
+    STORIES(r, "open 20 eof closed ", "accept 6 closed ");
     rig_free(r);
 }
 
