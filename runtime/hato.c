@@ -4,6 +4,7 @@
 #include "sink.h"
 
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -304,7 +305,7 @@ int hato_new(const struct hato_options *o, struct hato **out, struct err *e)
         r = make_world(h, e);
     } else if (!r) {
         raise_descriptors();
-        h->fs = fs_real();
+        h->fs = o->memory_state ? fs_memory() : fs_real();
         h->resolve = resolve_new(h->loop, &(struct resolve_conf){.servers = o->dns}, e);
         r = h->resolve ? 0 : e->code;
     }
@@ -374,6 +375,47 @@ static int default_source(struct hato *h, struct err *e)
     return 0;
 }
 
+static void note(struct hato *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void note(struct hato *h, const char *fmt, ...)
+{
+    char text[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (h->o.notice)
+        h->o.notice(h->o.data, VM_WARN, text);
+}
+
+/* What a sender should know before the first mail leaves. */
+static void start_notes(struct hato *h)
+{
+    const struct conf *c = h->conf;
+    for (size_t i = 0; i < c->nstreams; i++) {
+        const struct conf_stream *s = &c->streams[i];
+        const char *file = s->place.file.n ? s->place.file.p : "script";
+        int n = s->place.file.n ? (int)s->place.file.n : 6, line = s->place.line;
+        if (s->priority == CONF_BULK && !s->unsubscribe_url.n && !s->unsubscribe_mailto.n)
+            note(h,
+                 "%.*s:%d: stream \"%.*s\" is bulk mail without `unsubscribe`: large receivers refuse such "
+                 "mail",
+                 n, file, line, SLICE_FMT(s->name));
+        if (!s->bounce.n)
+            note(h,
+                 "%.*s:%d: stream \"%.*s\" has no `bounce` domain: bounces that come later go to the From "
+                 "address, "
+                 "unread by hato",
+                 n, file, line, SLICE_FMT(s->name));
+        if (!s->ndkim)
+            note(h, "%.*s:%d: stream \"%.*s\" is not signed: give it `dkim`", n, file, line,
+                 SLICE_FMT(s->name));
+    }
+    for (size_t i = 0; i < c->nsources; i++)
+        if (slice_find(c->sources[i].ehlo, S(".")) < 0)
+            note(h, "the EHLO name \"%.*s\" of source %.*s has no dot: it sends to loopback only",
+                 SLICE_FMT(c->sources[i].ehlo), SLICE_FMT(c->sources[i].name));
+}
+
 int hato_open(struct hato *h, struct err *e)
 {
     if (h->deliver)
@@ -398,7 +440,10 @@ int hato_open(struct hato *h, struct err *e)
                                           .reply = hooks_has(h->api, HOOK_REPLY) ? on_reply : NULL,
                                           .event = on_event,
                                           .notice = on_notice}};
-    return deliver_new(&conf, &h->deliver, e);
+    r = deliver_new(&conf, &h->deliver, e);
+    if (!r)
+        start_notes(h);
+    return r;
 }
 
 void hato_free(struct hato *h)

@@ -18,6 +18,7 @@ struct hato_options {
     uint16_t smtp_port;          /* 0: 25 */
     const struct opt_list *sets; /* KEY=VALUE; NULL: none */
     const char *redirect;        /* NULL: none */
+    bool memory_state; /* the state folder is in memory: nothing is left behind (a dry run, `hato message`) */
     /* A simulation: virtual clock, files and pipes in memory, receivers of this world. NULL: the real thing.
      */
     const struct world *world;

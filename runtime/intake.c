@@ -24,7 +24,6 @@ struct intake {
     size_t *order; /* columns that are values, in order of the file */
     size_t norder;
     uint32_t columns;
-    struct slice *cells;
     struct arena arena; /* of a row */
     struct buf values, key, names, chunk;
     unsigned windows; /* not durable yet */
@@ -347,7 +346,6 @@ void intake_free(struct intake *in)
     file_close(in->file);
     csv_free(&in->csv);
     free(in->order);
-    free(in->cells);
     arena_free(&in->arena);
     buf_free(&in->values);
     buf_free(&in->key);

@@ -11,8 +11,10 @@ static const struct command {
     const char *does;
 } commands[] = {
     {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
+    {"message", cmd_message, "print one person's finished, signed message"},
     {"render", cmd_render, "render a Liquid template with data from a JSON file"},
     {"run", cmd_run, "load a script and deliver what it defines"},
+    {"sim", cmd_sim, "run a script on a virtual clock against simulated receivers"},
     {"sink", cmd_sink, "receive mail as the receivers of a world would, and keep or forget it"},
     {NULL, NULL, NULL},
 };

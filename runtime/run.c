@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { TICK_MS = 200, STOP_MS = 10000 };
+enum { TICK_MS = 200, VIRTUAL_TICK_MS = 10000, STOP_MS = 10000 };
 
 struct job {
     struct run *r;
@@ -173,6 +173,8 @@ static bool is_done(struct run *r)
     struct deliver_counts c = deliver_counts(d);
     if (r->stopping)
         return c.in_flight == 0;
+    if (r->conf.end_ms && loop_wall_ms(hato_loop(r->conf.hato)) >= r->conf.end_ms)
+        return true;
     if (r->open || hato_script_is_busy(r->conf.hato))
         return false;
     if (r->conf.wait_ms == INT64_MAX)
@@ -192,7 +194,7 @@ static void on_tick(struct loop_timer *t)
     if (is_done(r))
         loop_stop(loop);
     else
-        loop_timer_start(loop, t, TICK_MS, on_tick);
+        loop_timer_start(loop, t, loop_is_virtual(loop) ? VIRTUAL_TICK_MS : TICK_MS, on_tick);
 }
 
 int run_loop(struct run *r, struct err *e)

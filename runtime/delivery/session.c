@@ -723,6 +723,13 @@ static void next_address(struct session *s)
         return;
     }
     struct ip_port remote = {s->addresses[s->at_address++], ss->conf.smtp_port};
+    if (slice_find(source->ehlo, S(".")) < 0 && !ip_is_loopback(&remote.ip)) {
+        s->last.scope = SCOPE_SOURCE;
+        ss->conf.refused(ss->conf.data, s, &s->last, SMTP_PHASE_CONNECT, NULL,
+                         "the EHLO name has no dot: such a source sends to loopback only");
+        session_end(s, CONN_DROP);
+        return;
+    }
     enum conf_tls tls = s->facts.tls_use;
     s->plain = tls == CONF_TLS_OPPORTUNISTIC && s->facts.host->plain_until_ms > loop_now_ms(ss->conf.loop);
     if (s->plain && !s->facts.note[0])
