@@ -204,16 +204,27 @@ static size_t event_fields(struct hato *h, const struct rec_event *ev, char *id,
     return n;
 }
 
+struct reply_call {
+    struct hato *h;
+    struct outcome *token;
+};
+
+static void on_reply_done(void *data, bool given, enum reply_class cls)
+{
+    struct reply_call *call = data;
+    deliver_reply_done(call->h->deliver, call->token, given ? cls : (enum reply_class)CLASS_COUNT);
+    free(call);
+}
+
 static void on_reply(void *data, struct outcome *token, const struct rec_event *ev)
 {
     struct hato *h = data;
     struct hook_field f[EVENT_FIELDS];
     char id[32], enhanced[24];
-    enum reply_class cls = (enum reply_class)CLASS_COUNT;
     size_t n = event_fields(h, ev, id, sizeof id, enhanced, sizeof enhanced, f);
-    if (!hooks_reply(h->api, f, n, f, n, &cls))
-        cls = (enum reply_class)CLASS_COUNT;
-    deliver_reply_done(h->deliver, token, cls);
+    struct reply_call *call = mem_alloc(sizeof *call);
+    *call = (struct reply_call){h, token};
+    hooks_reply(h->api, f, n, f, n, on_reply_done, call);
 }
 
 static void on_event(void *data, const struct rec_event *ev)
@@ -451,6 +462,9 @@ void hato_free(struct hato *h)
     if (!h)
         return;
     struct deliver *d = h->deliver;
+    /* A reply hook that waits gives up now, while what it was asked about can still be settled. */
+    if (h->vm)
+        task_cancel_all(h->vm);
     deliver_free(d);
     h->deliver = NULL;
     api_free(h->api);

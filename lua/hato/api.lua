@@ -204,8 +204,8 @@ end)]],
     does = "Sets a hook, one of each kind.\n\n"
       .. "`message(msg, person)` runs once before a mail's first attempt, and may wait. `msg:header(name, value)` adds "
       .. "a header or replaces the campaign's. If it fails, that mail is held and the others go on.\n\n"
-      .. "`reply(reply, attempt)` runs on a refusal and answers at once: nil, or `{ class = \"blocked\" }` to say what "
-      .. "it means.\n\n"
+      .. "`reply(reply, attempt)` runs on a refusal and may wait: nil, or `{ class = \"blocked\" }` to say what "
+      .. "it means. If it fails, the log says so and the shipped rules decide.\n\n"
       .. "`events(batch)` gets a list of events and may wait; the next batch comes when it has ended.",
     args = {
       { name = "hook", type = "word", words = { "message", "reply", "events" }, required = true, doc = "" },

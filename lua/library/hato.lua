@@ -128,7 +128,7 @@ function hato.csv(options) end
 ---@return any # what text, html, partials, attach and inline take
 function hato.file(path) end
 
----Sets a hook, one of each kind. `message(msg, person)` runs once before a mail's first attempt, and may wait. `msg:header(name, value)` adds a header or replaces the campaign's. If it fails, that mail is held and the others go on. `reply(reply, attempt)` runs on a refusal and answers at once: nil, or `{ class = "blocked" }` to say what it means. `events(batch)` gets a list of events and may wait; the next batch comes when it has ended.
+---Sets a hook, one of each kind. `message(msg, person)` runs once before a mail's first attempt, and may wait. `msg:header(name, value)` adds a header or replaces the campaign's. If it fails, that mail is held and the others go on. `reply(reply, attempt)` runs on a refusal and may wait: nil, or `{ class = "blocked" }` to say what it means. If it fails, the log says so and the shipped rules decide. `events(batch)` gets a list of events and may wait; the next batch comes when it has ended.
 ---@param hook "message"|"reply"|"events"
 ---@param fn function
 function hato.on(hook, fn) end

@@ -206,30 +206,17 @@ void hooks_message(struct api *api, const struct hook_field *fields, size_t n, s
 
 /* --- reply --- */
 
-/* Behind the hook, in the same task, so that a wrong answer is an error of the script: (fn, reply, attempt) →
- * class number or nil. */
-static int ask_reply(lua_State *L)
+/* What the hook returned (1) and how an error names the hook (2) → class number. A task of its own, so
+ * that a wrong answer is an error like any other. */
+static int check_reply(lua_State *L)
 {
-    lua_Debug ar;
-    struct conv c = {L, &api_of(L)->scratch, "the reply hook"};
-    lua_pushvalue(L, 1);
-    lua_getinfo(L, ">S", &ar);
-    lua_call(L, 2, 1); /* 1: its answer */
-    /* It has returned, so its frame cannot name it any more. */
-    if (ar.source[0] == '@')
-        c.who = lua_pushfstring(L, "%s:%d: the reply hook", ar.source + 1, ar.linedefined);
-    else
-        lua_pushnil(L);
-    if (lua_isnil(L, 1)) {
-        lua_settop(L, 1);
-        return 1;
-    }
+    struct conv c = {L, &api_of(L)->scratch, lua_tostring(L, 2)};
     if (!lua_istable(L, 1))
         conv_fail(&c, "may return nil or { class = \"…\" }, not %s", vm_describe(L, 1));
     lua_getfield(L, 1, "act");
     if (!lua_isnil(L, -1))
         conv_fail(&c, "act comes with a later version of hato; class is what it may return now");
-    lua_settop(L, 2);
+    lua_pop(L, 1);
     int n = vm_sorted_keys(L, 1);
     for (int i = 1; i <= n; i++) {
         lua_rawgeti(L, 3, i);
@@ -255,36 +242,59 @@ static int ask_reply(lua_State *L)
     return 1;
 }
 
-struct reply_answer {
+struct reply_call {
     struct vm *vm;
-    bool given;
-    enum reply_class cls;
+    int fn;
+    hooks_reply_fn *done;
+    void *data;
 };
+
+static void end_reply(struct reply_call *call, const struct task_result *r, bool given, enum reply_class cls)
+{
+    if (r->status && r->status != ERR_CANCELED)
+        vm_log(call->vm, VM_ERROR, "task=\"reply hook\" error=\"%.*s\"", SLICE_FMT(r->error));
+    call->done(call->data, given, cls);
+    free(call);
+}
+
+static void on_checked(void *data, const struct task_result *r)
+{
+    bool given = !r->status;
+    end_reply(data, r, given, given ? (enum reply_class)lua_tointeger(r->L, -1) : CLASS_UNKNOWN);
+}
 
 static void on_reply(void *data, const struct task_result *r)
 {
-    struct reply_answer *a = data;
-    if (r->status) {
-        vm_log(a->vm, VM_ERROR, "task=\"reply hook\" error=\"%.*s\"", SLICE_FMT(r->error));
-    } else if (r->n && lua_isnumber(r->L, -1)) {
-        a->given = true;
-        a->cls = (enum reply_class)lua_tointeger(r->L, -1);
+    struct reply_call *call = data;
+    lua_State *L = call->vm->L;
+    lua_Debug ar;
+    if (r->status || !r->n || lua_isnil(r->L, -r->n)) {
+        end_reply(call, r, false, CLASS_UNKNOWN);
+        return;
     }
+    lua_pushcfunction(L, check_reply);
+    lua_pushvalue(r->L, -r->n);
+    lua_xmove(r->L, L, 1);
+    /* The hook has returned, so its frame cannot name it any more. */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->fn);
+    lua_getinfo(L, ">S", &ar);
+    if (ar.source[0] == '@')
+        lua_pushfstring(L, "%s:%d: the reply hook", ar.source + 1, ar.linedefined);
+    else
+        lua_pushliteral(L, "the reply hook");
+    task_run(call->vm, "reply hook", 2, on_checked, call);
 }
 
-bool hooks_reply(struct api *api, const struct hook_field *reply, size_t nreply,
-                 const struct hook_field *attempt, size_t nattempt, enum reply_class *cls)
+void hooks_reply(struct api *api, const struct hook_field *reply, size_t nreply,
+                 const struct hook_field *attempt, size_t nattempt, hooks_reply_fn *done, void *data)
 {
     lua_State *L = api->vm->L;
-    struct reply_answer answer = {.vm = api->vm};
-    lua_pushcfunction(L, ask_reply);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, api->hooks->fn[HOOK_REPLY]);
+    struct reply_call *call = mem_alloc(sizeof *call);
+    *call = (struct reply_call){api->vm, api->hooks->fn[HOOK_REPLY], done, data};
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->fn);
     push_fields(L, reply, nreply);
     push_fields(L, attempt, nattempt);
-    task_run(api->vm, "reply hook", 3, on_reply, &answer);
-    if (answer.given)
-        *cls = answer.cls;
-    return answer.given;
+    task_start(api->vm, "reply hook", 2, on_reply, call);
 }
 
 /* --- events --- */

@@ -32,10 +32,12 @@ typedef void hooks_message_fn(void *data, int status, struct slice edits, struct
 void hooks_message(struct api *api, const struct hook_field *fields, size_t n, struct slice columns,
                    struct slice values, hooks_message_fn *done, void *data);
 
-/* Ask the reply hook; it cannot wait. True: *cls is its answer. False: nil, or it failed, which is logged:
+/* Ask the reply hook what a refusal means. It may wait. done is called once, perhaps before this returns:
+ * given and the class it chose; or not given, when it returned nil, failed (which is logged) or hato ends:
  * then the shipped rules decide. */
-bool hooks_reply(struct api *api, const struct hook_field *reply, size_t nreply,
-                 const struct hook_field *attempt, size_t nattempt, enum reply_class *cls);
+typedef void hooks_reply_fn(void *data, bool given, enum reply_class cls);
+void hooks_reply(struct api *api, const struct hook_field *reply, size_t nreply,
+                 const struct hook_field *attempt, size_t nattempt, hooks_reply_fn *done, void *data);
 
 /* One event for the events hook. It gets them in batches: one runs at a time and may wait, the next begins
  * when it has ended and this turn is over. At most HOOKS_EVENTS_MAX wait; further ones are dropped for the

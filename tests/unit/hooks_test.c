@@ -148,6 +148,11 @@ TEST(a_message_hook_that_waits_is_told_when_hato_ends)
     buf_free(&got);
 }
 
+static void on_class(void *data, bool given, enum reply_class cls)
+{
+    *(int *)data = given ? (int)cls : -1;
+}
+
 TEST(a_reply_hook_says_a_class_or_nothing)
 {
     static const struct {
@@ -177,7 +182,7 @@ TEST(a_reply_hook_says_a_class_or_nothing)
          "\"clas\""},
         {"return { class = 'delivered' }", -1,
          "dir/init.lua:2: the reply hook: \"delivered\" is no class of a refusal"},
-        {"hato.sleep '1 s'", -1, "dir/init.lua:2: hato.sleep waits, and a reply hook has to answer at once"},
+        {"hato.sleep '1 s' return { class = 'spam' }", CLASS_SPAM, ""},
         {"error 'no'", -1, "dir/init.lua:2: no"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -191,16 +196,28 @@ TEST(a_reply_hook_says_a_class_or_nothing)
         struct hook_field reply[] = {{"code", HOOK_INT, SLICE_NONE, 550},
                                      {"text", HOOK_TEXT, S("550 5.7.1 S3150")}};
         struct hook_field attempt[] = {{"attempt", HOOK_INT, SLICE_NONE, 2}};
-        enum reply_class cls = CLASS_UNKNOWN;
-        bool given = hooks_reply(s.hato, reply, 2, attempt, 1, &cls);
-        bool same = slice_eq(buf_slice(&s.log), slice_cstr(want)) && (given ? (int)cls : -1) == cases[i].cls;
+        int got = -2;
+        hooks_reply(s.hato, reply, 2, attempt, 1, on_class, &got);
+        loop_run(s.loop);
+        bool same = slice_eq(buf_slice(&s.log), slice_cstr(want)) && got == cases[i].cls;
         if (!same)
-            test_fail(__FILE__, __LINE__, "%s\n  got  %d %s\n  want %d %s", cases[i].body,
-                      given ? (int)cls : -1, buf_cstr(&s.log), cases[i].cls, want);
+            test_fail(__FILE__, __LINE__, "%s\n  got  %d %s\n  want %d %s", cases[i].body, got,
+                      buf_cstr(&s.log), cases[i].cls, want);
         script_end(&s);
         if (!same)
             return;
     }
+}
+
+TEST(a_reply_hook_that_waits_gives_no_class_when_hato_ends)
+{
+    struct script s = {.api = true, .run_ms = 10};
+    script_run(&s, HATO "hato.on('reply', function() hato.sleep '1 h' return { class = 'spam' } end)\n");
+    int got = -2;
+    hooks_reply(s.hato, NULL, 0, NULL, 0, on_class, &got);
+    CHECK_INT(got, -2);
+    script_end(&s);
+    CHECK_INT(got, -1);
 }
 
 static void add_event(struct script *s, int n)
