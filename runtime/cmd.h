@@ -6,9 +6,11 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* A new command: its line here, its row in main.c, its room cmd_NAME.c. */
+int cmd_events(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_message(int argc, char **argv);
 int cmd_render(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_sim(int argc, char **argv);
 int cmd_sink(int argc, char **argv);

@@ -10,9 +10,11 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *does;
 } commands[] = {
+    {"events", cmd_events, "print what happened to messages, once or as it comes"},
     {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
     {"message", cmd_message, "print one person's finished, signed message"},
     {"render", cmd_render, "render a Liquid template with data from a JSON file"},
+    {"report", cmd_report, "count what came of the mail, by receiver and by kind of error"},
     {"run", cmd_run, "load a script and deliver what it defines"},
     {"sim", cmd_sim, "run a script on a virtual clock against simulated receivers"},
     {"sink", cmd_sink, "receive mail as the receivers of a world would, and keep or forget it"},

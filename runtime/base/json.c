@@ -22,6 +22,13 @@ void json_quote(struct buf *out, struct slice text)
     const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
     buf_addc(out, '"');
     while (p < end) {
+        const unsigned char *plain = p;
+        while (p < end && *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\')
+            p++;
+        if (p > plain)
+            buf_add(out, plain, (size_t)(p - plain));
+        if (p == end)
+            break;
         size_t len = utf8_length(p, (size_t)(end - p));
         if (!len)
             buf_adds(out, S("\xef\xbf\xbd"));

@@ -93,6 +93,17 @@ typedef void (*spool_notice_fn)(void *data, int code, const char *text);
 int spool_scan(struct fs *fs, const char *dir, spool_replay_fn fn, spool_notice_fn notice, void *data,
                struct spool_report *report, struct err *err);
 
+/* How far a reader has come. Zero: nothing was read. */
+struct spool_tail {
+    bool begun;
+    struct spool_pos last[SPOOL_KINDS]; /* segment 0, offset 0: none of this kind */
+};
+/* spool_scan() the first time, and after that only what was appended since the last call: names, then
+ * recipients, then events, each kind in order. A record is given to fn once; if fn ends the reading, the next
+ * call goes on behind that record. */
+int spool_scan_on(struct fs *fs, const char *dir, struct spool_tail *tail, spool_replay_fn fn,
+                  spool_notice_fn notice, void *data, struct err *err);
+
 /* --- life --- */
 
 struct spool_conf {

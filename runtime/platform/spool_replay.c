@@ -236,11 +236,14 @@ static void close_segment(struct replay *p, struct stream *st)
 }
 
 /* The file as it is now. A generation that has just gone is followed by a higher one, or the segment is
- * dropped: then it is read as empty. Only spool_scan can meet either. */
+ * dropped: then it is read as empty. Only spool_scan can meet either.
+ * While a process appends, no more is read than was there at the listing, except of names: those are then
+ * younger than what speaks of them. */
 static int load(struct replay *p, struct found_segment *s, struct buf *bytes, struct err *err)
 {
     struct buf path = {0};
     enum { TRIES = 100 };
+    uint32_t generation = s->id.generation;
     int rc = 0;
     buf_clear(bytes);
     for (int i = 0; i < TRIES; i++, s->id.generation++) {
@@ -249,6 +252,9 @@ static int load(struct replay *p, struct found_segment *s, struct buf *bytes, st
             break;
     }
     buf_free(&path);
+    if (!rc && !p->index && s->id.kind != SPOOL_NAMES && generation == s->id.generation &&
+        bytes->n > s->bytes)
+        bytes->n = s->bytes;
     return rc == ERR_NOTFOUND && !p->index ? 0 : rc;
 }
 
