@@ -214,7 +214,7 @@ static void put_bool(struct buf *out, bool v)
 static void put_text(struct buf *out, struct slice s)
 {
     if (s.n)
-        json_string(out, s);
+        json_quote(out, s);
     else
         buf_adds(out, S("null"));
 }
@@ -277,7 +277,7 @@ static int put_msgpack(struct buf *out, struct mp *m, bool is_key, int depth)
         break;
     case MP_STR:
     case MP_BIN:
-        json_string(out, v.s);
+        json_quote(out, v.s);
         break;
     case MP_ARRAY:
         buf_addc(out, '[');
@@ -344,7 +344,7 @@ static void put_tls(struct buf *out, const struct rec_session *s)
     put_text(out, s->tls_policy);
     if (s->note.n) {
         KEY(out, "note");
-        json_string(out, s->note);
+        json_quote(out, s->note);
     }
     buf_addc(out, '}');
 }
@@ -414,7 +414,7 @@ void event_json(struct buf *out, const struct rec_event *ev, const struct event_
     /* Acceptance is no event record and has no number of its own: the message's. */
     put_id(out, ev->event ? 'e' : 'a', ev->event ? ev->event : ev->id);
     KEY(out, "type");
-    json_string(out, rec_event_name(ev->type));
+    json_quote(out, rec_event_name(ev->type));
     KEY(out, "time");
     put_time(out, ev->at_ms);
     KEY(out, "message");

@@ -367,7 +367,7 @@ static void put_json_rows(struct buf *out, const char *key, const char *name_key
         if (row != nameless || !is_empty(row, columns, n)) {
             buf_printf(out, "%s{\"%s\":", first ? "" : ",", name_key);
             if (row->name.n)
-                json_string(out, row->name);
+                json_quote(out, row->name);
             else
                 buf_adds(out, S("null"));
             for (size_t i = 0; i < n; i++)
