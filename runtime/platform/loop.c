@@ -440,7 +440,9 @@ void loop_free(struct loop *l)
         uv_close((uv_handle_t *)&l->uv_timer, NULL);
         uv_close((uv_handle_t *)&l->uv_prepare, NULL);
         uv_close((uv_handle_t *)&l->uv_idle, NULL);
-        uv_run(&l->uv, UV_RUN_DEFAULT); /* everybody's close callbacks run here */
+        /* Everybody's close callbacks run here; a stop that nobody has run into yet ends the first try. */
+        while (uv_run(&l->uv, UV_RUN_DEFAULT))
+            ;
         INVARIANT(uv_loop_close(&l->uv) == 0);
     }
     free(l);

@@ -125,3 +125,12 @@ TEST(wakes_from_a_thread_reach_the_loop)
     loop_wake_free(w.wake);
     loop_free(w.loop);
 }
+
+TEST(a_real_loop_that_was_stopped_and_never_ran_can_be_freed)
+{
+    struct loop *l = loop_new_real();
+    struct loop_wake *w = loop_wake_new(l, NULL, NULL);
+    loop_stop(l);
+    loop_wake_free(w);
+    loop_free(l);
+}
