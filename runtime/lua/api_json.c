@@ -192,9 +192,12 @@ static int decode(lua_State *L)
 /* hato.json.list(t): an empty table that encodes as []. */
 static int list(lua_State *L)
 {
-    if (lua_isnoneornil(L, 1))
+    struct conv c = {L, &api_of(L)->scratch, "hato.json.list"};
+    lua_settop(L, 1);
+    if (lua_isnil(L, 1))
         lua_newtable(L);
-    luaL_checktype(L, -1, LUA_TTABLE);
+    else if (!lua_istable(L, 1))
+        conv_wrong(&c, "it", "a table", 1);
     luaL_getmetatable(L, LIST);
     lua_setmetatable(L, -2);
     return 1;

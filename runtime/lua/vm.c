@@ -1,7 +1,7 @@
 /* vm.c - see vm.h. */
 #include "lua/vm.h"
 #include "lua/shipped.h"
-#include "lua/world.h"
+#include "lua/libs.h"
 #include "platform/file.h"
 #include "platform/loop.h"
 
@@ -308,7 +308,7 @@ struct vm *vm_new(const struct vm_options *o)
     lua_setfield(vm->L, LUA_REGISTRYINDEX, "hato.vm");
     lua_newtable(vm->L);
     lua_setfield(vm->L, LUA_REGISTRYINDEX, "hato.core");
-    world_open(vm);
+    libs_open(vm);
     if (o->budget)
         luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_pushcfunction(vm->L, lua_require);

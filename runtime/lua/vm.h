@@ -1,7 +1,7 @@
 /* vm.h - one Lua state: loads a script, knows who runs in it, and words its errors.
  *
  * A hato has one. Nothing here is process-wide: two may live in one process and one may be dropped at any
- * time. The state's libraries are described in world.h, its coroutines in task.h.
+ * time. The state's libraries are described in libs.h, its coroutines in task.h.
  *
  * A function marked "may raise" leaves by longjmp: the caller holds nothing across it that somebody else does
  * not own. */
@@ -24,7 +24,7 @@ struct vm_options {
     struct loop *loop; /* borrowed, outlives the vm */
     struct fs *fs;     /* where scripts and what they name are read; borrowed */
     bool unsafe;       /* the operator allows ffi, os.execute and io.popen */
-    bool reproducible; /* sim and test: order and names that depend on the seed alone (world.h) */
+    bool reproducible; /* sim and test: order and names that depend on the seed alone (libs.h) */
     int64_t budget;    /* instructions a task may run between two waits; 0: no end. Turns the JIT off */
     /* What print() says and what hato.log and failed tasks say; NULL: standard output, standard error. */
     void (*print)(void *data, struct slice line);

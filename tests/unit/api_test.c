@@ -256,6 +256,7 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
          "dir/init.lua:2: hato.send: nothing is sent here"},
         {"hato.send { stream = 'n', to = 'a@b.jp', subject = 'S', text = 'T' }",
          "dir/init.lua:1: hato.send: no stream \"n\" is declared above this line"},
+        {"hato.json.list 'x'", "dir/init.lua:1: hato.json.list: it wants a table, not \"x\""},
         {"hato.dns.mx 'example.jp'", "dir/init.lua:1: hato.dns.mx: there is no DNS here"},
         {"hato.dns.ptr 'example.jp'",
          "dir/init.lua:1: hato.dns.ptr: it wants an IP address, not \"example.jp\""},

@@ -1,5 +1,5 @@
-/* world.c - see world.h. */
-#include "lua/world.h"
+/* libs.c - see libs.h. */
+#include "lua/libs.h"
 #include "lua/vm.h"
 #include "platform/loop.h"
 
@@ -466,7 +466,7 @@ static void make_reproducible(lua_State *L)
         put_function(L, writers[i][0], writers[i][1], NULL);
 }
 
-void world_open(struct vm *vm)
+void libs_open(struct vm *vm)
 {
     static const struct {
         const char *name;
