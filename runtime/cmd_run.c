@@ -1,5 +1,6 @@
 /* cmd_run.c - hato run: load the script, deliver what it defines, end when nothing falls due soon. */
 #include "cmd.h"
+#include "dry_run.h"
 #include "run.h"
 
 #include <signal.h>
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { ASK_ABOVE = 1000, BAD_ROWS_SHOWN = 20, REDIRECT_LIMIT = 100 };
+enum { ASK_ABOVE = 1000, ROW_BYTES = 25, BAD_ROWS_SHOWN = 20, REDIRECT_LIMIT = 100 };
 
 struct args {
     const char *state, *dns, *redirect, *log;
@@ -63,9 +64,10 @@ static void on_bad_row(void *data, const struct campaign *c, uint64_t line, stru
                        const char *why)
 {
     struct program *p = data;
-    if (++p->bad_shown <= BAD_ROWS_SHOWN)
-        fprintf(stderr, "%.*s:%llu: %s%.*s%s\n", SLICE_FMT(c->conf->csv_path), (unsigned long long)line, why,
-                0, "", "");
+    if (++p->bad_shown <= BAD_ROWS_SHOWN || p->a.dry_run)
+        fprintf(stderr, "%.*s:%llu: %s\n", SLICE_FMT(c->conf->csv_path), (unsigned long long)line, why);
+    else if (p->bad_shown == BAD_ROWS_SHOWN + 1)
+        fprintf(stderr, "... more bad rows; --dry-run lists them all\n");
     (void)address;
 }
 
@@ -125,6 +127,31 @@ static int deliver_all(struct program *p, struct err *e)
     return r;
 }
 
+/* Over 1,000 people a person at a terminal is asked once: the state is opened, nothing was accepted yet. */
+static int ask(struct program *p, struct err *e)
+{
+    const struct conf *conf = hato_conf(p->hato);
+    struct fs_stat st;
+    uint64_t bytes = 0;
+    char line[16];
+    if (p->a.yes || p->a.limit || p->a.only.n || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return 0;
+    for (size_t i = 0; i < conf->ncampaigns; i++) {
+        char *path = mem_dup(conf->campaigns[i].csv_path.p, conf->campaigns[i].csv_path.n);
+        if (conf->campaigns[i].people == CONF_PEOPLE_CSV &&
+            !fs_stat(hato_script_fs(p->hato), path, &st, NULL))
+            bytes += st.size;
+        free(path);
+    }
+    if (bytes < (uint64_t)ASK_ABOVE * ROW_BYTES)
+        return 0;
+    fprintf(stderr, "This sends to more than %d people (some %llu KB of addresses). Go on? [y/N] ", ASK_ABOVE,
+            (unsigned long long)(bytes / 1024));
+    if (!fgets(line, sizeof line, stdin) || (line[0] != 'y' && line[0] != 'Y'))
+        return err_set(e, ERR_CANCELED, "not sent");
+    return 0;
+}
+
 static int level_of(const char *name, int *out)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
@@ -165,6 +192,7 @@ int cmd_run(int argc, char **argv)
                              .smtp_port = (uint16_t)p.a.smtp_port,
                              .sets = &p.a.sets,
                              .redirect = p.a.redirect,
+                             .memory_state = p.a.dry_run,
                              .data = &p,
                              .notice = on_notice};
     int code = EXIT_DONE;
@@ -177,7 +205,11 @@ int cmd_run(int argc, char **argv)
         fprintf(stderr, "hato run: %s\n", e.text);
         code = r == ERR_INVAL || r == ERR_SYNTAX || r == ERR_MISSING || r == ERR_NOTFOUND ? EXIT_USAGE
                                                                                           : EXIT_FAILED;
-    } else if (deliver_all(&p, &e)) {
+    } else if (p.a.dry_run ? dry_run(
+                                 &(struct dry_run_conf){
+                                     .hato = p.hato, .json = p.a.json, .data = &p, .bad_row = on_bad_row},
+                                 &e)
+                           : (ask(&p, &e) || deliver_all(&p, &e))) {
         fprintf(stderr, "hato run: %s\n", e.text);
         code = EXIT_FAILED;
     }

@@ -85,7 +85,8 @@ static int on_take(void *data, const struct intake_row *row)
                                .addr = row->addr,
                                .values = row->values,
                                .content = SLICE_NONE,
-                               .key = row->key,
+                               .key =
+                                   r->conf.test ? SLICE_NONE : row->key, /* a test is not the mail itself */
                                .expires_ms = j->expires_ms,
                                .test = r->conf.test};
     int rc = deliver_accept(hato_deliver(r->conf.hato), &a, &id);
@@ -115,8 +116,7 @@ static void on_intake(void *data, int status, const struct err *e)
         r->err = *e;
         err_prefix(&r->err, "campaign \"%.*s\": ", SLICE_FMT(j->c->name));
     }
-    if (!status)
-        deliver_intake_end(hato_deliver(r->conf.hato), j->c);
+    deliver_intake_end(hato_deliver(r->conf.hato), j->c, status == 0);
     if (r->conf.intake)
         r->conf.intake(r->conf.data, j->c, &counts, status, e);
 }

@@ -335,7 +335,7 @@ static void campaign_update(struct deliver *d, struct campaign *c)
     int64_t now = loop_wall_ms(d->loop);
     if (!c->conf || c->run == CAMPAIGN_STOPPED || c->run == CAMPAIGN_HELD || !d->started)
         return;
-    if (!c->read_once && !c->conf->streaming) {
+    if ((c->reading || !c->read_once) && !c->conf->streaming) {
         c->run = CAMPAIGN_INTAKE;
         return;
     }
@@ -370,13 +370,15 @@ static void on_campaign_time(struct loop_timer *t)
 
 void deliver_intake_begin(struct deliver *d, struct campaign *c)
 {
+    c->reading = true;
     write_campaign(d, c, CAMPAIGN_READING);
     campaign_update(d, c);
 }
 
-void deliver_intake_end(struct deliver *d, struct campaign *c)
+void deliver_intake_end(struct deliver *d, struct campaign *c, bool complete)
 {
-    if (!c->read_once) {
+    c->reading = false;
+    if (complete && !c->read_once) {
         c->read_once = true;
         write_campaign(d, c, CAMPAIGN_READ);
     }

@@ -94,7 +94,7 @@ struct stream *deliver_stream(struct deliver *d, struct slice name);
 /* The source of a campaign begins to be read; was read to its end. The first holds back all of its mail
  * unless it streams. */
 void deliver_intake_begin(struct deliver *d, struct campaign *c);
-void deliver_intake_end(struct deliver *d, struct campaign *c);
+void deliver_intake_end(struct deliver *d, struct campaign *c, bool complete);
 
 /* Answer of a message hook. edits: raw msgpack (message.h) or empty. error not NULL: hold the message. */
 void deliver_hook_done(struct deliver *d, uint64_t id, struct slice edits, const char *error);

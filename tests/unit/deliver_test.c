@@ -160,7 +160,7 @@ static size_t town_send(struct town *t, const char *const *domains, size_t ndoma
         }
     }
     arena_free(&a);
-    deliver_intake_end(t->d, c);
+    deliver_intake_end(t->d, c, true);
     return fresh;
 }
 
