@@ -1,6 +1,9 @@
 /* cmd_run.c - hato run: load the script, deliver what it defines, end when nothing falls due soon. */
 #include "cmd.h"
+#include "delivery/report.h"
 #include "dry_run.h"
+#include "platform/log.h"
+#include "progress.h"
 #include "run.h"
 
 #include <signal.h>
@@ -48,22 +51,55 @@ struct program {
     struct args a;
     struct hato *hato;
     struct run *run;
-    uint64_t bad_shown;
-    int level;
+    struct report report;
+    struct progress *progress;
+    struct log log;
+    uint64_t bad_shown, carried;
 };
+
+static void before_line(void *data)
+{
+    struct program *p = data;
+    progress_erase(p->progress);
+}
 
 static void on_notice(void *data, int level, const char *text)
 {
     struct program *p = data;
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    if (level >= p->level)
-        fprintf(stderr, "level=%s %s\n", names[level], text);
+    static const enum log_level levels[] = {LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR};
+    log_line(&p->log, levels[level], "hato", "%s", text);
+}
+
+static void on_event(void *data, const struct rec_event *ev)
+{
+    struct program *p = data;
+    struct deliver *d = hato_deliver(p->hato);
+    report_event(&p->report, ev, deliver_name(d, NAME_ISP, ev->isp),
+                 deliver_name(d, NAME_CAMPAIGN, ev->campaign));
+}
+
+static void on_progress(void *data, struct progress_counts *out)
+{
+    struct program *p = data;
+    struct deliver_counts c = deliver_counts(hato_deliver(p->hato));
+    *out = (struct progress_counts){.total = c.accepted + p->carried,
+                                    .delivered = c.delivered,
+                                    .bounced = c.bounced + c.expired,
+                                    .deferred = c.retry,
+                                    .reading = run_is_reading(p->run)};
+}
+
+static void on_waiting(void *data, struct slice isp, struct slice campaign, uint64_t n)
+{
+    struct program *p = data;
+    report_waiting(&p->report, isp, campaign, n);
 }
 
 static void on_bad_row(void *data, const struct campaign *c, uint64_t line, struct slice address,
                        const char *why)
 {
     struct program *p = data;
+    progress_erase(p->progress);
     if (++p->bad_shown <= BAD_ROWS_SHOWN || p->a.dry_run)
         fprintf(stderr, "%.*s:%llu: %s\n", SLICE_FMT(c->conf->csv_path), (unsigned long long)line, why);
     else if (p->bad_shown == BAD_ROWS_SHOWN + 1)
@@ -75,8 +111,11 @@ static void on_intake(void *data, const struct campaign *c, const struct intake_
                       const struct err *e)
 {
     struct program *p = data;
+    report_accepted(&p->report, c->name, n->fresh);
+    p->report.known += n->known;
     if (status || p->a.json)
         return;
+    progress_erase(p->progress);
     fprintf(stderr, "%.*s: %llu known, %llu new", SLICE_FMT(c->name), (unsigned long long)n->known,
             (unsigned long long)n->fresh);
     if (n->bad)
@@ -93,12 +132,35 @@ static void on_signal(int signum, void *data)
         run_stop(p->run);
 }
 
+static void print_report(struct program *p, int64_t elapsed_ms)
+{
+    struct deliver_counts c = deliver_counts(hato_deliver(p->hato));
+    struct buf text = {0};
+    uint64_t counted = p->report.total.accepted;
+    p->report.elapsed_ms = elapsed_ms;
+    p->report.rejected_rows = run_rejected(p->run);
+    p->report.carried = p->carried;
+    if (c.accepted > counted) /* by hato.send */
+        report_accepted(&p->report, SLICE_NONE, c.accepted - counted);
+    deliver_waiting(hato_deliver(p->hato), on_waiting, p);
+    if (p->a.json) {
+        report_json(&p->report, &text);
+        buf_addc(&text, '\n');
+    } else {
+        report_text(&p->report, &text);
+    }
+    fwrite(text.p, 1, text.n, stdout);
+    buf_free(&text);
+}
+
 static int deliver_all(struct program *p, struct err *e)
 {
-    struct deliver_counts c;
-    int64_t started_ns = loop_now_ns(hato_loop(p->hato));
-    struct loop_signal *ints = loop_signal_new(hato_loop(p->hato), SIGINT, on_signal, p);
-    struct loop_signal *terms = loop_signal_new(hato_loop(p->hato), SIGTERM, on_signal, p);
+    struct loop *loop = hato_loop(p->hato);
+    int64_t started_ns = loop_now_ns(loop);
+    struct deliver_counts before = deliver_counts(hato_deliver(p->hato));
+    struct loop_signal *ints = loop_signal_new(loop, SIGINT, on_signal, p);
+    struct loop_signal *terms = loop_signal_new(loop, SIGTERM, on_signal, p);
+    p->carried = before.queued + before.delivered + before.bounced + before.expired - before.accepted;
     p->run = run_new(&(struct run_conf){.hato = p->hato,
                                         .wait_ms = p->a.wait_ms,
                                         .only = &p->a.only,
@@ -107,21 +169,13 @@ static int deliver_all(struct program *p, struct err *e)
                                         .data = p,
                                         .bad_row = on_bad_row,
                                         .intake = on_intake});
+    p->progress = progress_new(loop, !p->a.json, on_progress, p);
     int r = run_loop(p->run, e);
-    c = deliver_counts(hato_deliver(p->hato));
-    double seconds = (double)(loop_now_ns(hato_loop(p->hato)) - started_ns) / 1e9;
-    if (p->a.json)
-        printf("{\"accepted\":%llu,\"delivered\":%llu,\"bounced\":%llu,\"expired\":%llu,\"suppressed\":0,"
-               "\"deferred\":%zu,"
-               "\"rejected_rows\":%llu,\"seconds\":%.3f}\n",
-               (unsigned long long)c.accepted, (unsigned long long)c.delivered, (unsigned long long)c.bounced,
-               (unsigned long long)c.expired, c.queued, (unsigned long long)run_rejected(p->run), seconds);
-    else
-        printf("accepted %llu, delivered %llu, bounced %llu, expired %llu, deferred %zu, rejected rows %llu, "
-               "%.1f s\n",
-               (unsigned long long)c.accepted, (unsigned long long)c.delivered, (unsigned long long)c.bounced,
-               (unsigned long long)c.expired, c.queued, (unsigned long long)run_rejected(p->run), seconds);
+    progress_free(p->progress);
+    p->progress = NULL;
+    print_report(p, (loop_now_ns(loop) - started_ns) / 1000000);
     run_free(p->run);
+    p->run = NULL;
     loop_signal_free(ints);
     loop_signal_free(terms);
     return r;
@@ -152,18 +206,6 @@ static int ask(struct program *p, struct err *e)
     return 0;
 }
 
-static int level_of(const char *name, int *out)
-{
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    for (int i = 0; i < 4; i++) {
-        if (slice_eq(slice_cstr(name), slice_cstr(names[i]))) {
-            *out = i;
-            return 0;
-        }
-    }
-    return ERR_INVAL;
-}
-
 int cmd_run(int argc, char **argv)
 {
     struct program p = {.a = {.state = "hato-state", .wait_ms = 600000, .log = "warn"}};
@@ -176,7 +218,7 @@ int cmd_run(int argc, char **argv)
     }
     if (!r && files.n != 1)
         r = err_set(&e, ERR_INVAL, "one script, please: hato run FILE");
-    if (!r && level_of(p.a.log, &p.level))
+    if (!r && log_level_parse(slice_cstr(p.a.log), &p.log.level))
         r = err_set(&e, ERR_INVAL, "--log wants error, warn, info or debug, not \"%s\"", p.a.log);
     if (!r && (p.a.smtp_port < 0 || p.a.smtp_port > 65535))
         r = err_set(&e, ERR_INVAL, "--smtp-port wants a port, not %lld", (long long)p.a.smtp_port);
@@ -194,9 +236,15 @@ int cmd_run(int argc, char **argv)
                              .redirect = p.a.redirect,
                              .memory_state = p.a.dry_run,
                              .data = &p,
+                             .event = on_event,
                              .notice = on_notice};
+    report_init(&p.report, (struct hash_key){0x7265706f, 0x7274});
+    p.log.before = before_line;
+    p.log.data = &p;
     int code = EXIT_DONE;
     r = hato_new(&o, &p.hato, &e);
+    if (!r)
+        p.log.loop = hato_loop(p.hato);
     if (!r)
         r = hato_load(p.hato, &e);
     if (!r)
@@ -214,5 +262,7 @@ int cmd_run(int argc, char **argv)
         code = EXIT_FAILED;
     }
     hato_free(p.hato);
+    report_free(&p.report);
+    log_free(&p.log);
     return code;
 }

@@ -49,6 +49,11 @@ struct run *run_new(const struct run_conf *conf)
     return r;
 }
 
+bool run_is_reading(const struct run *r)
+{
+    return r->open > 0;
+}
+
 uint64_t run_rejected(const struct run *r)
 {
     return r->rejected;

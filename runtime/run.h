@@ -30,6 +30,7 @@ int run_loop(struct run *r, struct err *e);
 /* From a signal: open transactions finish (10 s), then run_loop() returns. */
 void run_stop(struct run *r);
 
+bool run_is_reading(const struct run *r);   /* people still come in */
 uint64_t run_rejected(const struct run *r); /* bad rows */
 void run_free(struct run *r);
 

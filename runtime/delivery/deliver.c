@@ -653,6 +653,17 @@ struct deliver_counts deliver_counts(const struct deliver *d)
     return c;
 }
 
+void deliver_waiting(struct deliver *d,
+                     void (*fn)(void *data, struct slice isp, struct slice campaign, uint64_t n), void *data)
+{
+    for (uint64_t id = 0; (id = queue_next(d->queue, id));) {
+        const struct lane *lane = queue_lane_at(d->queue, queue_get(d->queue, id)->lane);
+        const struct site *site = lane->domain->site;
+        fn(data, site ? site->isp->name : SLICE_NONE,
+           lane->campaign->number ? lane->campaign->name : SLICE_NONE, 1);
+    }
+}
+
 /* What is ready waits for something: for DNS, a site that is down, a path that is held, or only for its turn.
  */
 int64_t deliver_next_due_ms(struct deliver *d)

@@ -91,8 +91,8 @@ struct campaign *deliver_campaign(struct deliver *d,
                                   struct slice name); /* NULL: neither declared nor remembered */
 struct campaign *deliver_next_campaign(struct deliver *d, size_t *at);
 struct stream *deliver_stream(struct deliver *d, struct slice name);
-/* The source of a campaign begins to be read; was read to its end. The first holds back all of its mail
- * unless it streams. */
+/* The source of a campaign begins to be read; its reading ended, complete or not. Between the two nothing of
+ * the campaign leaves unless it streams, and nothing ever does before it was read to its end once. */
 void deliver_intake_begin(struct deliver *d, struct campaign *c);
 void deliver_intake_end(struct deliver *d, struct campaign *c, bool complete);
 
@@ -109,6 +109,10 @@ struct deliver_counts {
     uint64_t accepted, delivered, bounced, expired, deferred, ambiguous; /* since this process started */
 };
 struct deliver_counts deliver_counts(const struct deliver *d);
+/* Every recipient that waits: the isp it would go to (empty: not known yet) and its campaign's name (empty:
+ * hato.send), n of them. */
+void deliver_waiting(struct deliver *d,
+                     void (*fn)(void *data, struct slice isp, struct slice campaign, uint64_t n), void *data);
 /* UTC ms when something that waits falls due next: a retry, a probe, the end of a hold. INT64_MAX: nothing
  * waits for a time; 0: something could go now. */
 int64_t deliver_next_due_ms(struct deliver *d);
