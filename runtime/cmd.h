@@ -14,5 +14,6 @@ int cmd_report(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_sim(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
+int cmd_why(int argc, char **argv);
 
 #endif

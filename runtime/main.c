@@ -18,6 +18,7 @@ static const struct command {
     {"run", cmd_run, "load a script and deliver what it defines"},
     {"sim", cmd_sim, "run a script on a virtual clock against simulated receivers"},
     {"sink", cmd_sink, "receive mail as the receivers of a world would, and keep or forget it"},
+    {"why", cmd_why, "explain what happened to the messages of an address, and what is next"},
     {NULL, NULL, NULL},
 };
 
