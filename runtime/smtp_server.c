@@ -133,6 +133,7 @@ static void close_now(struct smtp_server *s)
 
 static void release_held(struct smtp_server *s)
 {
+    s->heard = s->now; /* our slowness is not the client's silence */
     s->holding = false;
     buf_adds(&s->out, buf_slice(&s->held));
     buf_clear(&s->held);

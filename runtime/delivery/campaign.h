@@ -48,7 +48,7 @@ struct campaign {
     char *why;                 /* HELD; owned */
     struct content *content;   /* compiled; NULL while HELD and for hato.send */
     struct slice content_hash; /* hex; of what was frozen; owned */
-    bool reading; /* its source is being read by this process */
+    bool reading;              /* its source is being read by this process */
     bool read_once, cancelled; /* its source was read to the end at some time */
     bool started;
     struct lane *lanes;      /* by lane->of_campaign */

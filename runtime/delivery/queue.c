@@ -51,6 +51,7 @@ static void free_memo(struct queue *q, uint32_t index)
     free(m->text);
     free(m->host);
     free(m->held);
+    free(m->address);
     if (m->edits.n)
         free((char *)m->edits.p);
     free(m);

@@ -54,6 +54,7 @@ struct q_memo {
     bool begun;             /* while the journal is replayed: an attempt has no end yet */
     bool hooked;            /* the message hook ran */
     char *held;             /* why it is held; NULL: it is not */
+    char *address;          /* while its message hook runs; NULL: not kept */
 };
 
 struct lane;

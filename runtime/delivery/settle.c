@@ -624,6 +624,9 @@ static void run_hook(struct reading *r)
 {
     struct deliver *d = r->d;
     const struct rec_recipient *rec = &r->rec.recipient;
+    struct q_memo *m = queue_memo(d->queue, r->id, true);
+    free(m->address); /* for the event, should the hook fail */
+    m->address = mem_dup(rec->address.p, rec->address.n);
     d->conf.hooks.message(d->conf.hooks.data, r->id, r->lane->campaign, rec,
                           deliver_name(d, NAME_COLUMNS, rec->columns));
 }
@@ -648,7 +651,7 @@ void deliver_hook_done(struct deliver *d, uint64_t id, struct slice edits, const
                                .at_ms = loop_wall_ms(d->loop),
                                .campaign = lane->campaign->number,
                                .stream = lane->campaign->stream->number,
-                               .recipient = SLICE_NONE,
+                               .recipient = slice_cstr(queue_memo(d->queue, id, true)->address),
                                .text = slice_cstr(error),
                                .class_name = SLICE_NONE,
                                .rule = S("message hook"),

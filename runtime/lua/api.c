@@ -501,7 +501,7 @@ void api_set_host(struct api *api, const struct api_host *host)
 
 bool api_is_busy(const struct api *api)
 {
-    return api->every || task_waiting(api->vm) || hooks_waiting(api->hooks);
+    return task_waiting(api->vm) || hooks_waiting(api->hooks);
 }
 
 void api_free(struct api *api)

@@ -56,7 +56,8 @@ void api_sent(struct api *api, struct task_wait wait, int status, struct slice i
 /* Seconds east of UTC in hato.tz at that time; any thread once the conf is sealed. arg: struct api *. */
 int api_offset_at(void *arg, int64_t unix_s);
 
-/* Something of the script will run again by itself: an `every`, or a task that waits. */
+/* Something of the script is under way and ends by itself: a task that waits, events that its hook has not
+ * taken. A hato.every between two of its turns is not: it never ends. */
 bool api_is_busy(const struct api *api);
 
 /* --- people from an iterator --- */
