@@ -320,11 +320,9 @@ static int parse_name(struct slice s, struct slice whole, struct arena *a, struc
         if (quoted && c == '\\' && i + 1 < s.n)
             i++;
         else if (!quoted && (c == '(' || c == ')'))
-            return err_set(e, ERR_SYNTAX, "\"%s\" has a comment in it; put the name in quotes",
-                           show(whole).text);
+            return err_set(e, ERR_SYNTAX, "\"%s\" has a comment in it", show(whole).text);
         else if (!quoted && c && strchr("<>[]:;@\\,", c))
-            return err_set(e, ERR_SYNTAX, "\"%s\" has \"%c\" in the name; put the name in quotes",
-                           show(whole).text, c);
+            return err_set(e, ERR_SYNTAX, "\"%s\" has \"%c\" in the name", show(whole).text, c);
         uint32_t cp = 0;
         int len = utf8_decode(slice_of(s.p + i, s.n - i), &cp);
         if (len < 0)
@@ -345,10 +343,10 @@ static int parse_name(struct slice s, struct slice whole, struct arena *a, struc
     return 0;
 }
 
-int addr_parse_mailbox(struct slice s, struct arena *a, struct mailbox *out, struct err *e)
+/* s as RFC 5322 3.4 has it. */
+static int parse_mailbox(struct slice s, struct arena *a, struct mailbox *out, struct err *e)
 {
     struct mailbox r = {.name = SLICE_NONE};
-    s = arena_copy(a, trim_blanks(s));
     size_t angle = find_angle(s);
     if (angle == s.n) {
         int rc = parse_spec(s, a, &r.addr, e);
@@ -367,6 +365,39 @@ int addr_parse_mailbox(struct slice s, struct arena *a, struct mailbox *out, str
         return rc;
     *out = r;
     return 0;
+}
+
+/* Anything, then <address>: the name is what a person wrote or a column held, such as "Yamada, Taro". */
+static bool take_name_as_it_is(struct slice s, struct arena *a, struct mailbox *out)
+{
+    struct mailbox r;
+    const char *angle = s.n && s.p[s.n - 1] == '>' ? memrchr(s.p, '<', s.n) : NULL;
+    if (!angle || parse_spec(slice_of(angle + 1, (size_t)(s.p + s.n - angle) - 2), a, &r.addr, NULL))
+        return false;
+    r.name = trim_blanks(slice_of(s.p, (size_t)(angle - s.p)));
+    for (size_t i = 0; i < r.name.n;) {
+        uint32_t cp;
+        int len = utf8_decode(slice_of(r.name.p + i, r.name.n - i), &cp);
+        if (len < 0 || cp_is_control(cp))
+            return false;
+        i += (size_t)len;
+    }
+    if (r.name.n > ADDR_NAME_MAX)
+        return false;
+    *out = r;
+    return true;
+}
+
+int addr_parse_mailbox(struct slice s, struct arena *a, struct mailbox *out, struct err *e)
+{
+    struct err why;
+    s = arena_copy(a, trim_blanks(s));
+    int rc = parse_mailbox(s, a, out, &why);
+    if (!rc || take_name_as_it_is(s, a, out))
+        return 0;
+    if (e)
+        *e = why;
+    return rc;
 }
 
 /* --- writing --- */

@@ -37,7 +37,9 @@ struct mailbox {
  * address and what is wrong with it. The common case (ASCII dot-atom) costs some 0.1 us. */
 int addr_parse(struct slice s, struct arena *a, struct addr *out, struct err *e);
 
-/* Parse `Name <local@domain>`, `"Name, with specials" <local@domain>` or a bare address. */
+/* Parse `Name <local@domain>`, `"Name, in quotes" <local@domain>` or a bare address. A name that is no phrase
+ * of RFC 5322 (`Yamada, Taro <...>`, often the value of a column) is taken as it stands: who writes it quotes
+ * it. */
 int addr_parse_mailbox(struct slice s, struct arena *a, struct mailbox *out, struct err *e);
 
 /* Append the key under which two addresses are one person: the local part unquoted and in ASCII lower case,

@@ -162,6 +162,11 @@ TEST(mailboxes_have_a_name)
         {"j@example.jp", "", "j"},
         {"\"a..b\"@docomo.ne.jp", "", "a..b"},
         {"Taro <\"a<b\"@example.jp>", "Taro", "a<b"},
+        {"Yamada, Taro <t@e.jp>", "Yamada, Taro", "t"},
+        {"Taro (x) <t@e.jp>", "Taro (x)", "t"},
+        {"a@b.jp <t@e.jp>", "a@b.jp", "t"},
+        {"O'Brien, \"Pat\" <t@e.jp>", "O'Brien, \"Pat\"", "t"},
+        {"6\" <b> \\ <t@e.jp>", "6\" <b> \\", "t"},
     };
     struct arena a = {0};
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -181,15 +186,14 @@ TEST(bad_mailboxes_are_refused_with_a_reason)
     static const struct {
         const char *in, *want;
     } rows[] = {
-        {"Yamada, Taro <t@e.jp>", "\"Yamada, Taro <t@e.jp>\" has \",\" in the name; put the name in quotes"},
-        {"Taro (x) <t@e.jp>", "\"Taro (x) <t@e.jp>\" has a comment in it; put the name in quotes"},
         {"Taro <t@e.jp> x", "\"Taro <t@e.jp> x\" does not end with >"},
         {"Taro <t@e.jp", "\"Taro <t@e.jp\" does not end with >"},
         {"Ta\nro <t@e.jp>", "the name in \"Ta\\x0aro <t@e.jp>\" has a control character in it"},
         {"Ta\xffro <t@e.jp>", "the name in \"Ta\\xffro <t@e.jp>\" is not valid UTF-8"},
         {"Taro <>", "the address is empty"},
+        {"a, b <t>", "\"a, b <t>\" has \",\" in the name"},
+        {"a, \x01 <t@e.jp>", "\"a, \\x01 <t@e.jp>\" has \",\" in the name"},
         {"Taro < t@e.jp>", "\" t@e.jp\" has a space in it"},
-        {"a@b.jp <t@e.jp>", "\"a@b.jp <t@e.jp>\" has \"@\" in the name; put the name in quotes"},
     };
     struct arena a = {0};
     for (size_t i = 0; i < COUNT(rows); i++) {

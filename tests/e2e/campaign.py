@@ -1,0 +1,124 @@
+"""A campaign from script to receivers, and the account of it: where every recipient ended, once."""
+import collections
+import contextlib
+import csv
+import json
+import socket
+import subprocess
+
+from conftest import Program
+
+FINAL = ("delivered", "bounced", "expired")
+
+# What happened, as the script's own hook is told.
+EVENTS_HOOK = """
+local events = assert(io.open(hato.args.events, "a"))
+hato.on("events", function(batch)
+  for _, e in ipairs(batch) do events:write(hato.json.encode(e), "\\n") end
+  events:flush()
+end)
+"""
+
+# One short text to people.csv; %(more)s before, options of the stream in %(stream)s.
+PLAIN_SCRIPT = """
+%(more)s
+local news = hato.stream "news" { from = "News <news@news.test>", %(stream)s }
+hato.campaign "hello" { stream = news, to = hato.csv "people.csv", subject = "Hello",
+                        text = "Dear reader,\\nthis is a test.\\n" }
+"""
+
+
+def plain_script(more="", stream=""):
+    return PLAIN_SCRIPT % {"more": more, "stream": stream}
+
+
+def log_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+class Outcome:
+    """A run that ended: counts (its --json), events, says (its stderr)."""
+
+    def __init__(self, done, events):
+        assert done.returncode == 0, done.stderr
+        self.counts = json.loads(done.stdout)
+        self.says = done.stderr
+        self.events = log_of(events)
+
+    def of(self, address):
+        return [e for e in self.events if e["recipient"] == address and e["type"] != "accepted"]
+
+    def kinds(self, address):
+        return [e["type"] for e in self.of(address)]
+
+    def account(self, addresses, taken):
+        """Everybody once. taken: the addresses of messages that receivers took, each as often as it was taken."""
+        by_type = collections.Counter()
+        ends = {a: [] for a in addresses}
+        doubts = collections.Counter()
+        for e in self.events:
+            by_type[e["type"]] += 1
+            if e["type"] in FINAL:
+                ends[e["recipient"]].append(e["type"])
+            doubts[e["recipient"]] += e["type"] == "ambiguous"
+        assert all(len(end) <= 1 for end in ends.values()), {a: end for a, end in ends.items() if len(end) > 1}
+        c = self.counts
+        assert c["accepted"] == len(addresses) == len(ends)
+        assert c["accepted"] == c["delivered"] + c["bounced"] + c["expired"] + c["deferred"], c
+        assert {kind: by_type[kind] for kind in FINAL} == {kind: c[kind] for kind in FINAL}
+        took = collections.Counter(taken)
+        for address, end in ends.items():
+            delivered = end == ["delivered"]
+            assert delivered <= took[address] <= delivered + doubts[address], (address, end, took[address])
+        assert set(took) <= set(ends)
+
+
+class Campaign:
+    """A folder with a script, people and a state; run() as often as wanted.
+
+    people: {file name: rows}, a row an address or a dict of columns with `email` among them."""
+
+    def __init__(self, hato, folder, people, script):
+        self.hato, self.folder, self.addresses = hato, folder, []
+        folder.mkdir(exist_ok=True)
+        for name, rows in people.items():
+            rows = [row if isinstance(row, dict) else {"email": row} for row in rows]
+            self.addresses += [row["email"] for row in rows]
+            with open(folder / name, "w", newline="", encoding="utf-8") as f:
+                out = csv.DictWriter(f, list(rows[0]), lineterminator="\r\n")
+                out.writeheader()
+                out.writerows(rows)
+        (folder / "init.lua").write_text('local hato = require "hato"\n' + EVENTS_HOOK + script, encoding="utf-8")
+        self.events = folder / "events.jsonl"
+
+    def command(self, port, dns_port, *words):
+        return [str(w) for w in (self.hato, "run", self.folder / "init.lua", "--state", self.folder / "state", "--smtp-port",
+                                 port, "--dns", f"127.0.0.1:{dns_port}", "--json", "--set", f"events={self.events}", *words)]
+
+    def run(self, port, dns_port, *words, seconds=60):
+        done = subprocess.run(self.command(port, dns_port, *words), capture_output=True, text=True, timeout=seconds)
+        return Outcome(done, self.events)
+
+
+def unused_port():
+    """A port of this machine that nobody has at any address, over TCP and UDP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("0.0.0.0", 0))
+            with contextlib.suppress(OSError):
+                udp.bind(tcp.getsockname())
+                return tcp.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running_sink(hato, folder, *words):
+    """hato sink for FOLDER/world.lua, with FOLDER/sink.log and what it took in FOLDER/mail. .port, .dns: where."""
+    port, dns_port = unused_port(), unused_port()
+    program = Program([hato, "sink", "--world", folder / "world.lua", "--port", port, "--dns", f"127.0.0.1:{dns_port}",
+                       "--store", folder / "mail", "--log", folder / "sink.log", *words])
+    program.port, program.dns = port, dns_port
+    try:
+        program.wait_for("sink: ready")
+        yield program
+    finally:
+        assert program.stop() == 0, program.output
