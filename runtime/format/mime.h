@@ -34,10 +34,10 @@ struct mime_header {
 enum mime_kind { MIME_ATTACHMENT, MIME_INLINE };
 struct mime_part {
     enum mime_kind kind;
-    struct slice
-        content_type;      /* type/subtype, and "; charset=..." if wanted; empty: application/octet-stream */
-    struct slice filename; /* UTF-8; empty: none */
-    struct slice content_id; /* MIME_INLINE: id of `cid:id`, without angle brackets */
+    struct slice content_type; /* type/subtype, and "; charset=..." if wanted; empty: by the end of the
+                                  filename, else application/octet-stream */
+    struct slice filename;     /* UTF-8; empty: none */
+    struct slice content_id;   /* MIME_INLINE: id of `cid:id`, without angle brackets */
     struct slice data;
     bool encoded; /* data was made by mime_encode_attachment() */
 };

@@ -448,6 +448,30 @@ TEST(an_address_in_utf8_needs_smtputf8)
     arena_free(&a);
 }
 
+TEST(a_file_without_a_type_has_that_of_its_name)
+{
+    static const char *const rows[][2] = {{"a.PDF", "Content-Type: application/pdf; name=\"a.PDF\"\r\n"},
+                                          {"地図.2.jpeg", "Content-Type: image/jpeg\r\n"},
+                                          {"pdf", "Content-Type: application/octet-stream; name=\"pdf\"\r\n"},
+                                          {"a.", "Content-Type: application/octet-stream; name=\"a.\"\r\n"},
+                                          {"", "Content-Type: application/octet-stream\r\n"}};
+    struct arena a = {0};
+    struct mime_out o = {0};
+    struct buf b = {0};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct mime_message m = message(&a);
+        struct mime_part p = {MIME_ATTACHMENT, S(""), slice_cstr(rows[i][0]), S(""), S("x"), false};
+        m.text = S("x");
+        m.parts = &p;
+        m.nparts = 1;
+        CHECK_INT(mime_build(&m, &o, NULL), 0);
+        CHECK(slice_find(wire(&o, &b), slice_cstr(rows[i][1])) > 0);
+    }
+    mime_out_free(&o);
+    buf_free(&b);
+    arena_free(&a);
+}
+
 TEST(file_names_follow_rfc_2231_between_characters)
 {
     static const struct {

@@ -101,11 +101,37 @@ static void put_text_part(struct builder *b, const char *subtype, struct slice t
     }
 }
 
+/* By the end of its name, where nobody said it: what offices and designers attach. */
+static struct slice type_by_name(struct slice filename)
+{
+    static const char *const types[][2] = {
+        {"pdf", "application/pdf"},
+        {"png", "image/png"},
+        {"jpg", "image/jpeg"},
+        {"jpeg", "image/jpeg"},
+        {"gif", "image/gif"},
+        {"webp", "image/webp"},
+        {"svg", "image/svg+xml"},
+        {"ics", "text/calendar; charset=UTF-8"},
+        {"csv", "text/csv"},
+        {"zip", "application/zip"},
+        {"docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"},
+        {"xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"},
+        {"pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation"},
+    };
+    const char *dot = filename.n ? memrchr(filename.p, '.', filename.n) : NULL;
+    struct slice end = dot ? slice_of(dot + 1, (size_t)(filename.p + filename.n - dot) - 1) : SLICE_NONE;
+    for (size_t i = 0; i < COUNT(types); i++)
+        if (slice_ieq(end, slice_cstr(types[i][0])))
+            return slice_cstr(types[i][1]);
+    return S("application/octet-stream");
+}
+
 static void put_file(struct builder *b, const struct mime_part *p)
 {
     struct buf *h = b->fields;
     struct field f = field_begin(h, S("Content-Type"));
-    put_plain(&f, p->content_type.n ? p->content_type : S("application/octet-stream"));
+    put_plain(&f, p->content_type.n ? p->content_type : type_by_name(p->filename));
     if (p->filename.n && param_is_plain("name", p->filename))
         put_param(&f, "name", p->filename);
     field_end(&f);
