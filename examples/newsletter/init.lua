@@ -13,6 +13,9 @@ hato.tz = "Asia/Tokyo"
 local keys = hato.args.keys or "keys"
 local people = hato.args.people or "people.csv"
 
+-- A real sender has an address of its own here, and a name that leads to it and back.
+hato.source "mx1" { address = "127.0.0.1", ehlo = "mx1.news.example.jp" }
+
 local news = hato.stream "news" {
   from = "夏祭り通信 <news@news.example.jp>",
   reply_to = "お客様窓口 <help@example.jp>",
@@ -32,7 +35,7 @@ hato.bounces { retry = { "10 s", "15 s", "1 h", give_up = "2 days" } }
 hato.isp "docomo"    { domains = "docomo.test", connections = 8 }
 hato.isp "au"        { domains = { "ezweb.test", "au.test" }, connections = 5 }
 hato.isp "softbank"  { domains = { "softbank.test", "i.softbank.test" }, connections = 8 }
-hato.isp "gmail"     { domains = "gmail.test", connections = 10, tls = "require" }
+hato.isp "gmail"     { domains = "gmail.test", connections = 10 }
 hato.isp "yahoo"     { domains = "yahoo.test", connections = 5, per_connection = 20 }
 hato.isp "microsoft" { mx = "outlook.test", connections = 5 }
 hato.isp "icloud"    { domains = "icloud.test", connections = 5 }

@@ -62,7 +62,7 @@ local domains = {
 }
 -- The carriers once let people choose what RFC 5321 does not: dots in a row, a dot at the end.
 local carriers = { ["docomo.test"] = true, ["ezweb.test"] = true }
-local no_addresses = { "%s", "%s@", "@%s.test", "%s@@gmail.test", "%s@gmail,test", "%s @docomo.test", "%s@docomo..test" }
+local no_addresses = { "%s", "%s@", "@%s.test", "%s@@gmail.test", "%s@gmail,test", "%s @au.test", "%s@docomo..test" }
 
 local function address_of(family, given, number)
   if random(250) == 1 then return pick(no_addresses):format(given .. number) end

@@ -49,7 +49,7 @@ return {
         { phase = "eod", share = 0.002, reply = "421 4.7.28 Our system has detected an unusual rate of mail" },
       },
     },
-    yahoo = { -- defers some when it likes
+    yahoo = { -- twenty messages a connection, and hangs up when it is busy
       domains = { "yahoo.test" },
       mx = { "mx.yahoo.test" },
       address = "127.0.1.7",
@@ -58,11 +58,11 @@ return {
       per_connection = 20,
       unknown = 0.012,
       replies = {
-        { phase = "mail", share = 0.01, reply = "421 4.7.0 [TS01] Messages temporarily deferred" },
+        { phase = "rcpt", share = 0.01, reply = "421 4.3.2 Busy, come back later" },
         { phase = "rcpt", share = 0.005, reply = "554 delivery error: dd This user doesn't have an account" },
       },
     },
-    microsoft = { -- one host for several domains; refuses TLS half-way
+    microsoft = { -- one host for several domains; offers TLS and then refuses it
       domains = { "outlook.test", "hotmail.test", "live.test" },
       mx = { "mx.outlook.test" },
       address = "127.0.1.8",
