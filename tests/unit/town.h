@@ -1,0 +1,50 @@
+/* town.h - delivery on a virtual loop and the receivers of a world, over pipes in memory. */
+#ifndef HATO_TESTS_UNIT_TOWN_H
+#define HATO_TESTS_UNIT_TOWN_H
+
+#include "delivery/deliver.h"
+#include "dns_server.h"
+#include "sink.h"
+
+struct town {
+    struct loop *loop;
+    struct fs *fs;
+    struct net *net;
+    struct world *world;
+    struct dns_zone *zone;
+    struct resolve *resolve;
+    struct sink *sink;
+    struct conf conf;
+    struct deliver *d;
+    struct loop_timer watch;
+    int64_t patience_ms; /* how long it may wait for something that falls due */
+    size_t events[EVENT_TYPES];
+    struct buf trace;
+    struct err err;
+    void (*event)(struct town *t, const struct rec_event *ev); /* also told of every event; may be NULL */
+    unsigned char *reported; /* [person]: became 1 when its acceptance was reported; NULL: nobody asks */
+};
+
+/* On files in memory, or on those of fs, which the town then owns. False: t->err says why. */
+bool town_new(struct town *t, const char *world, uint64_t seed);
+bool town_new_on(struct town *t, struct fs *fs, const char *world, uint64_t seed);
+void town_free(struct town *t);
+
+/* The program's end in good order, and its next start; receivers stay. */
+void town_close(struct town *t);
+bool town_open(struct town *t);
+/* The program's end in the middle of a turn: what it has not written by now is never written. */
+void town_crash(struct town *t);
+
+/* n people at each domain, p0, p1 ...; person i at domain k is number i * ndomains + k. Counts those who were
+ * new. */
+size_t town_send(struct town *t, const char *const *domains, size_t ndomains, int n);
+/* Until nothing falls due within patience_ms. */
+void town_run(struct town *t);
+/* For so long. */
+void town_run_for(struct town *t, int64_t ms);
+
+/* Every one of those accepted since the start is in exactly one place. */
+bool town_accounted(struct town *t, size_t accepted);
+
+#endif
