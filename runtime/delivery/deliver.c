@@ -32,19 +32,33 @@ uint32_t append_record(struct deliver *d, enum spool_kind kind, const struct rec
 
 /* --- names --- */
 
-void name_learn(struct deliver *d, const struct rec_name *n)
+bool name_is_known(const struct deliver *d, enum rec_name_kind kind, uint32_t number)
 {
-    struct names *t = n->kind && n->kind < NAME_KINDS ? &d->names[n->kind] : NULL;
-    if (!t || !n->number || n->number > t->n + 1000000)
-        return;
-    if (n->number > t->cap) {
-        size_t cap = n->number > t->cap * 2 ? n->number : t->cap * 2;
+    const struct names *t = &d->names[kind];
+    return number && number <= t->n && t->v[number - 1].p;
+}
+
+bool name_reserve(struct deliver *d, enum rec_name_kind kind, uint32_t number)
+{
+    struct names *t = &d->names[kind];
+    if (!number || number > t->n + 1000000)
+        return false;
+    if (number > t->cap) {
+        size_t cap = number > t->cap * 2 ? number : t->cap * 2;
         t->v = mem_realloc(t->v, cap * sizeof *t->v);
         memset(t->v + t->cap, 0, (cap - t->cap) * sizeof *t->v);
         t->cap = cap;
     }
-    if (n->number > t->n)
-        t->n = n->number;
+    if (number > t->n)
+        t->n = number;
+    return true;
+}
+
+void name_learn(struct deliver *d, const struct rec_name *n)
+{
+    if (!n->kind || n->kind >= NAME_KINDS || !name_reserve(d, n->kind, n->number))
+        return;
+    struct names *t = &d->names[n->kind];
     struct slice *at = &t->v[n->number - 1];
     if (at->p)
         return;
@@ -67,8 +81,7 @@ uint32_t name_number(struct deliver *d, enum rec_name_kind kind, struct slice na
 
 struct slice deliver_name(const struct deliver *d, enum rec_name_kind kind, uint32_t number)
 {
-    const struct names *t = &d->names[kind];
-    return number && number <= t->n && t->v[number - 1].p ? t->v[number - 1] : SLICE_NONE;
+    return name_is_known(d, kind, number) ? d->names[kind].v[number - 1] : SLICE_NONE;
 }
 
 uint32_t deliver_columns(struct deliver *d, struct slice columns)
@@ -224,7 +237,8 @@ static int campaign_bind(struct deliver *d, struct campaign *c, struct err *e)
         return r;
     }
     for (uint32_t n = 1; n <= d->names[NAME_COLUMNS].n; n++)
-        content_add_columns(c->content, n, deliver_name(d, NAME_COLUMNS, n));
+        if (name_is_known(d, NAME_COLUMNS, n))
+            content_add_columns(c->content, n, deliver_name(d, NAME_COLUMNS, n));
     if (!c->content_hash.n) {
         /* The file first: a record must not speak of content that is not there. */
         struct buf path = {0};

@@ -6,7 +6,7 @@
 
 /* A dictionary of one kind of name: words ↔ numbers from 1. */
 struct names {
-    struct slice *v; /* v[number - 1]; owned */
+    struct slice *v; /* v[number - 1]; owned; p NULL: not known */
     size_t n, cap;
     struct map by_name; /* → number as pointer */
 };
@@ -79,6 +79,10 @@ struct deliver {
 /* --- deliver.c --- */
 uint32_t name_number(struct deliver *d, enum rec_name_kind kind, struct slice name); /* made if need be */
 void name_learn(struct deliver *d, const struct rec_name *n);
+bool name_is_known(const struct deliver *d, enum rec_name_kind kind, uint32_t number);
+/* A record speaks of this number: no new name gets it, also if the one that had it was lost with the power.
+ */
+bool name_reserve(struct deliver *d, enum rec_name_kind kind, uint32_t number);
 struct stream *stream_get(struct deliver *d, struct slice name, uint32_t number);
 struct campaign *campaign_get(struct deliver *d, struct slice name, uint32_t number, struct stream *stream);
 struct campaign *campaign_by_number(struct deliver *d, uint32_t campaign, uint32_t stream);

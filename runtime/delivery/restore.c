@@ -27,21 +27,68 @@ static uint16_t source_by_number(const struct deliver *d, uint32_t number)
     return conf_find_source(d->conf.conf, deliver_name(d, NAME_SOURCE, number));
 }
 
+static void mentions_id(struct deliver *d, uint64_t id)
+{
+    if (id >= d->next_id)
+        d->next_id = id + 1;
+}
+
+/* What a record speaks of is never given to anything else, even if the record is passed over. */
+static void replay_mentions(struct deliver *d, const struct rec *r)
+{
+    switch (r->type) {
+    case REC_NAME:
+        break;
+    case REC_RECIPIENT:
+        mentions_id(d, r->recipient.id);
+        name_reserve(d, NAME_CAMPAIGN, r->recipient.campaign);
+        name_reserve(d, NAME_STREAM, r->recipient.stream);
+        name_reserve(d, NAME_COLUMNS, r->recipient.columns);
+        break;
+    case REC_KEY:
+        mentions_id(d, r->key.id);
+        name_reserve(d, NAME_CAMPAIGN, r->key.campaign);
+        break;
+    case REC_BEGIN:
+        mentions_id(d, r->begin.id);
+        name_reserve(d, NAME_SOURCE, r->begin.source);
+        name_reserve(d, NAME_ISP, r->begin.isp);
+        break;
+    case REC_SESSION:
+        name_reserve(d, NAME_SOURCE, r->session.source);
+        name_reserve(d, NAME_ISP, r->session.isp);
+        break;
+    case REC_EVENT:
+        mentions_id(d, r->event.id);
+        name_reserve(d, NAME_CAMPAIGN, r->event.campaign);
+        name_reserve(d, NAME_STREAM, r->event.stream);
+        name_reserve(d, NAME_POOL, r->event.pool);
+        name_reserve(d, NAME_SOURCE, r->event.source);
+        name_reserve(d, NAME_ISP, r->event.isp);
+        name_reserve(d, NAME_DOMAIN, r->event.domain);
+        name_reserve(d, NAME_SENDER, r->event.sender);
+        break;
+    case REC_CAMPAIGN:
+        name_reserve(d, NAME_CAMPAIGN, r->campaign.campaign);
+        name_reserve(d, NAME_STREAM, r->campaign.stream);
+        break;
+    }
+}
+
 static void replay_recipient(struct replay *rp, struct spool_pos pos, const struct rec_recipient *r)
 {
     struct deliver *d = rp->d;
     struct addr addr;
     struct campaign *c = campaign_by_number(d, r->campaign, r->stream);
-    if (r->id >= d->next_id)
-        d->next_id = r->id + 1;
-    if (r->has_key)
-        keyset_add(&d->keys, r->key);
+    bool names_known = c && (!r->columns || name_is_known(d, NAME_COLUMNS, r->columns));
     arena_reset(&rp->arena);
-    if (!c || addr_parse(r->address, &rp->arena, &addr, NULL) || queue_get(d->queue, r->id) ||
+    if (!names_known || addr_parse(r->address, &rp->arena, &addr, NULL) || queue_get(d->queue, r->id) ||
         queue_add(d->queue, r->id, pos.segment, pos.offset)) {
-        rp->unknown++;
+        rp->unknown++; /* its key is free: nobody was told that it was accepted */
         return;
     }
+    if (r->has_key)
+        keyset_add(&d->keys, r->key);
     struct segment_use *u = segment_use(d, pos.segment, r->id);
     if (r->id < u->first_id)
         u->first_id = r->id;
@@ -62,7 +109,7 @@ static void replay_begin(struct replay *rp, const struct rec_begin *b)
     if (!queue_get(d->queue, b->id))
         return;
     struct q_memo *m = queue_memo(d->queue, b->id, true);
-    m->begun = true;
+    m->begun = m->hooked = true;
     m->date_s = b->date_s;
     if (b->attempt > m->attempts)
         m->attempts = b->attempt;
@@ -98,6 +145,14 @@ static void replay_deferred(struct replay *rp, const struct rec_event *ev)
     m->begun = false;
     m->attempts = ev->attempt;
     m->restore_due_ms = ev->next_due_ms;
+    if (!m->attempts)
+        m->source = UINT16_MAX; /* not charged: the next attempt is the first */
+    if (ev->date_s)
+        m->date_s = ev->date_s;
+    if (!m->first_ms)
+        m->first_ms = ev->at_ms;
+    if (!ev->phase)
+        return; /* taken back before anything was answered */
     m->replied |= ev->code != 0;
     m->phase = ev->phase;
     m->code = ev->code;
@@ -105,10 +160,6 @@ static void replay_deferred(struct replay *rp, const struct rec_event *ev)
     enum reply_class cls;
     if (!class_parse(ev->class_name, &cls))
         m->class_no = (uint8_t)cls;
-    if (ev->date_s)
-        m->date_s = ev->date_s;
-    if (!m->first_ms)
-        m->first_ms = ev->at_ms;
     free(m->text);
     m->text = mem_dup(ev->text.p, ev->text.n);
     free(m->host);
@@ -188,6 +239,7 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         rp->unreadable++;
         return 0;
     }
+    replay_mentions(rp->d, &r);
     switch (r.type) {
     case REC_NAME:
         name_learn(rp->d, &r.name);
@@ -197,8 +249,6 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         break;
     case REC_KEY:
         keyset_add(&rp->d->keys, r.key.key);
-        if (r.key.id >= rp->d->next_id)
-            rp->d->next_id = r.key.id + 1;
         break;
     case REC_BEGIN:
         replay_begin(rp, &r.begin);
@@ -235,7 +285,7 @@ static void place_all(struct deliver *d)
             queue_retry(d->queue, id, m->restore_due_ms);
             continue;
         }
-        bool raw = d->conf.hooks.message && !(m && (m->attempts || m->edits.n));
+        bool raw = d->conf.hooks.message && !(m && m->hooked);
         lane_push(d->queue, lane, id, raw, false);
     }
 }
@@ -262,6 +312,10 @@ int restore(struct deliver *d, struct err *e)
         if (rp.unreadable)
             notice(d, 2, "spool: %llu records could not be read and were passed over",
                    (unsigned long long)rp.unreadable);
+        if (rp.unknown)
+            notice(d, d->report.last_stop == SPOOL_POWER_LOSS ? 0 : 2,
+                   "spool: %llu recipients passed over: what their records speak of is not there",
+                   (unsigned long long)rp.unknown);
         place_all(d);
     }
     size_t at = 0;

@@ -21,6 +21,7 @@ struct outcome {
     struct host *host;   /* where it was tried */
     uint16_t source;
     int64_t date_s;
+    int64_t begun_ms; /* UTC; 0: it was not begun */
     struct slice edits;
     struct arena arena;
 };
@@ -167,7 +168,7 @@ static void remember(struct outcome *o, struct q_memo *m)
     if (o->date_s)
         m->date_s = o->date_s;
     if (!m->first_ms)
-        m->first_ms = ev->at_ms;
+        m->first_ms = o->begun_ms ? o->begun_ms : ev->at_ms;
     if (m->source == UINT16_MAX && o->v.charged)
         m->source = o->source;
     free(m->host);
@@ -344,6 +345,7 @@ static struct outcome *outcome_of_flight(struct deliver *d, struct session *s, s
     o->ev.size = f->message->size_bytes;
     o->ev.connect_ms = (uint32_t)facts->connect_ms;
     if (f->begun) {
+        o->begun_ms = f->begun_wall_ms;
         o->ev.send_ms = (uint32_t)(now - f->begun_ms);
         if (f->begun_wall_ms > o->ev.accepted_ms)
             o->ev.queued_ms = (uint32_t)(f->begun_wall_ms - o->ev.accepted_ms);
@@ -430,15 +432,17 @@ void on_back(void *data, struct flight *f)
     struct deliver *d = data;
     if (f->begun) {
         struct outcome *o = outcome_new(d, f->id, f->lane);
-        const struct q_memo *m = queue_memo(d->queue, f->id, false);
+        struct q_memo *m = queue_memo(d->queue, f->id, true);
+        m->date_s = f->in.date_s;
+        if (!m->first_ms)
+            m->first_ms = f->begun_wall_ms;
         take_record(o, &f->message->rec);
         o->ev.type = EVENT_DEFERRED;
-        o->ev.attempt = m ? m->attempts : 0;
+        o->ev.attempt = m->attempts;
         o->ev.text = S("the session ended before its turn");
         o->ev.rule = S("not taken");
         o->ev.date_s = f->in.date_s;
         write_event(d, &o->ev);
-        queue_memo(d->queue, f->id, true)->date_s = f->in.date_s;
         outcome_free(o);
     }
     lane_push(d->queue, f->lane, f->id, false, true);

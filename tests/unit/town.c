@@ -51,8 +51,16 @@ bool town_open(struct town *t)
                               .resolve = t->resolve,
                               .conf = &t->conf,
                               .smtp_port = 25,
+                              .segment_bytes = t->segment_bytes,
                               .hooks = {.data = t, .event = on_event, .notice = on_notice}};
     return deliver_new(&dc, &t->d, &t->err) == 0;
+}
+
+static void on_transaction(void *data, const struct world_isp *isp, const struct smtp_server_tx *tx)
+{
+    struct town *t = data;
+    if (t->transaction)
+        t->transaction(t, isp, tx);
 }
 
 bool town_new(struct town *t, const char *world, uint64_t seed)
@@ -69,7 +77,7 @@ bool town_new_on(struct town *t, struct fs *fs, const char *world, uint64_t seed
         return false;
     t->zone = dns_zone_new(t->world, ip_v4(127, 0, 1, 99));
     t->resolve = resolve_new_static(t->loop, dns_zone_answer, t->zone, 1, 0);
-    struct sink_conf sc = {.net = t->net, .world = t->world};
+    struct sink_conf sc = {.net = t->net, .world = t->world, .on_transaction = on_transaction, .data = t};
     if (sink_new(&sc, &t->sink, &t->err) || sink_listen_world(t->sink, 25, &t->err) < 0)
         return false;
     campaign =
@@ -123,9 +131,9 @@ void town_free(struct town *t)
 
 static void on_accepted(void *data, uint64_t id, int status)
 {
-    unsigned char *reported = data;
+    struct town_person *p = data;
     (void)id;
-    *reported |= !status;
+    p->reported |= !status;
 }
 
 size_t town_send(struct town *t, const char *const *domains, size_t ndomains, int n)
@@ -155,11 +163,18 @@ size_t town_send(struct town *t, const char *const *domains, size_t ndomains, in
                                          .values = buf_slice(&values),
                                          .content = SLICE_NONE,
                                          .key = buf_slice(&key)};
-            if (t->reported) {
+            struct town_person *p = t->people ? &t->people[(size_t)i * ndomains + k] : NULL;
+            if (p) {
                 acc.done = on_accepted;
-                acc.data = &t->reported[(size_t)i * ndomains + k];
+                acc.data = p;
             }
-            fresh += deliver_accept(t->d, &acc, &id) == 0;
+            if (deliver_accept(t->d, &acc, &id) == 0) {
+                fresh++;
+                if (p) {
+                    p->again |= p->reported;
+                    p->id = id;
+                }
+            }
             buf_free(&values);
             buf_free(&key);
         }

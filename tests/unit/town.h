@@ -6,6 +6,13 @@
 #include "dns_server.h"
 #include "sink.h"
 
+/* Person i at domain k is number i * ndomains + k. */
+struct town_person {
+    uint64_t id;   /* of the message that was accepted last */
+    bool reported; /* its acceptance was reported */
+    bool again;    /* it was accepted once more after that */
+};
+
 struct town {
     struct loop *loop;
     struct fs *fs;
@@ -22,7 +29,10 @@ struct town {
     struct buf trace;
     struct err err;
     void (*event)(struct town *t, const struct rec_event *ev); /* also told of every event; may be NULL */
-    unsigned char *reported; /* [person]: became 1 when its acceptance was reported; NULL: nobody asks */
+    /* Of a receiver; may be NULL. */
+    void (*transaction)(void *town, const struct world_isp *isp, const struct smtp_server_tx *tx);
+    struct town_person *people; /* by number; NULL: nobody asks */
+    uint32_t segment_bytes;     /* for the next town_open(); 0: the spool's own */
 };
 
 /* On files in memory, or on those of fs, which the town then owns. False: t->err says why. */
@@ -36,8 +46,7 @@ bool town_open(struct town *t);
 /* The program's end in the middle of a turn: what it has not written by now is never written. */
 void town_crash(struct town *t);
 
-/* n people at each domain, p0, p1 ...; person i at domain k is number i * ndomains + k. Counts those who were
- * new. */
+/* n people at each domain, p0, p1 ... Counts those who were new. */
 size_t town_send(struct town *t, const char *const *domains, size_t ndomains, int n);
 /* Until nothing falls due within patience_ms. */
 void town_run(struct town *t);

@@ -1,0 +1,256 @@
+/* restore_test.c - the promises of the spool, as delivery keeps them: over a kill, a cut of the power, a full
+ * disk and time. */
+#include "test.h"
+#include "town.h"
+
+#include <stdlib.h>
+
+static const char *const a_b[] = {"a.test", "b.test"};
+
+/* --- state survives exactly --- */
+
+struct row {
+    enum q_state state;
+    uint32_t attempts;
+    struct buf text;
+};
+
+enum { ROWS = 200 };
+
+static void look(struct town *t, struct row rows[ROWS])
+{
+    struct queue *q = deliver_queue(t->d);
+    for (uint64_t id = 0; (id = queue_next(q, id)) && id < ROWS;) {
+        const struct q_memo *m = queue_memo(q, id, false);
+        struct row *r = &rows[id];
+        r->state = queue_get(q, id)->state;
+        if (!m)
+            continue;
+        r->attempts = m->attempts;
+        buf_printf(&r->text,
+                   "attempts %u first %lld date %lld source %u class %u replied %d phase %u code %u "
+                   "enhanced %u.%u.%u text \"%s\" host %s due %lld edits %zu",
+                   m->attempts, (long long)m->first_ms, (long long)m->date_s, m->source, m->class_no,
+                   m->replied, m->phase, m->code, m->enhanced.cls, m->enhanced.subject, m->enhanced.detail,
+                   m->text ? m->text : "", m->host ? m->host : "any",
+                   (long long)(r->state == Q_RETRY ? m->node.key : 0), m->edits.n);
+    }
+}
+
+/* Rows of what waited that are not as they were. */
+static int differences(const struct row before[ROWS], const struct row after[ROWS])
+{
+    int n = 0;
+    for (int i = 0; i < ROWS; i++) {
+        const struct row *b = &before[i], *a = &after[i];
+        bool same = b->state == Q_CLAIMED
+                        ? a->state == Q_READY && a->attempts - b->attempts <= 1
+                        : a->state == b->state && slice_eq(buf_slice(&a->text), buf_slice(&b->text));
+        if (!same)
+            fprintf(stderr, "%d was in %d: %.*s\n%*sis in %d: %.*s\n", i, b->state,
+                    SLICE_FMT(buf_slice(&b->text)), 5, "", a->state, SLICE_FMT(buf_slice(&a->text)));
+        n += !same;
+    }
+    return n;
+}
+
+static void rows_free(struct row rows[ROWS])
+{
+    for (int i = 0; i < ROWS; i++)
+        buf_free(&rows[i].text);
+}
+
+static const char moody[] =
+    "return { isps = {"
+    "a = { domains = {'a.test'}, mx = {'mx1.a.test', 'mx2.a.test'}, address = {'127.0.1.1', '127.0.1.2'},"
+    "      delay = '10 ms', replies = { { phase = 'rcpt', share = 0.5, reply = '450 4.2.1 a moment\\nplease' "
+    "},"
+    "                  { phase = 'eod', share = 0.2, disconnect = true },"
+    "                  { phase = 'eod', share = 0.3, reply = '452 4.2.2 mailbox full' } } },"
+    "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.3', greylist = '1 min',"
+    "      delay = '10 ms' } } }";
+
+TEST(whoever_waits_waits_after_a_kill_as_before)
+{
+    static const int64_t moments_ms[] = {120, 900, 61000, 310000, 330000, 2200000};
+    struct town t;
+    int different = 0;
+    size_t waited = 0;
+    CHECK(town_new(&t, moody, 4));
+    CHECK_INT(town_send(&t, a_b, 2, 80), 160);
+    for (size_t i = 0; i < COUNT(moments_ms); i++) {
+        struct row before[ROWS] = {{0}}, after[ROWS] = {{0}};
+        town_run_for(&t, moments_ms[i]);
+        look(&t, before);
+        waited += deliver_counts(t.d).retry;
+        town_crash(&t);
+        CHECK(town_open(&t));
+        look(&t, after);
+        different += differences(before, after);
+        rows_free(before);
+        rows_free(after);
+    }
+    CHECK(waited > 100);
+    CHECK_INT(different, 0);
+    town_free(&t);
+}
+
+/* --- kill and power loss at random moments --- */
+
+enum { EACH = 20, PEOPLE = EACH * 2, LIVES = 4, UNSYNCED_MS = 11 /* a sync starts within 10 ms */ };
+
+struct judge {
+    struct town t;
+    struct town_person people[PEOPLE];
+    int taken[PEOPLE];
+    int may_double[PEOPLE]; /* how often the outcome may have been lost */
+    int64_t delivered_ms[PEOPLE];
+    size_t in_flight, unsynced, lost, doubled, excess, again;
+};
+
+static int number_of(struct slice address)
+{
+    return atoi(address.p + 1) * 2 + (memchr(address.p, 'b', address.n) != NULL);
+}
+
+static void judge_transaction(void *data, const struct world_isp *isp, const struct smtp_server_tx *tx)
+{
+    struct judge *j = CONTAINER((struct town *)data, struct judge, t);
+    (void)isp;
+    for (size_t i = 0; tx->taken && i < tx->nrcpts; i++)
+        j->taken[number_of(tx->rcpts[i].address)]++;
+}
+
+static void judge_event(struct town *t, const struct rec_event *ev)
+{
+    struct judge *j = CONTAINER(t, struct judge, t);
+    if (ev->type == EVENT_DELIVERED)
+        j->delivered_ms[number_of(ev->recipient)] = ev->at_ms;
+}
+
+/* Who may get a second mail if the power goes now; without power loss only who is in flight. */
+static void judge_end_of_life(struct judge *j, bool power_loss)
+{
+    for (int i = 0; i < PEOPLE; i++) {
+        struct q_entry *e = j->people[i].id ? queue_get(deliver_queue(j->t.d), j->people[i].id) : NULL;
+        bool flying = e && e->state == Q_CLAIMED;
+        bool fresh = power_loss && loop_wall_ms(j->t.loop) - j->delivered_ms[i] <= UNSYNCED_MS;
+        j->in_flight += flying;
+        j->unsynced += fresh;
+        j->may_double[i] += flying || fresh;
+    }
+}
+
+static uint64_t roll(uint64_t *rng, uint64_t n)
+{
+    *rng = *rng * 6364136223846793005u + 1442695040888963407u;
+    return (*rng >> 33) % n;
+}
+
+static bool judge_seed(struct judge *j, uint64_t seed)
+{
+    static const char world[] =
+        "return { isps = {"
+        "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1', delay = '3 ms',"
+        "      extensions = {'PIPELINING'} },"
+        "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2', delay = '7 ms',"
+        "      replies = { { phase = 'rcpt', share = 0.1, reply = '450 4.2.1 a moment' } } } } }";
+    uint64_t rng = seed;
+    struct town *t = &j->t;
+    if (!town_new_on(t, fs_forgetting(), world, seed))
+        return false;
+    t->people = j->people;
+    t->transaction = judge_transaction;
+    t->event = judge_event;
+    t->segment_bytes = 2000;
+    for (int life = 0; life < LIVES; life++) {
+        bool power_loss = roll(&rng, 4) > 0;
+        int64_t ms = (int64_t)roll(&rng, roll(&rng, 2) ? 20 : 1500);
+        /* The power may go between any two operations, also between a write and its sync. */
+        long stop = power_loss && roll(&rng, 2) ? 1 + (long)roll(&rng, ms < 20 ? 10 : 200) : 0;
+        fs_set_faults(t->fs, &(struct fs_faults){.stop_after = stop});
+        town_send(t, a_b, 2, EACH / (life ? 1 : 2));
+        do
+            town_run_for(t, 1);
+        while (--ms > 0 && (!stop || fs_operations(t->fs) < stop));
+        judge_end_of_life(j, power_loss);
+        town_crash(t);
+        if (power_loss)
+            fs_power_loss(t->fs, roll(&rng, UINT32_MAX));
+        if (!town_open(t)) {
+            fprintf(stderr, "seed %d life %d: %s\n", (int)seed, life, t->err.text);
+            return false;
+        }
+    }
+    town_send(t, a_b, 2, EACH);
+    town_run(t);
+    for (int i = 0; i < PEOPLE; i++) {
+        int more = j->taken[i] - 1;
+        j->lost += more < 0;
+        j->doubled += more > 0 ? (size_t)more : 0;
+        j->excess += more > j->may_double[i];
+        j->again += j->people[i].again;
+        if (more < 0 || more > j->may_double[i] || j->people[i].again)
+            fprintf(stderr, "seed %d: person %d got %d mails and may get %d%s\n", (int)seed, i, j->taken[i],
+                    j->may_double[i] + 1, j->people[i].again ? "; was accepted twice" : "");
+    }
+    bool sound = deliver_counts(t->d).queued == 0;
+    if (!sound)
+        fprintf(stderr, "seed %d: %zu are still queued\n", (int)seed, deliver_counts(t->d).queued);
+    return sound;
+}
+
+TEST(after_power_loss_nobody_is_lost_and_only_the_unsynced_are_doubled)
+{
+    size_t in_flight = 0, unsynced = 0, lost = 0, doubled = 0, excess = 0, again = 0;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct judge *j = mem_zalloc(sizeof *j);
+        bool well = judge_seed(j, seed);
+        in_flight += j->in_flight;
+        unsynced += j->unsynced;
+        lost += j->lost;
+        doubled += j->doubled;
+        excess += j->excess;
+        again += j->again;
+        town_free(&j->t);
+        free(j);
+        CHECK(well);
+    }
+    printf("power loss: lost %zu, doubled %zu, in flight %zu, not yet synced %zu\n", lost, doubled, in_flight,
+           unsynced);
+    CHECK_INT(lost, 0);
+    CHECK_INT(again, 0);
+    CHECK_INT(excess, 0);
+    CHECK(doubled > 0 && doubled <= in_flight + unsynced);
+}
+
+TEST(what_a_surviving_record_speaks_of_is_never_given_to_another)
+{
+    struct town t;
+    struct spool_pos pos;
+    struct buf b = {0};
+    struct rec rec = {.type = REC_RECIPIENT};
+    CHECK(town_new(&t, moody, 5));
+    uint32_t known = deliver_columns(t.d, S("name"));
+    rec.recipient = (struct rec_recipient){.id = 70,
+                                           .campaign = deliver_campaign(t.d, S("hello"))->number,
+                                           .stream = deliver_stream(t.d, S("news"))->number,
+                                           .columns = known + 7,
+                                           .address = S("p0@a.test"),
+                                           .values = SLICE_NONE,
+                                           .content = SLICE_NONE};
+    rec_put(&b, &rec);
+    CHECK_INT(spool_append(deliver_spool(t.d), SPOOL_RECIPIENTS, buf_slice(&b), &pos), 0);
+    buf_free(&b);
+    town_close(&t);
+    CHECK(town_open(&t));
+    CHECK_INT(deliver_counts(t.d).queued, 0);
+    CHECK_INT(deliver_columns(t.d, S("name")), known);
+    CHECK_INT(deliver_columns(t.d, S("other")), known + 8);
+    struct town_person people[2] = {{0}};
+    t.people = people;
+    CHECK_INT(town_send(&t, a_b, 2, 1), 2);
+    CHECK_INT(people[0].id, 71);
+    CHECK(slice_find(buf_slice(&t.trace), S("1 recipients passed over")) >= 0);
+    town_free(&t);
+}
