@@ -99,6 +99,12 @@ int journal_read(struct journal *j, int (*fn)(void *data, const struct rec *r), 
 {
     j->fn = fn;
     j->data = data;
+    if (!j->has_secret) { /* a folder that is being made */
+        int rc = read_secret(j, e);
+        if (rc)
+            return rc;
+        event_names_secret(j->names, j->has_secret ? &j->secret : NULL);
+    }
     return spool_scan_on(j->fs, j->state, &j->tail, on_record, on_notice, j, e);
 }
 

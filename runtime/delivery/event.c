@@ -32,6 +32,11 @@ struct event_names *event_names_new(const struct secret *secret)
     return n;
 }
 
+void event_names_secret(struct event_names *n, const struct secret *secret)
+{
+    n->secret = secret;
+}
+
 void event_names_free(struct event_names *n)
 {
     if (!n)
@@ -146,6 +151,12 @@ void event_enhanced(struct buf *out, const struct rec_event *ev)
 {
     if (ev->enh_class)
         buf_printf(out, "%u.%u.%u", ev->enh_class, ev->enh_subject, ev->enh_detail);
+}
+
+enum class_kind event_kind(const struct rec_event *ev, enum reply_class cls)
+{
+    /* Without a reply a domain takes no mail because its null MX says so (RFC 7505), which counts as 556. */
+    return class_kind_of(cls, cls == CLASS_NOT_ACCEPTING && !ev->code ? 556 : ev->code);
 }
 
 bool event_is_attempt(const struct rec_event *ev)
@@ -392,7 +403,7 @@ static void put_attempt(struct buf *out, const struct rec_event *ev)
     KEY(out, "class");
     put_text(out, ev->class_name);
     KEY(out, "kind");
-    put_text(out, has_class ? slice_cstr(class_kind_name(class_kind_of(cls, ev->code))) : SLICE_NONE);
+    put_text(out, has_class ? slice_cstr(class_kind_name(event_kind(ev, cls))) : SLICE_NONE);
     KEY(out, "rule");
     put_text(out, ev->rule);
     KEY(out, "next_due");

@@ -13,6 +13,8 @@ struct event_names;
 
 /* secret: borrowed until event_names_free(); NULL: message ids and VERP addresses are not known. */
 struct event_names *event_names_new(const struct secret *secret);
+/* It has come to be known. Borrowed alike. */
+void event_names_secret(struct event_names *n, const struct secret *secret);
 void event_names_free(struct event_names *n);
 /* Take what the record tells: names and sessions; nothing of the others. Copies. */
 void event_names_learn(struct event_names *n, const struct rec *r);
@@ -31,6 +33,8 @@ void event_envelope_from(struct buf *out, const struct event_names *n, const str
 /* "4.7.1", or nothing. */
 void event_enhanced(struct buf *out, const struct rec_event *ev);
 
+/* What an end with this class does to the person; cls: of ev->class_name. */
+enum class_kind event_kind(const struct rec_event *ev, enum reply_class cls);
 /* An attempt, or the end of one: has phase, code, class … */
 bool event_is_attempt(const struct rec_event *ev);
 

@@ -111,7 +111,7 @@ static void put_class(struct buf *out, const struct rec_event *ev, size_t indent
     text_safe(out, ev->class_name);
     if (class_parse(ev->class_name, &cls) == 0) {
         if (final)
-            buf_printf(out, " (%s)", class_kind_name(class_kind_of(cls, ev->code)));
+            buf_printf(out, " (%s)", class_kind_name(event_kind(ev, cls)));
         buf_printf(out, ": %s", explain_class(cls));
     }
     if (ev->rule.n) {

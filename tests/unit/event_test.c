@@ -221,6 +221,35 @@ TEST(event_lines_say_what_happened_in_one_look)
     event_names_free(n);
 }
 
+TEST(event_kind_of_a_null_mx_is_hard)
+{
+    static const struct {
+        const char *cls;
+        uint16_t code;
+        const char *kind;
+    } rows[] = {{"not_accepting", 0, "hard"},  {"not_accepting", 556, "hard"}, {"not_accepting", 450, "soft"},
+                {"no_such_user", 550, "hard"}, {"blocked", 550, "block"},      {"unknown", 550, "hard"},
+                {"mailbox_full", 452, "soft"}};
+    struct event_names *n = event_names_new(NULL);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct buf b = {0}, want = {0};
+        struct rec_event ev = {.type = EVENT_BOUNCED,
+                               .id = 1,
+                               .code = rows[i].code,
+                               .class_name = slice_cstr(rows[i].cls),
+                               .recipient = SLICE_NONE,
+                               .text = SLICE_NONE,
+                               .rule = SLICE_NONE,
+                               .meta = SLICE_NONE};
+        event_json(&b, &ev, n);
+        buf_printf(&want, "\"class\":\"%s\",\"kind\":\"%s\"", rows[i].cls, rows[i].kind);
+        CHECK(slice_find(buf_slice(&b), buf_slice(&want)) > 0);
+        buf_free(&b);
+        buf_free(&want);
+    }
+    event_names_free(n);
+}
+
 TEST(event_names_grow_and_the_latest_session_of_a_place_wins)
 {
     struct event_names *n = event_names_new(NULL);
@@ -233,7 +262,13 @@ TEST(event_names_grow_and_the_latest_session_of_a_place_wins)
     CHECK_STR(event_name(n, NAME_ISP, UINT32_MAX), SLICE_NONE);
     CHECK_STR(event_name(n, NAME_ISP, 0), SLICE_NONE);
     for (uint64_t i = 1; i <= 2; i++) {
-        s.session = (struct rec_session){.session = 5 + (i << 40), .mx = i == 1 ? S("one") : S("two")};
+        s.session = (struct rec_session){.session = 5 + (i << 40),
+                                         .mx = i == 1 ? S("one") : S("two"),
+                                         .ehlo = SLICE_NONE,
+                                         .tls_version = SLICE_NONE,
+                                         .tls_cipher = SLICE_NONE,
+                                         .tls_policy = SLICE_NONE,
+                                         .note = SLICE_NONE};
         event_names_learn(n, &s);
     }
     CHECK(event_session(n, 5 + (1ull << 40)) == NULL);
