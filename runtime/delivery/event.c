@@ -71,7 +71,8 @@ static void learn_name(struct event_names *n, const struct rec_name *r)
 static struct slice keep_text(char **at, struct slice s)
 {
     struct slice kept = slice_of(*at, s.n);
-    memcpy(*at, s.p, s.n);
+    if (s.n) /* memcpy wants a place even for nothing */
+        memcpy(*at, s.p, s.n);
     *at += s.n;
     return kept;
 }

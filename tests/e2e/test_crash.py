@@ -205,7 +205,7 @@ def test_killed_while_it_reads_people_each_gets_one_mail(rig):
     n = 1000000 if SOAK else 100000
     r.add_people(n)
     row_bytes, kills = 100, 3
-    for share in sorted(rng.random() * 0.9 for _ in range(kills)):
+    for share in sorted(rng.random() * 0.5 for _ in range(kills)):  # far from its end: the kill may come late
         assert kill_when(r.begin(), lambda: r.bytes_of("recipients") >= share * n * row_bytes)
     had = sum(1 for record in r.records() if record["type"] == "recipient")
     assert 0 < had < n
