@@ -425,6 +425,7 @@ void deliver_drain(struct deliver *d)
 static void on_open(void *data, struct path *p, struct site *s, struct lane *lane, uint64_t id)
 {
     struct deliver *d = data;
+    domain_want(lane->domain); /* an old answer is asked again while this connection goes by it */
     session_open(d->sessions, p, s, lane, id);
 }
 

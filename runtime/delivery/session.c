@@ -317,6 +317,13 @@ static void end_unreachable(struct session *s)
     session_end(s, CONN_DROP);
 }
 
+/* A host that other sessions talk to is not down because it would not have one more. */
+static void rest(struct session *s)
+{
+    if (!s->site->connected)
+        host_rest(s->ss->conf.sites, s->facts.host);
+}
+
 static void remember(struct session *s, const struct verdict_in *in, const char *text)
 {
     verdict_give(in, &s->last);
@@ -547,7 +554,7 @@ static void on_closed_opening(struct session *s, const struct smtp_event *ev)
         return;
     }
     if (s->last.try_next_host) {
-        host_rest(ss->conf.sites, host);
+        rest(s);
         next_host(s);
         return;
     }
@@ -718,7 +725,7 @@ static void next_address(struct session *s)
     struct sessions *ss = s->ss;
     const struct conf_source *source = &ss->conf.conf->sources[s->path->source];
     if (s->at_address == s->naddresses) {
-        host_rest(ss->conf.sites, s->facts.host);
+        rest(s);
         next_host(s);
         return;
     }
@@ -753,7 +760,7 @@ static void on_addresses(struct resolve_req *req, const struct addr_set *set)
         snprintf(text, sizeof text, "address of %.*s: %s", SLICE_FMT(s->facts.host->name),
                  resolve_status_name(set->status));
         remember(s, &in, text);
-        host_rest(s->ss->conf.sites, s->facts.host);
+        rest(s);
         next_host(s);
         return;
     }

@@ -254,6 +254,7 @@ bool on_prepare(void *data, struct flight *f)
     struct q_memo *m = queue_memo(d->queue, f->id, false);
     struct campaign *c = f->lane->campaign;
     INVARIANT(e->state == Q_CLAIMED);
+    hooks_top_up(d, f->lane);
     f->position = spool_pos_pack((struct spool_pos){e->segment, e->offset});
     f->attempt = (m ? m->attempts : 0) + 1;
     f->in = (struct message_in){.id = f->id,
@@ -497,6 +498,11 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
     path_refused(facts->path);
     buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
     bool permanent = v->scope == SCOPE_SOURCE && (!reply || reply->code >= 500);
+    if (!permanent && facts->path->sessions > 1) {
+        /* One connection too many: those that are open go on. */
+        buf_free(&why);
+        return;
+    }
     path_hold(facts->path, now + (permanent ? HOLD_SOURCE_MS : HOLD_RATE_MS), buf_cstr(&why));
     notice_answer(d,
                   permanent ? "source refused: this path waits for an hour;"

@@ -82,3 +82,53 @@ TEST(a_restart_takes_up_where_the_journal_ends)
     CHECK_INT(town_send(&t, a, 1, 60), 0);
     town_free(&t);
 }
+
+TEST(a_receiver_that_allows_three_connections_is_not_held_back_by_the_fourth)
+{
+    static const char *const a[] = {"a.test"};
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
+                   " connections = 3, delay = '10 ms' } } }",
+                   4));
+    CHECK_INT(town_send(&t, a, 1, 2000), 2000);
+    t.patience_ms = 0;
+    town_run(&t);
+    CHECK(town_accounted(&t, 2000));
+    CHECK_INT(deliver_counts(t.d).delivered, 2000);
+    CHECK(loop_now_ms(t.loop) < 120000); /* one connection alone would take them some 140 s */
+    town_free(&t);
+}
+
+static void on_hook(void *data, uint64_t id, const struct campaign *c, const struct rec_recipient *rec,
+                    struct slice columns)
+{
+    struct town *t = data;
+    struct buf edits = {0};
+    (void)c;
+    (void)columns;
+    message_edits_begin(&edits, 1);
+    message_edits_add(&edits, S("X-Hook"), rec->address);
+    deliver_hook_done(t->d, id, buf_slice(&edits), id % 10 == 0 ? "init.lua:7: out of luck" : NULL);
+    buf_free(&edits);
+}
+
+TEST(a_message_hook_runs_for_each_and_holds_those_on_which_it_fails)
+{
+    static const char *const a[] = {"a.test"};
+    struct town t;
+    CHECK(town_new(
+        &t, "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1' } } }",
+        5));
+    town_close(&t);
+    t.message_hook = on_hook;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, a, 1, 200), 200);
+    t.patience_ms = 0;
+    town_run(&t);
+    CHECK_INT(deliver_counts(t.d).delivered, 180);
+    CHECK_INT(deliver_counts(t.d).held, 20);
+    CHECK_INT(t.events[EVENT_HELD], 20);
+    CHECK(town_accounted(&t, 200));
+    town_free(&t);
+}

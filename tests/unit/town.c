@@ -44,15 +44,16 @@ static void on_watch(struct loop_timer *timer)
 
 bool town_open(struct town *t)
 {
-    struct deliver_conf dc = {.loop = t->loop,
-                              .fs = t->fs,
-                              .state = "state",
-                              .net = t->net,
-                              .resolve = t->resolve,
-                              .conf = &t->conf,
-                              .smtp_port = 25,
-                              .segment_bytes = t->segment_bytes,
-                              .hooks = {.data = t, .event = on_event, .notice = on_notice}};
+    struct deliver_conf dc = {
+        .loop = t->loop,
+        .fs = t->fs,
+        .state = "state",
+        .net = t->net,
+        .resolve = t->resolve,
+        .conf = &t->conf,
+        .smtp_port = 25,
+        .segment_bytes = t->segment_bytes,
+        .hooks = {.data = t, .message = t->message_hook, .event = on_event, .notice = on_notice}};
     return deliver_new(&dc, &t->d, &t->err) == 0;
 }
 

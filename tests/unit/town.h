@@ -29,6 +29,9 @@ struct town {
     struct buf trace;
     struct err err;
     void (*event)(struct town *t, const struct rec_event *ev); /* also told of every event; may be NULL */
+    /* A message hook, of the next town_open(); data is the town. May be NULL. */
+    void (*message_hook)(void *data, uint64_t id, const struct campaign *c, const struct rec_recipient *rec,
+                         struct slice columns);
     /* Of a receiver; may be NULL. */
     void (*transaction)(void *town, const struct world_isp *isp, const struct smtp_server_tx *tx);
     struct town_person *people; /* by number; NULL: nobody asks */
