@@ -20,6 +20,14 @@ struct segment_use *segment_use(struct deliver *d, uint32_t segment, uint64_t id
     return &d->use[d->nuse++];
 }
 
+void segment_use_event(struct deliver *d, uint32_t segment, int64_t at_ms)
+{
+    struct segment_use *u = segment_use(d, segment, 1);
+    if (!u->first_event_ms)
+        u->first_event_ms = at_ms;
+    u->last_event_ms = at_ms;
+}
+
 /* --- lanes --- */
 
 struct lane *lane_of(struct deliver *d, struct campaign *c, struct domain *dom, uint16_t source,

@@ -36,7 +36,7 @@ struct segment_use {
     uint64_t first_id, last_id; /* recipients */
     uint64_t live, settled;     /* recipients; settled: not yet rewritten away */
     int64_t first_settled_ms;
-    int64_t last_event_ms; /* events; 0: no event in it */
+    int64_t first_event_ms, last_event_ms; /* events; 0: no event in it */
 };
 
 struct deliver {
@@ -65,8 +65,10 @@ struct deliver {
     size_t nuse, cap_use;
     struct loop_timer compact_timer;
     struct spool_rewrite rewrite;
-    struct keyset rewrite_live; /* ids */
-    bool rewriting;
+    struct keyset rewrite_live;     /* ids */
+    struct segment_use rewrite_was; /* before it began */
+    uint64_t rewrite_last_id;
+    bool rewriting, rewrite_again; /* again: there are events of what is queued in it */
 
     struct spool_report report;
     struct deliver_counts counts;
@@ -95,6 +97,7 @@ uint32_t append_record(struct deliver *d, enum spool_kind kind, const struct rec
 /* --- accept.c --- */
 /* NULL if it is not known and id is 0; else made, beginning with this id. */
 struct segment_use *segment_use(struct deliver *d, uint32_t segment, uint64_t id);
+void segment_use_event(struct deliver *d, uint32_t segment, int64_t at_ms);
 /* The lane for these; source UINT16_MAX and host NULL for a fresh recipient. */
 struct lane *lane_of(struct deliver *d, struct campaign *c, struct domain *dom, uint16_t source,
                      const char *host);

@@ -135,7 +135,7 @@ static void write_event(struct deliver *d, struct rec_event *ev)
     struct rec rec = {.type = REC_EVENT};
     ev->event = d->next_event++;
     rec.event = *ev;
-    segment_use(d, append_record(d, SPOOL_EVENTS, &rec), 1)->last_event_ms = ev->at_ms;
+    segment_use_event(d, append_record(d, SPOOL_EVENTS, &rec), ev->at_ms);
     if (d->conf.hooks.event)
         d->conf.hooks.event(d->conf.hooks.data, ev);
 }

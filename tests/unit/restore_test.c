@@ -254,3 +254,106 @@ TEST(what_a_surviving_record_speaks_of_is_never_given_to_another)
     CHECK(slice_find(buf_slice(&t.trace), S("1 recipients passed over")) >= 0);
     town_free(&t);
 }
+
+/* --- nothing personal stays --- */
+
+struct search {
+    struct town *t;
+    const char *kind, *words;
+    size_t found, files;
+};
+
+static void search_file(void *data, const char *name)
+{
+    struct search *s = data;
+    struct buf path = {0}, bytes = {0};
+    if (strncmp(name, s->kind, strlen(s->kind)))
+        return;
+    buf_printf(&path, "state/%s", name);
+    s->files++;
+    if (!fs_read_whole(s->t->fs, buf_cstr(&path), 1u << 30, &bytes, NULL))
+        s->found += slice_find(buf_slice(&bytes), slice_cstr(s->words)) >= 0;
+    buf_free(&path);
+    buf_free(&bytes);
+}
+
+/* How many files of this kind have these words. */
+static size_t search(struct town *t, const char *kind, const char *words)
+{
+    struct search s = {t, kind, words, 0, 0};
+    fs_list(t->fs, "state", search_file, &s, NULL);
+    return s.files ? s.found : SIZE_MAX;
+}
+
+enum { HOUR_MS = 3600000, DAY_MS = 24 * HOUR_MS };
+
+TEST(a_day_after_the_end_no_address_is_left_and_once_stays_once)
+{
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = {"
+                   "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1' },"
+                   "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
+                   "      replies = { { phase = 'rcpt', to = '^p0@', reply = '450 4.2.2 full' } } } } }",
+                   6));
+    CHECK_INT(town_send(&t, a_b, 2, 30), 60);
+    town_run_for(&t, HOUR_MS);
+    CHECK_INT(deliver_counts(t.d).queued, 1);
+    CHECK_INT(search(&t, "recipients", "p7@a.test"), 1);
+    CHECK_INT(search(&t, "recipients", "Taro"), 1);
+    town_run_for(&t, 23 * HOUR_MS);
+    CHECK_INT(search(&t, "recipients", "p7@a.test"), 0);
+    CHECK_INT(search(&t, "recipients", "p0@b.test"), 1); /* still waits, and needs it */
+    town_run_for(&t, 5 * DAY_MS);
+    CHECK_INT(deliver_counts(t.d).queued, 0);
+    CHECK_INT(search(&t, "recipients", "p0@b.test"), 0);
+    CHECK_INT(search(&t, "recipients", "Taro"), 0);
+    CHECK_INT(search(&t, "events", "p7@a.test"), 1); /* for 30 days */
+    town_crash(&t);
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, a_b, 2, 31), 2);
+    town_run_for(&t, DAY_MS);
+    CHECK_INT(sink_stats(t.sink).messages, 59 + 2);
+    town_run_for(&t, (int64_t)27 * DAY_MS);
+    CHECK_INT(search(&t, "events", "p7@a.test"), 0);
+    CHECK_INT(search(&t, "recipients", "@a.test"), 0);
+    CHECK_INT(town_send(&t, a_b, 2, 31), 0);
+    town_close(&t);
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, a_b, 2, 31), 0);
+    CHECK_INT(deliver_counts(t.d).queued, 0);
+    town_free(&t);
+}
+
+/* --- a full disk --- */
+
+TEST(a_full_disk_refuses_new_mail_and_delivers_what_it_has)
+{
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = {"
+                   "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1', delay = '10 ms' },"
+                   "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
+                   "      greylist = '1 min' } } }",
+                   7));
+    CHECK_INT(town_send(&t, a_b, 2, 50), 100);
+    town_run_for(&t, 5);
+    fs_set_faults(t.fs, &(struct fs_faults){.capacity = 1});
+    CHECK_INT(town_send(&t, a_b, 2, 55), 10); /* taken in this turn; refused at its end, when it is written */
+    town_run_for(&t, 5);
+    CHECK_INT(town_send(&t, a_b, 2, 55), 0);
+    CHECK(slice_find(buf_slice(&t.trace), S("notice: spool: ")) >= 0);
+    t.patience_ms = DAY_MS;
+    town_run(&t);
+    struct deliver_counts c = deliver_counts(t.d);
+    CHECK_INT(c.accepted, 100);
+    CHECK_INT(c.delivered, 100);
+    fs_set_faults(t.fs, &(struct fs_faults){0});
+    town_run_for(&t, 60000);
+    CHECK_INT(town_send(&t, a_b, 2, 55), 10);
+    t.patience_ms = 3 * DAY_MS;
+    town_run(&t);
+    c = deliver_counts(t.d);
+    CHECK_INT(c.delivered, 110);
+    town_free(&t);
+}
