@@ -517,6 +517,7 @@ static void make_rooms(struct deliver *d)
                                               .conf = d->conf.conf,
                                               .data = d,
                                               .open = on_open,
+                                              .may_open = on_may_begin,
                                               .wake = on_wake,
                                               .shed = on_shed});
     d->sessions = sessions_new(&(struct sessions_conf){.loop = loop,
@@ -603,6 +604,7 @@ void deliver_free(struct deliver *d)
         return;
     d->draining = true;
     loop_timer_stop(d->loop, &d->compact_timer);
+    loop_timer_stop(d->loop, &d->spool_timer);
     loop_task_cancel(d->loop, &d->batch_task);
     sessions_stop(d->sessions);
     if (d->spool)

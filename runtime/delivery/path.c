@@ -426,8 +426,11 @@ static bool isp_has_room(const struct isp *isp)
 static void on_service(struct loop_task *t)
 {
     struct isp *isp = CONTAINER(t, struct isp, task);
+    const struct paths_conf *conf = &isp->paths->conf;
     size_t fruitless = 0, sites = 0;
     struct site *s = isp->ready;
+    if (conf->may_open && !conf->may_open(conf->data))
+        return;
     do
         sites++;
     while (s && (s = s->next_ready) != isp->ready);

@@ -427,6 +427,10 @@ static bool feed_client(struct session *s)
     if (s->state == SESSION_OPENING || s->state == SESSION_QUITTING)
         return false;
     while (smtp_client_room(s->smtp) > 0 && (f = next_to_offer(s))) {
+        if (!s->ss->conf.may_begin(s->ss->conf.data)) {
+            start_quit(s);
+            return true;
+        }
         offer(s, f);
         told = true;
     }

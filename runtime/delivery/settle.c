@@ -9,7 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SLICE = 256, HOOKS_AHEAD = 16, HOLD_SOURCE_MS = 3600000, HOLD_RATE_MS = 300000 };
+enum {
+    SLICE = 256,
+    HOOKS_AHEAD = 16,
+    HOLD_SOURCE_MS = 3600000,
+    HOLD_RATE_MS = 300000,
+    SPOOL_AGAIN_MS = 1000
+};
 
 struct outcome {
     struct deliver *d;
@@ -241,10 +247,28 @@ static void deliver_settle(struct outcome *o)
 
 /* --- sessions --- */
 
+static void on_spool_timer(struct loop_timer *t)
+{
+    struct deliver *d = CONTAINER(t, struct deliver, spool_timer);
+    size_t at = 0;
+    if (!on_may_begin(d))
+        return;
+    for (struct isp *isp; (isp = paths_next_isp(d->paths, &at));)
+        isp_service(isp);
+}
+
+/* An attempt whose begin record cannot be written would be doubled by the next start without anybody knowing.
+ */
 bool on_may_begin(void *data)
 {
     struct deliver *d = data;
-    return !d->draining && spool_status(d->spool) == 0;
+    if (d->draining)
+        return false;
+    if (!spool_status(d->spool))
+        return true;
+    if (!loop_timer_active(&d->spool_timer))
+        loop_timer_start(d->loop, &d->spool_timer, SPOOL_AGAIN_MS, on_spool_timer);
+    return false;
 }
 
 bool on_prepare(void *data, struct flight *f)
