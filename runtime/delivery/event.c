@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SESSIONS_MOST = 1 << 18, NAMES_MOST = 16 << 20, DEPTH_MOST = 32 };
+enum { SESSIONS_FEW = 1 << 6, SESSIONS_MOST = 1 << 18, NAMES_MOST = 16 << 20, DEPTH_MOST = 32 };
 
 struct table {
     struct slice *v; /* v[number - 1]; owned; p == NULL: not known */
@@ -21,14 +21,16 @@ struct table {
 struct event_names {
     const struct secret *secret;
     struct table tables[NAME_KINDS];
-    struct rec_session **sessions; /* [number % SESSIONS_MOST]; owned, its texts behind it */
+    struct rec_session **sessions; /* [number % session_places]; owned, its texts behind it */
+    size_t session_places, nsessions;
 };
 
 struct event_names *event_names_new(const struct secret *secret)
 {
     struct event_names *n = mem_zalloc(sizeof *n);
     n->secret = secret;
-    n->sessions = mem_zalloc(SESSIONS_MOST * sizeof *n->sessions);
+    n->session_places = SESSIONS_FEW;
+    n->sessions = mem_zalloc(n->session_places * sizeof *n->sessions);
     return n;
 }
 
@@ -46,7 +48,7 @@ void event_names_free(struct event_names *n)
             free((char *)n->tables[k].v[i].p);
         free(n->tables[k].v);
     }
-    for (size_t i = 0; i < SESSIONS_MOST; i++)
+    for (size_t i = 0; i < n->session_places; i++)
         free(n->sessions[i]);
     free(n->sessions);
     free(n);
@@ -77,10 +79,23 @@ static struct slice keep_text(char **at, struct slice s)
     return kept;
 }
 
+/* Twice as many places: who shares one now has one of two then, so nobody is in another's way. */
+static void more_places(struct event_names *n)
+{
+    size_t places = n->session_places * 2;
+    struct rec_session **v = mem_zalloc(places * sizeof *v);
+    for (size_t i = 0; i < n->session_places; i++)
+        if (n->sessions[i])
+            v[n->sessions[i]->session % places] = n->sessions[i];
+    free(n->sessions);
+    n->sessions = v;
+    n->session_places = places;
+}
+
 static void learn_session(struct event_names *n, const struct rec_session *r)
 {
     size_t texts = r->ehlo.n + r->mx.n + r->tls_version.n + r->tls_cipher.n + r->tls_policy.n + r->note.n;
-    struct rec_session *s = mem_alloc(sizeof *s + texts), **at = &n->sessions[r->session % SESSIONS_MOST];
+    struct rec_session *s = mem_alloc(sizeof *s + texts);
     char *text = (char *)(s + 1);
     *s = *r;
     s->ehlo = keep_text(&text, r->ehlo);
@@ -89,6 +104,10 @@ static void learn_session(struct event_names *n, const struct rec_session *r)
     s->tls_cipher = keep_text(&text, r->tls_cipher);
     s->tls_policy = keep_text(&text, r->tls_policy);
     s->note = keep_text(&text, r->note);
+    if (n->nsessions * 2 >= n->session_places && n->session_places < SESSIONS_MOST)
+        more_places(n);
+    struct rec_session **at = &n->sessions[r->session % n->session_places];
+    n->nsessions += *at == NULL;
     free(*at);
     *at = s;
 }
@@ -109,7 +128,7 @@ struct slice event_name(const struct event_names *n, enum rec_name_kind kind, ui
 
 const struct rec_session *event_session(const struct event_names *n, uint64_t session)
 {
-    const struct rec_session *s = n->sessions[session % SESSIONS_MOST];
+    const struct rec_session *s = n->sessions[session % n->session_places];
     return session && s && s->session == session ? s : NULL;
 }
 
@@ -200,7 +219,10 @@ int event_message_parse(struct slice text, uint64_t *id)
 
 #define KEY(out, name) buf_adds(out, S(",\"" name "\":"))
 
-static void put_number(struct buf *out, uint64_t n)
+/* What a reader with doubles still has exactly. */
+#define EXACT_MOST ((uint64_t)1 << 53)
+
+static void put_digits(struct buf *out, uint64_t n)
 {
     char digits[20];
     size_t at = sizeof digits;
@@ -210,11 +232,26 @@ static void put_number(struct buf *out, uint64_t n)
     buf_add(out, digits + at, sizeof digits - at);
 }
 
+static void put_integer(struct buf *out, bool minus, uint64_t n)
+{
+    const char *quote = n > EXACT_MOST ? "\"" : "";
+    buf_adds(out, slice_cstr(quote));
+    if (minus)
+        buf_addc(out, '-');
+    put_digits(out, n);
+    buf_adds(out, slice_cstr(quote));
+}
+
+static void put_number(struct buf *out, uint64_t n)
+{
+    put_integer(out, false, n);
+}
+
 static void put_id(struct buf *out, char letter, uint64_t n)
 {
     buf_addc(out, '"');
     buf_addc(out, letter);
-    put_number(out, n);
+    put_digits(out, n);
     buf_addc(out, '"');
 }
 
@@ -261,14 +298,14 @@ static void put_double(struct buf *out, double d)
 static int put_msgpack(struct buf *out, struct mp *m, bool is_key, int depth)
 {
     struct mp_value v;
-    char text[32];
     if (depth == DEPTH_MOST || mp_next(m, &v))
         return ERR_SYNTAX;
     if (is_key && v.kind != MP_STR && v.kind != MP_BIN) {
         if (v.kind != MP_UINT && v.kind != MP_INT) /* nothing else is a key in JSON */
             return ERR_SYNTAX;
-        snprintf(text, sizeof text, "\"%lld\"", v.kind == MP_INT ? (long long)v.i : (long long)v.u);
-        buf_adds(out, slice_cstr(text));
+        buf_adds(out, v.kind == MP_INT ? S("\"-") : S("\""));
+        put_digits(out, v.kind == MP_INT ? (uint64_t)0 - (uint64_t)v.i : v.u);
+        buf_addc(out, '"');
         return 0;
     }
     switch (v.kind) {
@@ -279,7 +316,7 @@ static int put_msgpack(struct buf *out, struct mp *m, bool is_key, int depth)
         put_bool(out, v.b);
         break;
     case MP_INT:
-        buf_printf(out, "%lld", (long long)v.i);
+        put_integer(out, true, (uint64_t)0 - (uint64_t)v.i);
         break;
     case MP_UINT:
         put_number(out, v.u);
@@ -385,7 +422,9 @@ static void put_attempt(struct buf *out, const struct rec_event *ev)
     enum reply_class cls;
     bool has_class = class_parse(ev->class_name, &cls) == 0;
     KEY(out, "phase");
-    put_text(out, ev->phase ? slice_cstr(smtp_phase_name((enum smtp_phase)(ev->phase - 1))) : SLICE_NONE);
+    put_text(out, ev->phase && ev->phase <= SMTP_PHASE_COUNT
+                      ? slice_cstr(smtp_phase_name((enum smtp_phase)(ev->phase - 1)))
+                      : SLICE_NONE);
     KEY(out, "code");
     if (ev->code)
         put_number(out, ev->code);

@@ -49,7 +49,11 @@ TEST(event_json_joins_names_and_session)
                                      .note = SLICE_NONE,
                                      .tls_verified = true};
     event_names_learn(n, &s);
-    mp_put_map(&meta, 3);
+    mp_put_map(&meta, 5);
+    mp_put_int(&meta, -1);
+    mp_put_int(&meta, INT64_MIN);
+    mp_put_str(&meta, S("big"));
+    mp_put_uint(&meta, (1ull << 53) + 1);
     mp_put_str(&meta, S("会員"));
     mp_put_str(&meta, S("A\"1"));
     mp_put_str(&meta, S("points"));
@@ -93,7 +97,8 @@ TEST(event_json_joins_names_and_session)
                "{\"id\":\"e17\",\"type\":\"deferred\",\"time\":\"2026-07-01T10:00:00.123Z\",\"message\":"
                "\"m10423\",\"message_id\":\"%s\",\"campaign\":\"夏祭り\",\"stream\":\"promo\",\"recipient\":"
                "\"taro@example.jp\",\"envelope_from\":\"%s\",\"isp\":\"gmail\",\"source\":\"mx1\",\"pool\":"
-               "\"bulk\",\"attempt\":2,\"test\":true,\"meta\":{\"会員\":\"A\\\"1\",\"points\":-3,\"7\":0.1},"
+               "\"bulk\",\"attempt\":2,\"test\":true,\"meta\":{\"-1\":\"-9223372036854775808\",\"big\":"
+               "\"9007199254740993\",\"会員\":\"A\\\"1\",\"points\":-3,\"7\":0.1},"
                "\"session\":\"s1869506150528974849\",",
                buf_cstr(&mid), buf_cstr(&from));
     CHECK(b.n > want.n);
@@ -274,6 +279,23 @@ TEST(event_names_grow_and_the_latest_session_of_a_place_wins)
     CHECK(event_session(n, 5 + (1ull << 40)) == NULL);
     CHECK_STR(event_session(n, 5 + (2ull << 40))->mx, S("two"));
     CHECK(event_session(n, 0) == NULL);
+    struct buf mx = {0};
+    for (uint64_t i = 0; i < 300000; i++) {
+        buf_clear(&mx);
+        buf_printf(&mx, "mx%llu", (unsigned long long)i);
+        s.session.session = 1782900000123ull * 1048576 + i;
+        s.session.mx = buf_slice(&mx);
+        event_names_learn(n, &s);
+    }
+    for (uint64_t i = 300000 - 262144; i < 300000; i++) {
+        buf_clear(&mx);
+        buf_printf(&mx, "mx%llu", (unsigned long long)i);
+        const struct rec_session *found = event_session(n, 1782900000123ull * 1048576 + i);
+        CHECK(found != NULL);
+        CHECK_STR(found->mx, buf_slice(&mx));
+    }
+    CHECK(event_session(n, 1782900000123ull * 1048576) == NULL);
+    buf_free(&mx);
     event_names_free(n);
 }
 
