@@ -488,6 +488,8 @@ static enum verdict_cause cause_of(const struct smtp_event *ev)
     case SMTP_HOW_PROTOCOL:
         return CAUSE_NOT_SMTP;
     case SMTP_HOW_LOCAL:
+        if (ev->phase == SMTP_PHASE_STARTTLS)
+            return CAUSE_TLS_FAILED;
         return ev->reply && ev->reply->has_enhanced && ev->reply->enhanced.subject == 3 ? CAUSE_OVER_SIZE
                                                                                         : CAUSE_NO_SMTPUTF8;
     case SMTP_HOW_QUIT:
@@ -547,7 +549,9 @@ static void on_closed_opening(struct session *s, const struct smtp_event *ev)
     struct sessions *ss = s->ss;
     struct verdict_in in = verdict_in_of(s, ev);
     struct host *host = s->facts.host;
-    remember(s, &in, ev->text);
+    char words[sizeof s->last_text];
+    snprintf(words, sizeof words, "%.*s", SLICE_FMT(ev->reply ? ev->reply->text : slice_cstr(ev->text)));
+    remember(s, &in, words);
     bool tls_failed = in.cause == CAUSE_TLS_FAILED;
     drop_conn(s, ev->drop ? CONN_DROP : CONN_FLUSH);
     if (tls_failed && !s->plain && s->facts.tls_use == CONF_TLS_OPPORTUNISTIC) {
@@ -579,8 +583,8 @@ static void on_closed(struct session *s, const struct smtp_event *ev)
         return;
     }
     /* An idle session that the peer closes feeds no rule; neither does one that ended with a message's
-     * outcome. */
-    if (ev->how == SMTP_HOW_REPLY && !ev->idle && !ev->charged) {
+     * outcome, or that took some and has had enough: a new one tells whether that is about us. */
+    if (ev->how == SMTP_HOW_REPLY && !ev->idle && !ev->charged && !ev->mails) {
         struct verdict_in in = verdict_in_of(s, ev);
         struct verdict v;
         verdict_give(&in, &v);

@@ -139,6 +139,10 @@ static void on_reply(const struct verdict_in *in, struct verdict *v)
         return;
     }
     v->cls = verdict_classify(in, &v->rule, &retry);
+    if (in->phase == SMTP_PHASE_STARTTLS) {
+        v->cls = CLASS_TLS_FAILED;
+        v->rule = "STARTTLS refused";
+    }
     if (code < 500)
         on_4xx(in, v);
     else

@@ -2,6 +2,7 @@
 verify every signature, Python's email and GMime read every part, and the headers are what we say they are."""
 import base64
 import collections
+import datetime
 import email
 import email.policy
 import re
@@ -250,5 +251,5 @@ def test_the_date_is_that_of_the_first_try(sample):
     assert sum(e["type"] == "deferred" for e in first.values()) >= COUNT // 25
     for _, person, _, raw in sample.mails:
         date = email.message_from_bytes(raw, policy=email.policy.default)["Date"].datetime.timestamp()
-        tried = first[person["email"]]["time"] / 1000
+        tried = datetime.datetime.fromisoformat(first[person["email"]]["time"].replace("Z", "+00:00")).timestamp()
         assert tried - 2 <= date <= tried, person
