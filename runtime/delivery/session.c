@@ -519,11 +519,14 @@ static void on_outcome(struct session *s, const struct smtp_event *ev)
     struct verdict_in in = verdict_in_of(s, ev);
     struct verdict v;
     verdict_give(&in, &v);
-    v.ambiguous = ev->ambiguous;
+    if (!in.reply) /* the client knows whether all of it was sent */
+        v.ambiguous = ev->ambiguous;
     const struct smtp_reply *reply =
         ev->how == SMTP_HOW_REPLY || ev->how == SMTP_HOW_LOCAL ? ev->reply : NULL;
     ss->conf.settle(ss->conf.data, s, f, &v, ev->phase, reply, ev->text, ev->used_raw_rcpt);
     flight_free(f);
+    if (v.session_over && in.reply && s->state == SESSION_TALKING)
+        start_quit(s); /* the client goes on after any reply; the two sides may not mean the same by it */
 }
 
 static void on_ready(struct session *s, const struct smtp_event *ev)
