@@ -2,8 +2,8 @@
  *
  * An append-only journal in a folder, in segments of some 64 MiB. A record is bytes (what they mean is
  * format/record's) and of one of three kinds, each with segments of its own: names (a dictionary that the
- * others refer to, never compacted), recipients, events. All records of all kinds have one order, that in
- * which they were appended, and are replayed in it.
+ * others refer to, never compacted), recipients, events. Names are replayed first, then recipients and events
+ * in the order in which they were appended, whichever they are.
  *
  * Layout of the folder: lock, id (a number that goes into all checksums), run (there while a process has it
  * open), reserve (room for the last outcomes on a full disk), and KIND-SEQUENCE.GENERATION, for example

@@ -315,7 +315,8 @@ int found_replay(struct fs *fs, const char *dir, struct found *found, bool index
         struct stream *first = NULL;
         for (int k = 0; k < SPOOL_KINDS; k++) {
             struct stream *st = &p.streams[k];
-            if (st->has && (!first || st->rec.epoch < first->rec.epoch))
+            /* Names before all: where damage hides an epoch, a record would come before what it speaks of. */
+            if (st->has && (!first || (first->kind != SPOOL_NAMES && st->rec.epoch < first->rec.epoch)))
                 first = st;
         }
         if (!first)

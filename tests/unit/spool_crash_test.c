@@ -151,6 +151,7 @@ static const char *judge(struct history *h, char *text, size_t n)
     static bool seen[MOST_RECORDS];
     struct rig *r = &h->rig;
     int last[SPOOL_KINDS] = {-1, -1, -1}, last_of_all = -1;
+    bool names_over = false;
     memset(seen, 0, sizeof seen);
     h->damaged |= r->report.damaged_places > 0;
     for (size_t k = 0; k < r->n; k++) {
@@ -169,9 +170,15 @@ static const char *judge(struct history *h, char *text, size_t n)
             return "has another position";
         if (i <= last[want->kind])
             return "is out of order in its kind";
-        if (i <= last_of_all && !h->damaged)
+        if (want->kind == SPOOL_NAMES && names_over)
+            return "came after what may speak of it";
+        if (want->kind != SPOOL_NAMES && i <= last_of_all && !h->damaged)
             return "is out of order";
-        last[want->kind] = last_of_all = i;
+        last[want->kind] = i;
+        if (want->kind != SPOOL_NAMES) {
+            names_over = true;
+            last_of_all = i;
+        }
         size_t digits = strspn(got->payload.p, "0123456789");
         if (strspn(got->payload.p + digits, " x") + digits != got->payload.n)
             return "is altered";

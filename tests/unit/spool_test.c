@@ -13,20 +13,21 @@ static struct spool_pos put_tail_note(struct rig *r)
     return rig_put(r, SPOOL_EVENTS, "end");
 }
 
-TEST(records_of_all_kinds_replay_in_the_order_of_appending)
+TEST(names_replay_first_and_the_rest_in_the_order_of_appending)
 {
     struct rig r = {.fs = fs_memory(), .segment_bytes = 200};
-    struct buf want = {0}, got = {0};
+    struct buf want = {0}, rest = {0}, got = {0};
     CHECK_INT(rig_open(&r, true), 0);
     CHECK_INT(r.n, 0);
     for (int i = 0; i < 300; i++) {
         enum spool_kind k = (enum spool_kind)((i * 7 + i / 5) % SPOOL_KINDS);
         rig_put(&r, k, "%d", i);
-        buf_printf(&want, "%c:%d ", "nre"[k], i);
+        buf_printf(k == SPOOL_NAMES ? &want : &rest, "%c:%d ", "nre"[k], i);
         if (i % 11 == 0)
             rig_run(&r, i % 2 ? 50 : 0);
     }
     rig_close(&r);
+    buf_adds(&want, buf_slice(&rest));
     CHECK_INT(rig_open(&r, true), 0);
     CHECK_STR(rig_text(&r, &got), buf_slice(&want));
     CHECK_INT(r.report.records[SPOOL_NAMES] + r.report.records[SPOOL_RECIPIENTS] +
@@ -43,6 +44,7 @@ TEST(records_of_all_kinds_replay_in_the_order_of_appending)
     CHECK_STR(rig_text(&r, &got), buf_slice(&want));
     rig_free(&r);
     buf_free(&want);
+    buf_free(&rest);
     buf_free(&got);
 }
 
