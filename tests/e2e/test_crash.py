@@ -259,3 +259,113 @@ def test_killed_at_a_step_of_the_spool(rig, point):
         kills += 1
     r.run()
     r.account(kills)
+
+
+KEYLESS = """
+local hato = require "hato"
+local tx = hato.stream "tx" { from = "Example <tx@sender.test>", priority = "urgent" }
+for i = 1, 20 do
+  local key = hato.args.batch == "second" and "order " .. i or nil
+  local id, why, code = hato.send { stream = tx, to = hato.args.batch .. i .. "@b.test", subject = "Hello",
+                                    text = "Hello", key = key }
+  assert(id or code == "exists", why)
+end
+"""
+
+
+def test_killed_when_a_segment_was_dropped(rig):
+    """What was sent without a key leaves nothing behind: its segment is dropped, not rewritten."""
+    r, runs = rig(), []
+    (r.folder / "init.lua").write_text(KEYLESS)
+    r.command += ["--set", "batch=first"]
+    runs.append(r.begin())
+    runs[-1].communicate(timeout=60)
+    r.command[-1] = "batch=second"
+    runs.append(r.begin(pathlib.Path(r.hato).parent / "hato_failpoints", HATO_FAILPOINT="spool.drop.after:1"))
+    runs[-1].communicate(timeout=60)
+    runs.append(r.begin())
+    runs[-1].communicate(timeout=60)
+    assert [run.returncode for run in runs] == [0, -signal.SIGKILL, 0]
+    taken, begun, open_, cut = r.taken(), {}, {}, 0
+    for record in r.records():
+        if record["type"] == "begin":
+            cut += open_.get(record["id"], False)
+            open_[record["id"]] = True
+        elif record["type"] == "event":
+            open_[record["id"]] = False
+            begun.setdefault(record["to"], set()).add(record["id"])
+    lost = [a for a in (f"{batch}{i}@b.test" for batch in ("first", "second") for i in range(1, 21)) if not taken[a]]
+    doubled = sum(taken.values()) - len(taken)
+    print(f"1 kill, 40 messages: lost {len(lost)}, doubled {doubled}, in flight when killed {cut}")
+    assert not lost and len(taken) == 40 and doubled <= cut
+    assert all(len(numbers) == 1 for numbers in begun.values())
+    assert len(set().union(*begun.values())) == 40    # no number was given twice
+
+
+def test_a_second_process_is_told_who_has_the_state_folder(rig):
+    r = rig('at = "2099-01-01",')
+    r.add_people(10)
+    r.command[r.command.index("--wait") + 1] = "forever"
+    first = r.begin()
+    end = time.monotonic() + 20
+    while not r.bytes_of("recipients"):
+        assert time.monotonic() < end and first.poll() is None
+        time.sleep(0.01)
+    second = r.begin()
+    _, err = second.communicate(timeout=20)
+    assert second.returncode == 1
+    assert f"hato run: {r.state}/lock is held by process {first.pid}" in err
+    kill(first)
+
+
+def held_back_then_changed(r, change):
+    """People who were taken in and wait; then bytes of their segment are changed. Lets them go."""
+    r.command[r.command.index("--wait") + 1] = "0"
+    r.add_people(40)
+    assert r.run()[0] == (0, 40)
+    (path,) = r.state.glob("recipients-*")
+    content = bytearray(path.read_bytes())
+    change(content)
+    path.write_bytes(content)
+    (r.folder / "init.lua").write_text(SCRIPT % "")
+    r.command[r.command.index("--wait") + 1] = "30 s"
+    process = r.begin()
+    out, err = process.communicate(timeout=60)
+    return path, process.returncode, out, err
+
+
+def test_a_bad_place_in_the_middle_is_told_and_the_rest_goes_on(rig):
+    r = rig('at = "2099-01-01",')
+
+    def change(content):
+        content[len(content) // 2] ^= 1
+
+    path, code, _, err = held_back_then_changed(r, change)
+    assert code == 0
+    assert re.search(re.escape(str(path)) + r": \d+ bytes at offset \d+ do not match their checksum and are left out", err)
+    assert "hello: 39 known, 1 new" in err    # whose record was damaged is still in the source
+    taken = r.taken()
+    assert taken == collections.Counter(p for p in r.people if not is_unknown(p))
+
+
+def test_a_state_folder_of_a_newer_hato_is_refused(rig):
+    r = rig('at = "2099-01-01",')
+
+    def change(content):    # the version and the header's checksum, as a newer program would write them
+        content[8] = 9
+        content[44:48] = crc32c(content[:44]).to_bytes(4, "little")
+
+    path, code, _, err = held_back_then_changed(r, change)
+    assert code == 1
+    assert f"{path.name} is of format 9" in err
+    assert not r.transactions()
+
+
+def crc32c(data):
+    """RFC 3720 B.4."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
