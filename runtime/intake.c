@@ -12,6 +12,10 @@ struct window {
     struct intake *in; /* NULL: the intake is gone */
 };
 
+struct asked {
+    struct intake *in; /* NULL: the intake is gone */
+};
+
 struct intake {
     struct intake_conf conf;
     struct intake_counts counts;
@@ -29,7 +33,8 @@ struct intake {
     unsigned windows; /* not durable yet */
     struct window *slots[WINDOWS_AHEAD];
     struct loop_timer timer;
-    bool asking, waiting;
+    struct asked *asked; /* the iterator was asked and has not answered */
+    bool waiting;
     struct err err;
 };
 
@@ -246,9 +251,13 @@ static int csv_window(struct intake *in)
 
 static void on_person(void *data, int status, const struct api_person *p, struct slice error)
 {
-    struct intake *in = data;
-    in->asking = false;
+    struct asked *asked = data;
+    struct intake *in = asked->in;
     int r = 0;
+    free(asked);
+    if (!in)
+        return;
+    in->asked = NULL;
     if (!status) {
         uint32_t columns = deliver_columns(in->conf.deliver, p->columns);
         r = take_row(in, in->counts.rows + 1, p->email, columns, p->values);
@@ -275,9 +284,10 @@ static void on_person(void *data, int status, const struct api_person *p, struct
 static int iterator_window(struct intake *in)
 {
     for (int i = 0; i < 500 && !in->file_ended && !in->ended; i++) {
-        in->asking = true;
-        api_next_person(in->conf.api, in->conf.index, on_person, in);
-        if (in->asking) {
+        in->asked = mem_alloc(sizeof *in->asked);
+        in->asked->in = in;
+        api_next_person(in->conf.api, in->conf.index, on_person, in->asked);
+        if (in->asked) {
             in->waiting = true;
             return 0; /* on_person goes on */
         }
@@ -290,7 +300,7 @@ static int iterator_window(struct intake *in)
 static void step(struct intake *in)
 {
     bool iterator = in->conf.campaign->conf->people == CONF_PEOPLE_ITERATOR;
-    if (in->ended || in->asking || loop_timer_active(&in->timer))
+    if (in->ended || in->asked || loop_timer_active(&in->timer))
         return;
     if (in->file_ended) {
         if (!in->windows)
@@ -343,6 +353,8 @@ void intake_free(struct intake *in)
     for (size_t i = 0; i < COUNT(in->slots); i++)
         if (in->slots[i])
             in->slots[i]->in = NULL;
+    if (in->asked)
+        in->asked->in = NULL;
     file_close(in->file);
     csv_free(&in->csv);
     free(in->order);
