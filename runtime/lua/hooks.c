@@ -31,6 +31,7 @@ static int on(lua_State *L)
 {
     struct hooks *h = api_of(L)->hooks;
     struct conv c = {L, &h->api->scratch, "hato.on"};
+    api_declaring(L, "hato.on"); /* what was sent before would go without it */
     int kind = conv_word(&c, "its first argument", 1, kinds);
     if (!lua_isfunction(L, 2))
         conv_wrong(&c, "its second argument", "a function", 2);
