@@ -164,8 +164,11 @@ int cmd_message(int argc, char **argv)
         r = err_set(&e, ERR_MISSING, "--to ADDRESS is missing");
     int code = EXIT_USAGE;
     if (!r) {
-        struct hato_options o = {
-            .script = files.v[0], .state = "state", .sets = &p.a.sets, .memory_state = true};
+        struct hato_options o = {.script = files.v[0],
+                                 .state = "state",
+                                 .sets = &p.a.sets,
+                                 .memory_state = true,
+                                 .sends_nothing = true};
         r = hato_new(&o, &p.hato, &e);
         if (!r)
             r = hato_load(p.hato, &e);

@@ -2,6 +2,7 @@
 #include "cmd.h"
 #include "delivery/report.h"
 #include "dry_run.h"
+#include "format/text.h"
 #include "platform/log.h"
 #include "progress.h"
 #include "run.h"
@@ -27,7 +28,7 @@ static const struct opt options[] = {
      "end when nothing falls due within it (default \"10 min\"; 0; forever)", offsetof(struct args, wait_ms)},
     {OPT_FLAG, "dry-run", NULL, "send nothing: count by ISP, list bad rows", offsetof(struct args, dry_run)},
     {OPT_MANY, "only", "ADDRESS…", "send to these alone", offsetof(struct args, only)},
-    {OPT_STRING, "redirect", "ADDRESS", "send everything there instead, marked as test",
+    {OPT_STRING, "redirect", "ADDRESS", "a test: everything goes there, marked as test; leaves no state",
      offsetof(struct args, redirect)},
     {OPT_INT, "limit", "N", "at most so many recipients (with --redirect 100 unless given)",
      offsetof(struct args, limit)},
@@ -89,6 +90,13 @@ static void on_progress(void *data, struct progress_counts *out)
                                     .reading = run_is_reading(p->run)};
 }
 
+static void on_print(void *data, struct slice line)
+{
+    struct program *p = data;
+    progress_erase(p->progress);
+    printf("%.*s\n", SLICE_FMT(line));
+}
+
 static void on_waiting(void *data, struct slice isp, struct slice campaign, uint64_t n)
 {
     struct program *p = data;
@@ -117,11 +125,20 @@ static void on_intake(void *data, const struct campaign *c, const struct intake_
     if (status || p->a.json)
         return;
     progress_erase(p->progress);
-    fprintf(stderr, "%.*s: %llu known, %llu new", SLICE_FMT(c->name), (unsigned long long)n->known,
-            (unsigned long long)n->fresh);
-    if (n->bad)
-        fprintf(stderr, ", %llu bad rows", (unsigned long long)n->bad);
-    fprintf(stderr, "\n");
+    struct buf line = {0};
+    buf_adds(&line, c->name);
+    buf_adds(&line, S(": "));
+    text_count(&line, n->known);
+    buf_adds(&line, S(" known, "));
+    text_count(&line, n->fresh);
+    buf_adds(&line, S(" new"));
+    if (n->bad) {
+        buf_adds(&line, S(", "));
+        text_count(&line, n->bad);
+        buf_adds(&line, n->bad == 1 ? S(" bad row") : S(" bad rows"));
+    }
+    fprintf(stderr, "%.*s\n", SLICE_FMT(buf_slice(&line)));
+    buf_free(&line);
     (void)e;
 }
 
@@ -164,8 +181,6 @@ static int deliver_all(struct program *p, struct err *e)
     p->carried = before.queued + before.delivered + before.bounced + before.expired - before.accepted;
     p->run = run_new(&(struct run_conf){.hato = p->hato,
                                         .wait_ms = p->a.wait_ms,
-                                        .only = &p->a.only,
-                                        .limit = p->a.limit,
                                         .test = p->a.redirect != NULL,
                                         .data = p,
                                         .bad_row = on_bad_row,
@@ -223,6 +238,8 @@ int cmd_run(int argc, char **argv)
         r = err_set(&e, ERR_INVAL, "--log wants error, warn, info or debug, not \"%s\"", p.a.log);
     if (!r && (p.a.smtp_port < 0 || p.a.smtp_port > 65535))
         r = err_set(&e, ERR_INVAL, "--smtp-port wants a port, not %lld", (long long)p.a.smtp_port);
+    if (!r && p.a.limit < 0)
+        r = err_set(&e, ERR_INVAL, "--limit wants a number of recipients, not %lld", (long long)p.a.limit);
     if (r) {
         fprintf(stderr, "hato run: %s\n", e.text);
         return EXIT_USAGE;
@@ -234,11 +251,15 @@ int cmd_run(int argc, char **argv)
                              .dns = p.a.dns,
                              .smtp_port = (uint16_t)p.a.smtp_port,
                              .sets = &p.a.sets,
+                             .only = &p.a.only,
+                             .limit = (uint64_t)p.a.limit,
                              .redirect = p.a.redirect,
-                             .memory_state = p.a.dry_run,
+                             .memory_state = p.a.dry_run || p.a.redirect,
+                             .sends_nothing = p.a.dry_run,
                              .data = &p,
                              .event = on_event,
-                             .notice = on_notice};
+                             .notice = on_notice,
+                             .print = on_print};
     report_init(&p.report, (struct hash_key){0x7265706f, 0x7274});
     p.log.before = before_line;
     p.log.data = &p;

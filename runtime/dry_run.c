@@ -65,6 +65,9 @@ static void on_mx(struct resolve_req *req, const struct mx_set *set)
 static int on_take(void *data, const struct intake_row *row)
 {
     struct dry *d = data;
+    if (!hato_wants(d->conf.hato, row->key))
+        return ERR_CANCELED;
+    hato_took(d->conf.hato);
     struct place *p = map_get(&d->places, row->addr->domain_ascii);
     if (!p) {
         p = mem_zalloc(sizeof *p);

@@ -23,11 +23,61 @@ struct hato {
     /* Of a simulation. */
     struct dns_zone *zone;
     struct sink *sink;
+    struct keyset only; /* keyed hashes of the addresses to send to */
+    uint64_t taken;
     /* While the script loads. */
     bool loading, loaded;
     int load_status;
     struct err load_err;
 };
+
+/* --- who is sent to --- */
+
+static struct hash128 address_hash(struct slice key)
+{
+    return hash128((struct hash_key){0x6f6e6c79, 1}, key);
+}
+
+static int read_only(struct hato *h, struct err *e)
+{
+    for (size_t i = 0; h->o.only && i < h->o.only->n; i++) {
+        struct arena a = {0};
+        struct addr addr;
+        struct buf key = {0};
+        int r = addr_parse(slice_cstr(h->o.only->v[i]), &a, &addr, e);
+        if (!r) {
+            addr_dup_key(&key, &addr);
+            keyset_add(&h->only, address_hash(buf_slice(&key)));
+        }
+        buf_free(&key);
+        arena_free(&a);
+        if (r) {
+            err_prefix(e, "--only %s: ", h->o.only->v[i]);
+            return ERR_INVAL;
+        }
+    }
+    return 0;
+}
+
+static bool is_among(const struct hato *h, struct slice key)
+{
+    return !h->o.only || !h->o.only->n || keyset_has(&h->only, address_hash(key));
+}
+
+static bool on_wants(void *data, struct slice key)
+{
+    return is_among(data, key);
+}
+
+bool hato_wants(const struct hato *h, struct slice key)
+{
+    return is_among(h, key) && (!h->o.limit || h->taken < h->o.limit);
+}
+
+void hato_took(struct hato *h)
+{
+    h->taken++;
+}
 
 /* --- hato.send --- */
 
@@ -66,7 +116,7 @@ static int on_send(void *data, const struct api_send *send, struct task_wait wai
 {
     struct hato *h = data;
     struct arena a = {0};
-    struct buf frozen = {0};
+    struct buf frozen = {0}, to = {0};
     struct addr addr;
     uint64_t id;
     int r = hato_open(h, e);
@@ -76,6 +126,11 @@ static int on_send(void *data, const struct api_send *send, struct task_wait wai
     c.columns = send->columns;
     c.missing_empty = send->missing_empty;
     r = addr_parse(send->to, &a, &addr, e);
+    if (!r) {
+        addr_dup_key(&to, &addr);
+        if (!hato_wants(h, buf_slice(&to)))
+            r = err_set(e, ERR_CANCELED, "left out by --only or --limit");
+    }
     if (!r)
         r = check_send(send, &c, e);
     if (!r) {
@@ -98,13 +153,16 @@ static int on_send(void *data, const struct api_send *send, struct task_wait wai
             .done = on_sent,
             .data = s};
         r = deliver_accept(h->deliver, &acc, &id);
-        if (r) {
+        if (!r) {
+            hato_took(h);
+        } else {
             free(s);
             err_set(e, r, r == ERR_EXISTS ? "a message with this key was accepted before" : "%s",
                     err_name(r));
         }
     }
     buf_free(&frozen);
+    buf_free(&to);
     arena_free(&a);
     return r;
 }
@@ -305,8 +363,10 @@ int hato_new(const struct hato_options *o, struct hato **out, struct err *e)
     struct hato *h = mem_zalloc(sizeof *h);
     struct api_arg args[256];
     size_t nargs = 0;
-    int r = make_args(o, args, &nargs, e);
     h->o = *o;
+    int r = make_args(o, args, &nargs, e);
+    if (!r)
+        r = read_only(h, e);
     if (!h->o.smtp_port)
         h->o.smtp_port = 25;
     h->loop = o->world ? loop_new_virtual(o->seed, o->start_ms) : loop_new_real();
@@ -353,7 +413,7 @@ int hato_load(struct hato *h, struct err *e)
 {
     h->loading = true;
     vm_run(h->vm, h->o.script, on_script_end, h);
-    if (h->loading && h->deliver)
+    if (h->loading && h->deliver && !h->o.sends_nothing)
         deliver_start(h->deliver);
     while (h->loading)
         loop_run(h->loop);
@@ -450,7 +510,8 @@ int hato_open(struct hato *h, struct err *e)
                                           .message = hooks_has(h->api, HOOK_MESSAGE) ? on_message : NULL,
                                           .reply = hooks_has(h->api, HOOK_REPLY) ? on_reply : NULL,
                                           .event = on_event,
-                                          .notice = on_notice}};
+                                          .notice = on_notice,
+                                          .wants = h->o.only && h->o.only->n ? on_wants : NULL}};
     r = deliver_new(&conf, &h->deliver, e);
     if (!r)
         start_notes(h);
@@ -478,6 +539,7 @@ void hato_free(struct hato *h)
     loop_free(h->loop);
     fs_free(h->fs);
     fs_free(h->script_fs);
+    keyset_free(&h->only);
     free(h);
 }
 

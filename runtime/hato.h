@@ -17,8 +17,11 @@ struct hato_options {
     const char *dns;             /* "HOST:PORT"; NULL: the system's */
     uint16_t smtp_port;          /* 0: 25 */
     const struct opt_list *sets; /* KEY=VALUE; NULL: none */
+    const struct opt_list *only; /* addresses: nobody else is sent to; NULL or empty: everybody */
+    uint64_t limit;              /* at most so many are taken in; 0: no bound */
     const char *redirect;        /* NULL: none */
-    bool memory_state; /* the state folder is in memory: nothing is left behind (a dry run, `hato message`) */
+    bool memory_state;  /* the state folder is in memory: nothing is left behind (a test, `hato message`) */
+    bool sends_nothing; /* what the script sends while it loads is accepted and stays (a dry run) */
     /* A simulation: virtual clock, files and pipes in memory, receivers of this world. NULL: the real thing.
      */
     const struct world *world;
@@ -50,6 +53,9 @@ struct api *hato_api(struct hato *h);
 struct deliver *hato_deliver(struct hato *h); /* NULL before hato_open() */
 struct resolve *hato_resolve(struct hato *h);
 struct sink *hato_sink(struct hato *h); /* of a simulation; else NULL */
+/* Whether one more is taken in, by --only and --limit; key: addr_dup_key(). Then say that it was. */
+bool hato_wants(const struct hato *h, struct slice key);
+void hato_took(struct hato *h);
 /* The script has something of its own under way that ends by itself: a task that waits, events for its hook.
  */
 bool hato_script_is_busy(const struct hato *h);

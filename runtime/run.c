@@ -17,35 +17,17 @@ struct run {
     struct run_conf conf;
     struct job *jobs;
     size_t njobs, open;
-    struct keyset only; /* keyed hashes of the addresses to send to */
     struct loop_timer tick, stop_timer;
     bool stopping;
-    int64_t taken;
     uint64_t rejected;
     int status;
     struct err err;
 };
 
-static struct hash128 address_hash(struct slice key)
-{
-    return hash128((struct hash_key){0x6f6e6c79, 1}, key);
-}
-
 struct run *run_new(const struct run_conf *conf)
 {
     struct run *r = mem_zalloc(sizeof *r);
     r->conf = *conf;
-    for (size_t i = 0; conf->only && i < conf->only->n; i++) {
-        struct arena a = {0};
-        struct addr addr;
-        struct buf key = {0};
-        if (!addr_parse(slice_cstr(conf->only->v[i]), &a, &addr, NULL)) {
-            addr_dup_key(&key, &addr);
-            keyset_add(&r->only, address_hash(buf_slice(&key)));
-        }
-        buf_free(&key);
-        arena_free(&a);
-    }
     return r;
 }
 
@@ -69,7 +51,6 @@ void run_free(struct run *r)
     for (size_t i = 0; i < r->njobs; i++)
         intake_free(r->jobs[i].intake);
     free(r->jobs);
-    keyset_free(&r->only);
     free(r);
 }
 
@@ -80,9 +61,7 @@ static int on_take(void *data, const struct intake_row *row)
     struct job *j = data;
     struct run *r = j->r;
     uint64_t id;
-    if (r->conf.only && r->conf.only->n && !keyset_has(&r->only, address_hash(row->key)))
-        return ERR_CANCELED;
-    if (r->conf.limit && r->taken >= r->conf.limit)
+    if (!hato_wants(r->conf.hato, row->key))
         return ERR_CANCELED;
     struct deliver_accept a = {.campaign = j->c,
                                .columns = row->columns,
@@ -90,12 +69,12 @@ static int on_take(void *data, const struct intake_row *row)
                                .addr = row->addr,
                                .values = row->values,
                                .content = SLICE_NONE,
-                               .key =
-                                   r->conf.test ? SLICE_NONE : row->key, /* a test is not the mail itself */
+                               .key = row->key,
                                .expires_ms = j->expires_ms,
                                .test = r->conf.test};
     int rc = deliver_accept(hato_deliver(r->conf.hato), &a, &id);
-    r->taken += !rc;
+    if (!rc)
+        hato_took(r->conf.hato);
     return rc;
 }
 

@@ -8,12 +8,10 @@
 struct run;
 
 struct run_conf {
-    struct hato *hato;           /* loaded and opened */
-    int64_t wait_ms;             /* end when nothing falls due within it; INT64_MAX: never by itself */
-    int64_t end_ms;              /* end at this time whatever waits (UTC; a simulation); 0: no such time */
-    const struct opt_list *only; /* addresses; the others are left out. NULL or empty: all */
-    int64_t limit;               /* at most so many; 0: no bound */
-    bool test;                   /* marked as test */
+    struct hato *hato; /* loaded and opened */
+    int64_t wait_ms;   /* end when nothing falls due within it; INT64_MAX: never by itself */
+    int64_t end_ms;    /* end at this time whatever waits (UTC; a simulation); 0: no such time */
+    bool test;         /* marked as test */
     void *data;
     void (*bad_row)(void *data, const struct campaign *c, uint64_t line, struct slice address,
                     const char *why);

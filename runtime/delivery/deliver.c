@@ -230,8 +230,11 @@ static int campaign_bind(struct deliver *d, struct campaign *c, struct err *e)
     content_freeze(&c->conf->content, &frozen);
     content_hash(buf_slice(&frozen), hash);
     int r = check_frozen(d, c, buf_slice(&frozen), slice_of(hash, 64), e);
-    if (!r)
+    if (!r) {
         r = content_compile(&c->conf->content, c->name, &c->content, e);
+        if (r)
+            err_prefix(e, "%.*s:%d: campaign ", SLICE_FMT(c->conf->place.file), c->conf->place.line);
+    }
     if (r) {
         buf_free(&frozen);
         return r;

@@ -32,6 +32,9 @@ struct deliver_hooks {
     void (*event)(void *data, const struct rec_event *ev);
     /* Something a person should know: level 0 info, 1 warning, 2 error. */
     void (*notice)(void *data, int level, const char *text);
+    /* While the state is taken up: whether what waits for this address (addr_dup_key()) may go in this run;
+     * else it is held, and free again at the next start. */
+    bool (*wants)(void *data, struct slice key);
 };
 
 struct deliver_conf {

@@ -53,6 +53,7 @@ struct q_memo {
     int64_t restore_due_ms; /* while the journal is replayed: when it is due; 0: at once */
     bool begun;             /* while the journal is replayed: an attempt has no end yet */
     bool hooked;            /* the message hook ran */
+    bool left_out;          /* while the journal is replayed: this run is not for it */
     char *held;             /* why it is held; NULL: it is not */
     char *address;          /* while its message hook runs; NULL: not kept */
 };

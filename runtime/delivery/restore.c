@@ -21,6 +21,7 @@ struct replay {
     struct deliver *d;
     struct map hosts; /* session number → host name, for ambiguous ends */
     struct arena arena;
+    struct buf key;
     uint64_t unknown, unreadable;
 };
 
@@ -103,6 +104,12 @@ static void replay_recipient(struct replay *rp, struct spool_pos pos, const stru
     c->queued++;
     if (r->due_ms > loop_wall_ms(d->loop))
         queue_memo(d->queue, r->id, true)->restore_due_ms = r->due_ms;
+    if (d->conf.hooks.wants) {
+        buf_clear(&rp->key);
+        addr_dup_key(&rp->key, &addr);
+        if (!d->conf.hooks.wants(d->conf.hooks.data, buf_slice(&rp->key)))
+            queue_memo(d->queue, r->id, true)->left_out = true;
+    }
 }
 
 static void replay_begin(struct replay *rp, const struct rec_begin *b)
@@ -283,6 +290,10 @@ static void place_all(struct deliver *d)
         struct lane *lane = queue_lane_at(d->queue, e->lane);
         if (m && m->attempts && m->source != UINT16_MAX)
             lane = lane_of(d, lane->campaign, lane->domain, m->source, m->host);
+        if (m && m->left_out) {
+            queue_hold(d->queue, id, "this run is for others");
+            continue;
+        }
         if (m && m->restore_due_ms > now) {
             e->lane = lane->index;
             queue_retry(d->queue, id, m->restore_due_ms);
@@ -326,6 +337,7 @@ int restore(struct deliver *d, struct err *e)
         free(h->value);
     map_free(&rp.hosts);
     arena_free(&rp.arena);
+    buf_free(&rp.key);
     return r;
 }
 

@@ -89,8 +89,8 @@ class Rig:
         process = self.begin()
         out, err = process.communicate(timeout=seconds)
         assert process.returncode == 0, err
-        known, new = re.search(r"hello: (\d+) known, (\d+) new", err).groups()
-        return (int(known), int(new)), out
+        known, new = re.search(r"hello: ([\d,]+) known, ([\d,]+) new", err).groups()
+        return (int(known.replace(",", "")), int(new.replace(",", ""))), out
 
     def bytes_of(self, kind):
         sizes = 0
