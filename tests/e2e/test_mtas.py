@@ -7,13 +7,15 @@ import pwd
 import re
 import shutil
 import signal
+import smtplib
+import socket
 import subprocess
 import tempfile
 import time
 
 import pytest
 
-from campaign import Campaign, plain_script, running_sink
+from campaign import Campaign, plain_script, running_sink, unused_port
 from conftest import ROOT, Program
 
 COUNT = 200
@@ -48,7 +50,6 @@ def until(true, what, seconds=20):
 
 
 def accepts(address, port):
-    import socket
     with socket.socket() as s:
         s.settimeout(1)
         return s.connect_ex((address, port)) == 0
@@ -132,3 +133,223 @@ def test_smtp_sink_with_each_of_its_faults(hato, tmp_path, shared):
     outcome.account(campaign.addresses, [to for some in taken.values() for to in some])
     for name, (_, _, expected) in SINKS.items():
         expected(name, {a: outcome.of(a) for a in people[name]}, taken[name])
+
+
+# --- whole MTAs ---
+
+
+SIGNED = """
+hato.bounces { retry = { "1 s", "2 s", give_up = "1 min" } }
+local news = hato.stream "news" {
+  from = "夏祭り通信 <news@m.news.test>", bounce = "b.m.news.test",
+  dkim = { { domain = "m.news.test", selector = "r1", key = "r1.pem" }, { domain = "m.news.test", selector = "e1", key = "e1.pem" } },
+}
+hato.campaign "hello" { stream = news, to = hato.csv "people.csv", subject = "{{ name }}様、夏のセール",
+                        text = "{{ name }}様\\n.\\n..\\nFrom here\\n", html = "<p>{{ name }}様</p>", attach = { "flyer.pdf" } }
+"""
+
+
+def signed_campaign(hato, folder, domain):
+    """A campaign of COUNT signed mails; and the DNS records of its keys, as zone file lines."""
+    people = [{"email": f"p{i}@{domain}", "name": f"山田{i}"} for i in range(COUNT)]
+    campaign = Campaign(hato, folder, {"people.csv": people}, SIGNED)
+    (folder / "flyer.pdf").write_bytes(bytes(range(256)) * 100)
+    records = [subprocess.run([hato, "keygen", "m.news.test", selector, "--out", folder / f"{selector}.pem", *more],
+                              check=True, capture_output=True, text=True).stdout
+               for selector, more in (("r1", []), ("e1", ["--ed25519"]))]
+    return campaign, records
+
+
+def stop_as_root(program, pid):
+    """SIGTERM to a server that may be another user's, by its id."""
+    subprocess.run([*AS_ROOT, "kill", str(pid)], check=True)
+    program.process.wait(20)
+    program.reader.join(5)
+    program.process.stdout.close()
+
+
+POSTFIX_MAIN = """
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = mx.postfix.test
+mydestination =
+mynetworks =
+inet_interfaces = loopback-only
+inet_protocols = ipv4
+alias_maps =
+maillog_file = /dev/stdout
+smtpd_forbid_bare_newline = yes
+smtpd_recipient_restrictions = reject_non_fqdn_sender, reject_non_fqdn_recipient, reject_unauth_destination
+smtpd_data_restrictions = reject_unauth_pipelining
+smtpd_tls_security_level = may
+smtpd_tls_chain_files = {folder}/key.pem, {folder}/cert.pem
+virtual_mailbox_domains = postfix.test
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = static:inbox/
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+"""
+POSTFIX_MASTER = """
+{address}:{port} inet n - n - - smtpd
+pickup    unix  n - n 60 1 pickup
+cleanup   unix  n - n - 0 cleanup
+qmgr      unix  n - n 300 1 qmgr
+rewrite   unix  - - n - - trivial-rewrite
+bounce    unix  - - n - 0 bounce
+defer     unix  - - n - 0 bounce
+trace     unix  - - n - 0 bounce
+verify    unix  - - n - 1 verify
+proxymap  unix  - - n - - proxymap
+error     unix  - - n - - error
+virtual   unix  - n n - - virtual
+anvil     unix  - - n - 1 anvil
+tlsmgr    unix  - - n 1000? 1 tlsmgr
+scache    unix  - - n - 1 scache
+postlog   unix-dgram n - n - 1 postlogd
+"""
+
+
+def test_a_real_postfix(hato, tmp_path, shared):
+    address, user = "127.0.36.101", pwd.getpwnam("postfix")
+    campaign, _ = signed_campaign(hato, tmp_path, "postfix.test")
+    (tmp_path / "world.lua").write_text(world_of({"postfix": address}))
+    config = shared / "etc"
+    for name in ("etc", "queue", "data", "mail"):
+        (shared / name).mkdir()
+    shutil.copy(CERT, shared / "cert.pem")
+    shutil.copy(KEY, shared / "key.pem")
+    with running_sink(hato, tmp_path, listen=["127.0.36.250"]) as sink:
+        (config / "main.cf").write_text(POSTFIX_MAIN.format(folder=shared, uid=user.pw_uid, gid=user.pw_gid))
+        (config / "master.cf").write_text(POSTFIX_MASTER.format(address=address, port=sink.port))
+        for name in ("data", "mail"):
+            subprocess.run([*AS_ROOT, "chown", "-R", "postfix", shared / name], check=True)
+        subprocess.run([*AS_ROOT, "chown", "-R", "root", shared / "etc", shared / "queue"], check=True)
+        program = Program([*AS_ROOT, "/usr/sbin/postfix", "-c", config, "start-fg"])
+        try:
+            until(lambda: accepts(address, sink.port), "Postfix listens")
+            outcome = campaign.run(sink.port, sink.dns, "--wait", "5 s")
+            mails = shared / "mail" / "inbox" / "new"
+            until(lambda: len(listed(mails)) >= COUNT, "all mails are in the mailbox")
+        finally:
+            master = shared / "queue" / "pid" / "master.pid"
+            until(lambda: listed(master), program.output)
+            stop_as_root(program, subprocess.run([*AS_ROOT, "cat", master], check=True, capture_output=True, text=True).stdout.strip())
+        read = [subprocess.run([*AS_ROOT, "cat", mails / name], check=True, capture_output=True).stdout for name in listed(mails)]
+    taken = [re.search(rb"^X-Original-To: (.*)$", mail, re.M)[1].decode() for mail in read]
+    outcome.account(campaign.addresses, taken)
+    assert outcome.counts["delivered"] == COUNT and outcome.counts["ambiguous"] == 0, outcome.counts
+    ends = [e for e in outcome.events if e["type"] == "delivered"]
+    assert all(e["tls"]["version"] == "TLSv1.3" for e in ends), "over TLS, and resumed where a session went before"
+    # Our own look whether it listens is the one connection without EHLO.
+    said = re.findall(r"smtpd\[\d+\]: ((?:warning|fatal|improper|NOQUEUE|lost).*?)(?: from .*)?$", program.output, re.M)
+    assert set(said) <= {"lost connection after CONNECT"}, said
+
+
+def listed(folder):
+    """Names in a folder that may be another user's; none when it is not there."""
+    done = subprocess.run([*AS_ROOT, "ls", folder], capture_output=True, text=True)
+    return done.stdout.split()
+
+
+EXIM = """
+primary_hostname = mx.exim.test
+exim_path = {exim}
+spool_directory = {folder}/spool
+log_file_path = {folder}/log/%slog
+pid_file_path = {folder}/spool/pid
+daemon_smtp_ports = {port}
+local_interfaces = {address}
+keep_environment = LD_PRELOAD : OWN_DNS_PORT
+tls_advertise_hosts = *
+tls_certificate = {folder}/cert.pem
+tls_privatekey = {folder}/key.pem
+chunking_advertise_hosts = *
+smtputf8_advertise_hosts = *
+deliver_drop_privilege = true
+queue_only = true
+smtp_accept_max = 100
+log_selector = +received_recipients +dkim_verbose
+dkim_verify_signers = $dkim_signers
+acl_smtp_rcpt = acl_rcpt
+acl_smtp_dkim = acl_dkim
+acl_smtp_data = acl_data
+begin acl
+acl_rcpt:
+  accept domains = exim.test
+  deny
+acl_dkim:
+  deny message = 5.7.20 signature $dkim_cur_signer: $dkim_verify_status $dkim_verify_reason
+       !dkim_status = pass
+  accept set acl_m_good = yes
+acl_data:
+  deny message = 5.7.20 no signature
+       !condition = ${{if eq{{$acl_m_good}}{{yes}}}}
+  accept
+"""
+
+
+def zone_of(records):
+    """As unbound's configuration."""
+    lines = []
+    for record in records:
+        name, _, kind, text = record.strip().split(" ", 3)
+        lines.append(f"  local-data: '{name} {kind} {text}'")
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def key_server(folder, port, records):
+    """unbound with these TXT records and nothing else."""
+    (folder / "unbound.conf").write_text(
+        f"server:\n  interface: 127.0.0.1@{port}\n  directory: \"{folder}\"\n  chroot: \"\"\n  username: \"\"\n"
+        f"  pidfile: \"{folder}/unbound.pid\"\n  use-syslog: no\n  do-daemonize: no\n  module-config: \"iterator\"\n"
+        f"  num-threads: 1\n  local-zone: \".\" static\n{zone_of(records)}\nremote-control:\n  control-enable: no\n")
+    program = Program(["unbound", "-d", "-c", folder / "unbound.conf"], env={**os.environ, "PATH": SBIN})
+    try:
+        until(lambda: accepts("127.0.0.1", port), program.output)
+        yield program
+    finally:
+        program.stop(signal.SIGTERM)
+
+
+def test_a_real_exim_that_verifies_dkim(hato, tmp_path, shared):
+    address, exim = "127.0.36.102", ROOT / "build" / "exim" / "usr" / "sbin" / "exim4"
+    assert exim.exists(), "scripts/setup --tests unpacks it"
+    campaign, records = signed_campaign(hato, tmp_path, "exim.test")
+    (tmp_path / "world.lua").write_text(world_of({"exim": address}))
+    preload = shared / "own_dns.so"
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", preload, ROOT / "tests" / "e2e" / "own_dns.c"], check=True)
+    shutil.copy(CERT, shared / "cert.pem")
+    shutil.copy(KEY, shared / "key.pem")
+    for name in ("spool", "log"):
+        (shared / name).mkdir()
+    dns_port = unused_port()
+    with running_sink(hato, tmp_path, listen=["127.0.36.250"]) as sink, key_server(tmp_path, dns_port, records):
+        (shared / "exim.conf").write_text(EXIM.format(exim=exim, folder=shared, port=sink.port, address=address))
+        subprocess.run([*AS_ROOT, "chown", "-R", "Debian-exim", shared / "spool", shared / "log", shared / "key.pem"], check=True)
+        subprocess.run([*AS_ROOT, "chown", "root", shared / "exim.conf"], check=True)
+        program = Program([*AS_ROOT, "env", f"LD_PRELOAD={preload}", f"OWN_DNS_PORT={dns_port}", exim, "-C",
+                           shared / "exim.conf", "-bdf"])
+        try:
+            until(lambda: accepts(address, sink.port), "Exim listens")
+            outcome = campaign.run(sink.port, sink.dns, "--wait", "5 s")
+            with smtplib.SMTP(address, sink.port, timeout=10) as client, pytest.raises(smtplib.SMTPDataError) as refused:
+                client.sendmail("news@m.news.test", ["p0@exim.test"], "From: news@m.news.test\r\n\r\nnot signed\r\n")
+            assert refused.value.smtp_code == 550, "this Exim does judge"
+        finally:
+            pid = subprocess.run([*AS_ROOT, "cat", shared / "spool" / "pid"], check=True, capture_output=True, text=True).stdout
+            stop_as_root(program, pid.strip())
+    log = "".join(subprocess.run([*AS_ROOT, "cat", shared / "log" / name], capture_output=True, text=True).stdout
+                  for name in ("mainlog", "rejectlog", "paniclog"))
+    taken = re.findall(r" <= .* for (p\d+@exim\.test)$", log, re.M)
+    outcome.account(campaign.addresses, taken)
+    assert outcome.counts["delivered"] == COUNT, (outcome.counts, outcome.says, log[-3000:])
+    assert len(re.findall(r"DKIM: d=m\.news\.test s=r1 .*verification succeeded", log)) == COUNT
+    assert len(re.findall(r"DKIM: d=m\.news\.test s=e1 .*verification succeeded", log)) == COUNT
+    assert len(re.findall(r" <= .* X=TLS1\.3", log)) == COUNT
