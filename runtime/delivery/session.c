@@ -4,26 +4,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HOSTS_MOST = 10, ADDRESSES_MOST = 4, CONNECT_MS = 30000, PLAIN_FOR_MS = 3600000, SPARE_MESSAGES = 64 };
+enum { HOSTS_MOST = 10, ADDRESSES_MOST = 4, CONNECT_MS = 30000, PLAIN_FOR_MS = 3600000 };
 
 enum session_state { SESSION_OPENING, SESSION_TALKING, SESSION_IDLE, SESSION_QUITTING };
 
-/* A message outlives its flight while the connection still holds pieces of it. */
-struct held_message {
-    struct message m;
-    unsigned refs;
+/* A session that ended and whose connection is not closed yet: until then it counts for its path. */
+struct closing {
     struct sessions *ss;
-    struct held_message *next;
+    struct path *path;
+    struct conn *conn;
+    struct closing *next, *prev;
 };
 
 struct sessions {
     struct sessions_conf conf;
     struct session *first;
-    size_t count, flights;
+    struct closing *closing;
+    size_t count;
     uint64_t next_number;
     bool draining;
-    struct held_message *spare;
-    size_t nspare;
+    struct flights *flights;
 };
 
 struct session {
@@ -79,55 +79,10 @@ size_t sessions_count(const struct sessions *ss)
 
 size_t sessions_flights(const struct sessions *ss)
 {
-    return ss->flights;
-}
-
-/* --- messages --- */
-
-static struct held_message *message_take(struct sessions *ss)
-{
-    struct held_message *h = ss->spare;
-    if (h) {
-        ss->spare = h->next;
-        ss->nspare--;
-    } else {
-        h = mem_zalloc(sizeof *h);
-        h->ss = ss;
-    }
-    h->refs = 1;
-    return h;
-}
-
-static void message_unref(void *data)
-{
-    struct held_message *h = data;
-    if (--h->refs)
-        return;
-    struct sessions *ss = h->ss;
-    message_clear(&h->m);
-    if (ss->nspare < SPARE_MESSAGES) {
-        h->next = ss->spare;
-        ss->spare = h;
-        ss->nspare++;
-        return;
-    }
-    message_free(&h->m);
-    free(h);
-}
-
-static struct held_message *held(struct flight *f)
-{
-    return CONTAINER(f->message, struct held_message, m);
+    return flights_count(ss->flights);
 }
 
 /* --- flights --- */
-
-static void flight_free(struct flight *f)
-{
-    f->sessions->flights--;
-    message_unref(held(f));
-    free(f);
-}
 
 static void flight_unlink(struct session *s, struct flight *f)
 {
@@ -138,22 +93,16 @@ static void flight_unlink(struct session *s, struct flight *f)
     s->nflights--;
 }
 
-/* On a pool thread. The loop touches neither flight nor message meanwhile. */
-static void assemble(struct work_job *job, struct work_thread *thread)
+static int read_record(void *data, uint64_t position, struct buf *out, struct err *e)
 {
-    struct flight *f = CONTAINER(job, struct flight, job);
-    struct sessions *ss = f->sessions;
-    f->status = ss->conf.read(ss->conf.data, f->position, &f->message->payload, &f->error);
-    if (!f->status)
-        f->status = message_assemble(&f->in, thread->user, f->message, &f->error);
+    const struct sessions *ss = data;
+    return ss->conf.read(ss->conf.data, position, out, e);
 }
 
-static void on_assembled(struct work_job *job)
+static void on_assembled(void *data, struct flight *f)
 {
-    struct flight *f = CONTAINER(job, struct flight, job);
-    struct sessions *ss = f->sessions;
+    struct sessions *ss = data;
     struct session *s = f->session;
-    f->assembled = true;
     if (f->status) {
         if (s)
             flight_unlink(s, f);
@@ -174,16 +123,7 @@ static void on_assembled(struct work_job *job)
 static bool flight_start(struct session *s, struct lane *lane, uint64_t id)
 {
     struct sessions *ss = s->ss;
-    struct flight *f = mem_zalloc(sizeof *f);
-    f->id = id;
-    f->lane = lane;
-    f->session = s;
-    f->sessions = ss;
-    f->message = &message_take(ss)->m;
-    f->claimed_ms = loop_now_ms(ss->conf.loop);
-    f->job.run = assemble;
-    f->job.done = on_assembled;
-    ss->flights++;
+    struct flight *f = flight_new(ss->flights, s, lane, id, loop_now_ms(ss->conf.loop));
     if (!ss->conf.prepare(ss->conf.data, f)) {
         flight_free(f);
         return false;
@@ -194,7 +134,7 @@ static bool flight_start(struct session *s, struct lane *lane, uint64_t id)
     *at = f;
     s->nflights++;
     s->claimed++;
-    work_submit(ss->conf.pool, &f->job);
+    flight_assemble(f);
     return true;
 }
 
@@ -248,7 +188,28 @@ static void idle_remove(struct session *s)
 
 /* --- ending --- */
 
-static void drop_conn(struct session *s, enum conn_close_mode mode)
+static void closing_end(struct closing *c)
+{
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        c->ss->closing = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    path_session_gone(c->path);
+    free(c);
+}
+
+static void on_closing_closed(struct conn *conn)
+{
+    closing_end(conn_data(conn));
+}
+
+static const struct conn_ops closing_ops = {.on_closed = on_closing_closed};
+
+/* The connection goes; what it was goes with it, but not the session. c: who waits for its close; NULL:
+ * nobody. */
+static void drop_conn(struct session *s, enum conn_close_mode mode, struct closing *c)
 {
     if (s->conn) {
         if (s->facts.host && conn_tls(s->conn)) {
@@ -258,7 +219,7 @@ static void drop_conn(struct session *s, enum conn_close_mode mode)
                 s->facts.host->tls = t;
             }
         }
-        conn_set_ops(s->conn, NULL, NULL);
+        conn_set_ops(s->conn, c ? &closing_ops : NULL, c);
         conn_close(s->conn, mode);
         s->conn = NULL;
     }
@@ -281,8 +242,16 @@ static void uncount(struct session *s)
 static void session_end(struct session *s, enum conn_close_mode mode)
 {
     struct sessions *ss = s->ss;
+    struct closing *c = NULL;
     idle_remove(s);
-    drop_conn(s, mode);
+    if (s->conn) {
+        c = mem_zalloc(sizeof *c);
+        *c = (struct closing){.ss = ss, .path = s->path, .conn = s->conn, .next = ss->closing};
+        if (ss->closing)
+            ss->closing->prev = c;
+        ss->closing = c;
+    }
+    drop_conn(s, mode, c);
     resolve_cancel(&s->req);
     give_back(s);
     uncount(s);
@@ -293,7 +262,8 @@ static void session_end(struct session *s, enum conn_close_mode mode)
     if (s->next)
         s->next->prev = s->prev;
     ss->count--;
-    path_session_gone(s->path);
+    if (!c)
+        path_session_gone(s->path);
     free(s->note);
     free(s);
 }
@@ -556,7 +526,7 @@ static void on_closed_opening(struct session *s, const struct smtp_event *ev)
     snprintf(words, sizeof words, "%.*s", SLICE_FMT(ev->reply ? ev->reply->text : slice_cstr(ev->text)));
     remember(s, &in, words);
     bool tls_failed = in.cause == CAUSE_TLS_FAILED;
-    drop_conn(s, ev->drop ? CONN_DROP : CONN_FLUSH);
+    drop_conn(s, ev->drop ? CONN_DROP : CONN_FLUSH, NULL);
     if (tls_failed && !s->plain && s->facts.tls_use == CONF_TLS_OPPORTUNISTIC) {
         /* The same host once more, in plain: what was wrong is between its TLS and ours. */
         host->plain_until_ms = loop_now_ms(ss->conf.loop) + PLAIN_FOR_MS;
@@ -599,12 +569,11 @@ static void on_closed(struct session *s, const struct smtp_event *ev)
 static void write_body(struct session *s, const struct smtp_mail *mail)
 {
     struct flight *f = mail->user;
-    struct held_message *h = held(f);
     for (size_t i = 0; i < mail->nbody; i++) {
         bool last = i + 1 == mail->nbody;
         s->queued_bytes += mail->body[i].n;
-        h->refs += last;
-        conn_write_ref(s->conn, mail->body[i], last ? message_unref : NULL, last ? h : NULL);
+        conn_write_ref(s->conn, mail->body[i], last ? flight_message_release : NULL,
+                       last ? flight_message_hold(f) : NULL);
     }
 }
 
@@ -722,7 +691,7 @@ static void on_open(struct conn *c, int status)
         session_end(s, CONN_DROP);
         return;
     }
-    drop_conn(s, CONN_DROP);
+    drop_conn(s, CONN_DROP, NULL);
     next_address(s);
 }
 
@@ -847,6 +816,8 @@ struct sessions *sessions_new(const struct sessions_conf *conf)
     ss->conf = *conf;
     if (!ss->conf.idle_ms)
         ss->conf.idle_ms = 5000;
+    ss->flights = flights_new(&(struct flights_conf){
+        .pool = conf->pool, .data = ss, .read = read_record, .assembled = on_assembled});
     /* Numbers must differ from those of earlier processes: they begin with the time. */
     ss->next_number = (uint64_t)loop_wall_ms(conf->loop) << 20;
     return ss;
@@ -873,6 +844,10 @@ void sessions_stop(struct sessions *ss)
     ss->draining = true;
     while (ss->first)
         session_end(ss->first, CONN_DROP);
+    while (ss->closing) {
+        conn_set_ops(ss->closing->conn, NULL, NULL);
+        closing_end(ss->closing);
+    }
 }
 
 void sessions_free(struct sessions *ss)
@@ -880,11 +855,6 @@ void sessions_free(struct sessions *ss)
     if (!ss)
         return;
     INVARIANT(!ss->first);
-    while (ss->spare) {
-        struct held_message *h = ss->spare;
-        ss->spare = h->next;
-        message_free(&h->m);
-        free(h);
-    }
+    flights_free(ss->flights);
     free(ss);
 }

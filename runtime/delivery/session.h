@@ -14,35 +14,13 @@
 #ifndef HATO_DELIVERY_SESSION_H
 #define HATO_DELIVERY_SESSION_H
 
-#include "delivery/message.h"
+#include "delivery/flight.h"
 #include "delivery/path.h"
-#include "delivery/smtp_client.h"
 #include "platform/conn.h"
 #include "platform/tls.h"
-#include "platform/work.h"
 
 struct sessions;
 struct session;
-
-/* A claimed recipient on its way through a session. */
-struct flight {
-    uint64_t id;
-    struct lane *lane;
-    struct session *session; /* NULL: it ended while the message was being assembled */
-    struct flight *next;     /* of its session */
-    uint64_t position;       /* of its record, for read(); set by prepare(), like in */
-    struct message_in in;
-    struct message *message; /* finished, or being made */
-    int status;              /* of assembly */
-    struct err error;
-    bool assembled, offered, begun;
-    unsigned attempt;             /* the number this one has, from 1 */
-    int64_t begun_wall_ms;        /* UTC */
-    int64_t claimed_ms, begun_ms; /* loop_now_ms() */
-    struct smtp_mail mail;
-    struct work_job job;
-    struct sessions *sessions;
-};
 
 /* What a session is, for its record and for events. */
 struct session_facts {
