@@ -163,7 +163,10 @@ int deliver_accept(struct deliver *d, const struct deliver_accept *a, uint64_t *
                                 .has_key = a->key.n > 0,
                                 .address = a->address,
                                 .values = a->values,
-                                .content = a->content};
+                                .content = a->content,
+                                .pool = c->stream->pool_number,
+                                .domain = c->stream->domain_number,
+                                .sender = c->stream->sender_number};
     if (r->has_key) {
         r->key = key_of(d, c->number, c->stream->number, a->key);
         if (keyset_has(&d->keys, r->key))

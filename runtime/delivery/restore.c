@@ -47,6 +47,9 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
         name_reserve(d, NAME_CAMPAIGN, r->recipient.campaign);
         name_reserve(d, NAME_STREAM, r->recipient.stream);
         name_reserve(d, NAME_COLUMNS, r->recipient.columns);
+        name_reserve(d, NAME_POOL, r->recipient.pool);
+        name_reserve(d, NAME_DOMAIN, r->recipient.domain);
+        name_reserve(d, NAME_SENDER, r->recipient.sender);
         break;
     case REC_KEY:
         mentions_id(d, r->key.id);

@@ -260,14 +260,23 @@ struct field {
 static const struct field name_fields[] = {
     FIELD(1, F_U8, rec_name, kind), FIELD(2, F_U32, rec_name, number), FIELD(3, F_STR, rec_name, name), {0}};
 
-static const struct field recipient_fields[] = {
-    FIELD(1, F_U64, rec_recipient, id),          FIELD(2, F_U32, rec_recipient, campaign),
-    FIELD(3, F_U32, rec_recipient, stream),      FIELD(4, F_U32, rec_recipient, columns),
-    FIELD(5, F_I64, rec_recipient, accepted_ms), FIELD(6, F_I64, rec_recipient, due_ms),
-    FIELD(7, F_I64, rec_recipient, expires_ms),  FIELD(8, F_U32, rec_recipient, flags),
-    FIELD(9, F_BOOL, rec_recipient, has_key),    FIELD(10, F_HASH, rec_recipient, key),
-    FIELD(11, F_STR, rec_recipient, address),    FIELD(12, F_RAW, rec_recipient, values),
-    FIELD(13, F_RAW, rec_recipient, content),    {0}};
+static const struct field recipient_fields[] = {FIELD(1, F_U64, rec_recipient, id),
+                                                FIELD(2, F_U32, rec_recipient, campaign),
+                                                FIELD(3, F_U32, rec_recipient, stream),
+                                                FIELD(4, F_U32, rec_recipient, columns),
+                                                FIELD(5, F_I64, rec_recipient, accepted_ms),
+                                                FIELD(6, F_I64, rec_recipient, due_ms),
+                                                FIELD(7, F_I64, rec_recipient, expires_ms),
+                                                FIELD(8, F_U32, rec_recipient, flags),
+                                                FIELD(9, F_BOOL, rec_recipient, has_key),
+                                                FIELD(10, F_HASH, rec_recipient, key),
+                                                FIELD(11, F_STR, rec_recipient, address),
+                                                FIELD(12, F_RAW, rec_recipient, values),
+                                                FIELD(13, F_RAW, rec_recipient, content),
+                                                FIELD(14, F_U32, rec_recipient, pool),
+                                                FIELD(15, F_U32, rec_recipient, domain),
+                                                FIELD(16, F_U32, rec_recipient, sender),
+                                                {0}};
 
 static const struct field key_fields[] = {
     FIELD(1, F_U64, rec_key, id), FIELD(2, F_U32, rec_key, campaign), FIELD(3, F_HASH, rec_key, key), {0}};

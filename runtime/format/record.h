@@ -46,10 +46,11 @@ struct rec_recipient {
     int64_t due_ms, expires_ms;         /* UTC; 0: at once, never */
     uint32_t flags;
     bool has_key;
-    struct hash128 key;   /* (campaign, duplicate key), keyed */
-    struct slice address; /* as written */
-    struct slice values;  /* raw msgpack array, one value a column */
-    struct slice content; /* REC_FLAG_ALONE: raw msgpack map, see message.h */
+    struct hash128 key;            /* (campaign, duplicate key), keyed */
+    struct slice address;          /* as written */
+    struct slice values;           /* raw msgpack array, one value a column */
+    struct slice content;          /* REC_FLAG_ALONE: raw msgpack map, see message.h */
+    uint32_t pool, domain, sender; /* as in rec_event: what the accepted event needs */
 };
 
 struct rec_key {
