@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { TICK_MS = 200, VIRTUAL_TICK_MS = 10000, STOP_MS = 10000 };
+enum { TICK_MS = 200, VIRTUAL_TICK_MS = 10000, STOP_MS = 10000, GOODBYE_MS = 2000 };
 
 struct job {
     struct run *r;
@@ -18,7 +18,7 @@ struct run {
     struct job *jobs;
     size_t njobs, open;
     struct loop_timer tick, stop_timer;
-    bool stopping;
+    bool stopping, leaving;
     uint64_t rejected;
     int status;
     struct err err;
@@ -169,13 +169,27 @@ static bool is_done(struct run *r)
     return due == INT64_MAX || due - loop_wall_ms(hato_loop(r->conf.hato)) > r->conf.wait_ms;
 }
 
+/* All mail is seen to; open connections get their QUIT (RFC 5321 4.1.1.10) and a moment to answer it. */
+static void leave(struct run *r)
+{
+    struct loop *loop = hato_loop(r->conf.hato);
+    r->leaving = true;
+    if (loop_is_virtual(loop))
+        return;
+    if (!r->stopping)
+        deliver_drain(hato_deliver(r->conf.hato));
+    loop_timer_start(loop, &r->stop_timer, GOODBYE_MS, on_stop_over);
+}
+
 static void on_tick(struct loop_timer *t)
 {
     struct run *r = CONTAINER(t, struct run, tick);
     struct loop *loop = hato_loop(r->conf.hato);
     if (r->conf.tick)
         r->conf.tick(r->conf.data);
-    if (is_done(r))
+    if (!r->leaving && is_done(r))
+        leave(r);
+    if (r->leaving && (loop_is_virtual(loop) || !deliver_counts(hato_deliver(r->conf.hato)).connections))
         loop_stop(loop);
     else
         loop_timer_start(loop, t, loop_is_virtual(loop) ? VIRTUAL_TICK_MS : TICK_MS, on_tick);

@@ -670,6 +670,7 @@ struct deliver_counts deliver_counts(const struct deliver *d)
     c.in_flight = queue_count_state(d->queue, Q_CLAIMED) + queue_count_state(d->queue, Q_HOOK);
     c.retry = queue_count_state(d->queue, Q_RETRY);
     c.held = queue_count_state(d->queue, Q_HELD);
+    c.connections = sessions_count(d->sessions);
     return c;
 }
 

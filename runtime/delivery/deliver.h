@@ -108,7 +108,7 @@ void deliver_reply_done(struct deliver *d, struct outcome *token, enum reply_cla
 /* --- looking --- */
 
 struct deliver_counts {
-    size_t queued, ready, in_flight, retry, held;
+    size_t queued, ready, in_flight, retry, held, connections;
     uint64_t accepted, delivered, bounced, expired, deferred, ambiguous; /* since this process started */
 };
 struct deliver_counts deliver_counts(const struct deliver *d);

@@ -249,6 +249,8 @@ def test_a_real_postfix(hato, tmp_path, shared):
     # Our own look whether it listens is the one connection without EHLO.
     said = re.findall(r"smtpd\[\d+\]: ((?:warning|fatal|improper|NOQUEUE|lost).*?)(?: from .*)?$", program.output, re.M)
     assert set(said) <= {"lost connection after CONNECT"}, said
+    ends = re.findall(r"smtpd\[\d+\]: disconnect from \S+ (ehlo=.*)", program.output)
+    assert ends and all(" quit=1 " in end for end in ends), ends
 
 
 def listed(folder):
