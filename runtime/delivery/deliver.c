@@ -667,7 +667,7 @@ struct deliver_counts deliver_counts(const struct deliver *d)
     struct deliver_counts c = d->counts;
     c.queued = queue_count(d->queue);
     c.ready = queue_count_state(d->queue, Q_READY) + queue_count_state(d->queue, Q_RAW);
-    c.in_flight = queue_count_state(d->queue, Q_CLAIMED) + queue_count_state(d->queue, Q_HOOK);
+    c.in_flight = queue_count_state(d->queue, Q_CLAIMED);
     c.retry = queue_count_state(d->queue, Q_RETRY);
     c.held = queue_count_state(d->queue, Q_HELD);
     c.connections = sessions_count(d->sessions);
