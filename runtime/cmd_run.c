@@ -109,8 +109,7 @@ static void on_bad_row(void *data, const struct campaign *c, uint64_t line, stru
     struct program *p = data;
     progress_erase(p->progress);
     if (++p->bad_shown <= BAD_ROWS_SHOWN || p->a.dry_run)
-        fprintf(stderr, c->conf->csv_path.n ? "%.*s:%llu: %s\n" : "%.*s: person %llu: %s\n",
-                SLICE_FMT(c->conf->csv_path.n ? c->conf->csv_path : c->name), (unsigned long long)line, why);
+        intake_say_bad(c, line, why);
     else if (p->bad_shown == BAD_ROWS_SHOWN + 1)
         fprintf(stderr, "... more bad rows; --dry-run lists them all\n");
     (void)address;

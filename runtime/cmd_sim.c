@@ -70,7 +70,7 @@ static void on_bad_row(void *data, const struct campaign *c, uint64_t line, stru
     struct program *p = data;
     (void)address;
     if (++p->bad_shown <= BAD_ROWS_SHOWN)
-        fprintf(stderr, "%.*s:%llu: %s\n", SLICE_FMT(c->conf->csv_path), (unsigned long long)line, why);
+        intake_say_bad(c, line, why);
 }
 
 /* "2026-07-01" → UTC ms (days by Howard Hinnant's civil calendar algorithm). */

@@ -1,6 +1,7 @@
 /* dry_run.c - see dry_run.h. */
 #include "dry_run.h"
 #include "base/json.h"
+#include "format/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,8 +144,13 @@ static void print_groups(struct dry *d)
         }
         buf_adds(&b, S("}}\n"));
     } else {
-        buf_printf(&b, "%.*s: %llu people, %llu bad rows; nothing is sent\n", SLICE_FMT(d->campaign->name),
-                   (unsigned long long)d->counts.fresh, (unsigned long long)d->counts.bad);
+        buf_adds(&b, d->campaign->name);
+        buf_adds(&b, S(": "));
+        text_count(&b, d->counts.fresh);
+        buf_adds(&b, d->counts.fresh == 1 ? S(" person, ") : S(" people, "));
+        text_count(&b, d->counts.bad);
+        buf_adds(&b,
+                 d->counts.bad == 1 ? S(" bad row; nothing is sent\n") : S(" bad rows; nothing is sent\n"));
         for (size_t i = 0; i < n; i++)
             buf_printf(&b, "  %8llu  %.*s%s\n", (unsigned long long)all[i]->people, SLICE_FMT(all[i]->name),
                        all[i]->domains > 1 ? " (several domains)" : "");

@@ -38,8 +38,16 @@ static struct hash128 address_hash(struct slice key)
     return hash128((struct hash_key){0x6f6e6c79, 1}, key);
 }
 
-static int read_only(struct hato *h, struct err *e)
+static int read_addresses(struct hato *h, struct err *e)
 {
+    struct arena to = {0};
+    struct addr redirect;
+    int bad = h->o.redirect ? addr_parse(slice_cstr(h->o.redirect), &to, &redirect, e) : 0;
+    arena_free(&to);
+    if (bad) {
+        err_prefix(e, "--redirect %s: ", h->o.redirect);
+        return ERR_INVAL;
+    }
     for (size_t i = 0; h->o.only && i < h->o.only->n; i++) {
         struct arena a = {0};
         struct addr addr;
@@ -366,7 +374,7 @@ int hato_new(const struct hato_options *o, struct hato **out, struct err *e)
     h->o = *o;
     int r = make_args(o, args, &nargs, e);
     if (!r)
-        r = read_only(h, e);
+        r = read_addresses(h, e);
     if (!h->o.smtp_port)
         h->o.smtp_port = 25;
     h->loop = o->world ? loop_new_virtual(o->seed, o->start_ms) : loop_new_real();

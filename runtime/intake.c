@@ -45,6 +45,13 @@ struct intake_counts intake_counts(const struct intake *in)
     return in->counts;
 }
 
+void intake_say_bad(const struct campaign *c, uint64_t line, const char *why)
+{
+    bool csv = c->conf->people == CONF_PEOPLE_CSV;
+    fprintf(stderr, csv ? "%.*s:%llu: %s\n" : "%.*s: person %llu: %s\n",
+            SLICE_FMT(csv ? c->conf->csv_path : c->name), (unsigned long long)line, why);
+}
+
 static void finish(struct intake *in, int status)
 {
     if (in->ended)
@@ -153,7 +160,7 @@ static struct slice template_name(const struct conf_campaign *c, struct slice co
     return column;
 }
 
-static int read_header(struct intake *in)
+static int find_columns(struct intake *in)
 {
     const struct conf_campaign *c = in->conf.campaign->conf;
     int r = csv_header(&in->csv, &in->err);
@@ -192,6 +199,14 @@ static int read_header(struct intake *in)
     in->columns = deliver_columns(in->conf.deliver, buf_slice(&in->names));
     in->have_columns = true;
     return 0;
+}
+
+static int read_header(struct intake *in)
+{
+    int r = find_columns(in);
+    if (r && r != ERR_AGAIN)
+        err_prefix(&in->err, "%.*s: ", SLICE_FMT(in->conf.campaign->conf->csv_path));
+    return r;
 }
 
 static int csv_row_taken(struct intake *in, const struct csv_row *row)

@@ -24,6 +24,9 @@ struct intake_counts {
     uint64_t rows, fresh, known, bad;
 };
 
+/* "people.csv:3: WHY" or "hello: person 3: WHY", a line for standard error. */
+void intake_say_bad(const struct campaign *c, uint64_t line, const char *why);
+
 struct intake_conf {
     struct loop *loop;
     struct fs *fs; /* of the script's files */

@@ -443,7 +443,7 @@ void on_unfit(void *data, struct flight *f)
         take_record(o, &f->message->rec);
     o->ev.type = EVENT_HELD;
     o->ev.text = slice_cstr(f->error.text);
-    notice(d, 2, "message=%llu cannot be assembled and is held: %s", (unsigned long long)f->id,
+    notice(d, 2, "message=m%llu cannot be assembled and is held: %s", (unsigned long long)f->id,
            f->error.text);
     write_event(d, &o->ev);
     queue_hold(d->queue, f->id, f->error.text);
@@ -565,7 +565,7 @@ static void read_done(struct work_job *job)
     struct reading *r = CONTAINER(job, struct reading, job);
     struct deliver *d = r->d;
     if (r->status) {
-        notice(d, 2, "message=%llu is held: %s", (unsigned long long)r->id, r->error.text);
+        notice(d, 2, "message=m%llu is held: %s", (unsigned long long)r->id, r->error.text);
         queue_hold(d->queue, r->id, r->error.text);
     } else {
         r->fn(r);
@@ -690,7 +690,7 @@ void deliver_hook_done(struct deliver *d, uint64_t id, struct slice edits, const
                                .class_name = SLICE_NONE,
                                .rule = S("message hook"),
                                .meta = SLICE_NONE};
-        notice(d, 2, "message=%llu is held: its message hook failed: %s", (unsigned long long)id, error);
+        notice(d, 2, "message=m%llu is held: its message hook failed: %s", (unsigned long long)id, error);
         write_event(d, &ev);
         queue_hold(d->queue, id, error);
     } else {

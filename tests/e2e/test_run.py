@@ -188,6 +188,15 @@ def test_a_source_that_streams_sends_while_it_is_read(town):
     assert len(town.taken()) == len(set(town.taken())) == 20
 
 
+@pytest.mark.parametrize("source, why", [("name,tel\nTaro,1\n", "no column"), ("", "empty"), ("ab\n".encode("utf-16"), "UTF-16")])
+def test_a_file_that_is_no_list_of_people_is_named(town, source, why):
+    town.write(people_csv=source)
+    town.script(HELLO)
+    done = town.run(code=1)
+    assert re.search(rf'campaign "hello": .*people\.csv: .*{why}', done.says), done.says
+    assert re.search(rf"people\.csv: .*{why}", town.run("--dry-run", code=1).says)
+
+
 def test_a_person_of_an_iterator_who_cannot_be_taken_is_a_bad_row(town):
     town.script("""
 local list = { { email = "a@big.test", name = "A" }, { name = "nobody" }, { email = "b@big.test" }, "text",
@@ -265,7 +274,13 @@ def test_only_sends_to_those_alone(town):
     assert town.run("--json", "--only", "late@big.test").counts["deferred"] == 1
     assert len(town.events("--type", "deferred")) == tries
     assert "late@big.test" in town.taken()
-    assert "p4" in town.run("--only", "p4", code=2).says
+
+def test_an_address_on_the_command_line_that_is_none(town):
+    town.people("a@big.test")
+    town.script(HELLO)
+    assert "--only p4: " in town.run("--only", "p4", code=2).says
+    assert "--redirect me: " in town.run("--redirect", "me", code=2).says
+    assert town.taken() == [] and not town.state.exists()
 
 
 def test_redirect_is_a_test_and_the_run_itself_comes_after_it(town):
@@ -359,6 +374,16 @@ end }""")
     assert program.stop(signal.SIGINT, seconds=5) == 0, program.output
 
 
+def test_ctrl_c_waits_for_no_hook_of_a_mail_that_did_not_begin(town, start):
+    town.people("a@big.test")
+    town.script('hato.on("message", function() hato.log.warn "asked"; hato.sleep "1 h" end)' + HELLO)
+    program = start(town.command()).wait_for("asked")
+    assert program.stop(signal.SIGINT, seconds=5) == 0, program.output
+    town.script(HELLO)
+    town.run()
+    assert town.taken() == ["a@big.test"]
+
+
 def test_what_is_deferred_goes_on_when_there_is_time_to_wait(town):
     town.people("a@grey.test")
     town.script('hato.bounces { retry = { "2 s", give_up = "1 h" } }\n' + HELLO)
@@ -395,6 +420,7 @@ end)""" + HELLO)
     done = town.run("--json")
     assert done.counts["delivered"] == 2 and done.counts["deferred"] == 1
     assert "no price for this person" in done.says and "init.lua:7" in done.says, done.says
+    assert "message=m2 is held" in done.says
     held, = town.events("--type", "held")
     assert held["recipient"] == "bad@big.test" and "no price" in held["text"]
     assert town.taken() == ["a@big.test", "c@big.test"]
