@@ -39,7 +39,9 @@ local both = hato.stream "both" {
   from = "夏祭り通信 🎆 <news@m.news.test>", dkim = { rsa, ed }, bounce = "b.m.news.test",
   unsubscribe = { url = "https://news.test/u/{{ token }}", mailto = "u@news.test", one_click = true },
 }
-local plain = hato.stream "plain" { from = '"News, Inc." <news@m.news.test>', dkim = { rsa }, reply_to = "desk@news.test" }
+local plain = hato.stream "plain" {
+  from = "News, Inc. <news@m.news.test>", dkim = { rsa }, reply_to = "desk@news.test",
+}
 local flyer = { { "flyer.pdf", name = "夏のセールのご案内（長い名前のファイル）2026年.pdf" } }
 local function shape(name, options)
   options.to = hato.csv(name .. ".csv")

@@ -115,20 +115,23 @@ def test_smtp_sink_with_each_of_its_faults(hato, tmp_path, shared):
     hosts = {name: f"127.0.36.{i + 1}" for i, name in enumerate(SINKS)}
     people = {name: [f"p{i}@{name}.test" for i in range(n)] for name, (_, n, _) in SINKS.items()}
     (tmp_path / "world.lua").write_text(world_of(hosts))
-    campaign = Campaign(hato, tmp_path, {"people.csv": [a for some in people.values() for a in some]}, plain_script(RETRY))
+    everybody = [address for some in people.values() for address in some]
+    campaign = Campaign(hato, tmp_path, {"people.csv": everybody}, plain_script(RETRY))
     with running_sink(hato, tmp_path, listen=["127.0.36.250"]) as sink, contextlib.ExitStack() as stack:
         for name, (options, _, _) in SINKS.items():
             (shared / name).mkdir()
             (shared / name).chmod(0o777)
             user = ["-u", "nobody"] if os.getuid() == 0 else []
-            program = Program(["smtp-sink", *user, *options, "-d", shared / name / "m.", f"{hosts[name]}:{sink.port}", "100"],
+            where = f"{hosts[name]}:{sink.port}"
+            program = Program(["smtp-sink", *user, *options, "-d", shared / name / "m.", where, "100"],
                               env={**os.environ, "PATH": SBIN})
             stack.callback(program.stop)
         for address in hosts.values():
             until(lambda: accepts(address, sink.port), address)
         outcome = campaign.run(sink.port, sink.dns, "--wait", "3 s")
     # It also keeps what it refused at the final dot.
-    taken = {name: [] if options[-1:] == ["."] else [re.search(r"^X-Rcpt-Args: <(.*?)>", mail.read_text(), re.M)[1] for mail in (shared / name).iterdir()]
+    taken = {name: [] if options[-1:] == ["."] else
+             [re.search(r"^X-Rcpt-Args: <(.*?)>", mail.read_text(), re.M)[1] for mail in (shared / name).iterdir()]
              for name, (options, _, _) in SINKS.items()}
     outcome.account(campaign.addresses, [to for some in taken.values() for to in some])
     for name, (_, _, expected) in SINKS.items():
@@ -142,10 +145,12 @@ SIGNED = """
 hato.bounces { retry = { "1 s", "2 s", give_up = "1 min" } }
 local news = hato.stream "news" {
   from = "夏祭り通信 <news@m.news.test>", bounce = "b.m.news.test",
-  dkim = { { domain = "m.news.test", selector = "r1", key = "r1.pem" }, { domain = "m.news.test", selector = "e1", key = "e1.pem" } },
+  dkim = { { domain = "m.news.test", selector = "r1", key = "r1.pem" },
+           { domain = "m.news.test", selector = "e1", key = "e1.pem" } },
 }
 hato.campaign "hello" { stream = news, to = hato.csv "people.csv", subject = "{{ name }}様、夏のセール",
-                        text = "{{ name }}様\\n.\\n..\\nFrom here\\n", html = "<p>{{ name }}様</p>", attach = { "flyer.pdf" } }
+                        text = "{{ name }}様\\n.\\n..\\nFrom here\\n", html = "<p>{{ name }}様</p>",
+                        attach = { "flyer.pdf" } }
 """
 
 
@@ -239,9 +244,9 @@ def test_a_real_postfix(hato, tmp_path, shared):
         finally:
             master = shared / "queue" / "pid" / "master.pid"
             until(lambda: listed(master), program.output)
-            stop_as_root(program, subprocess.run([*AS_ROOT, "cat", master], check=True, capture_output=True, text=True).stdout.strip())
-        read = [subprocess.run([*AS_ROOT, "cat", mails / name], check=True, capture_output=True).stdout for name in listed(mails)]
-    taken = [re.search(rb"^X-Original-To: (.*)$", mail, re.M)[1].decode() for mail in read]
+            stop_as_root(program, content(master).strip())
+        read = [content(mails / name) for name in listed(mails)]
+    taken = [re.search(r"^X-Original-To: (.*)$", mail, re.M)[1] for mail in read]
     outcome.account(campaign.addresses, taken)
     assert outcome.counts["delivered"] == COUNT and outcome.counts["ambiguous"] == 0, outcome.counts
     ends = [e for e in outcome.events if e["type"] == "delivered"]
@@ -251,6 +256,11 @@ def test_a_real_postfix(hato, tmp_path, shared):
     assert set(said) <= {"lost connection after CONNECT"}, said
     ends = re.findall(r"smtpd\[\d+\]: disconnect from \S+ (ehlo=.*)", program.output)
     assert ends and all(" quit=1 " in end for end in ends), ends
+
+
+def content(path):
+    """Of a file that may be another user's."""
+    return subprocess.run([*AS_ROOT, "cat", path], check=True, capture_output=True, text=True).stdout
 
 
 def listed(folder):
@@ -326,7 +336,8 @@ def test_a_real_exim_that_verifies_dkim(hato, tmp_path, shared):
     campaign, records = signed_campaign(hato, tmp_path, "exim.test")
     (tmp_path / "world.lua").write_text(world_of({"exim": address}))
     preload = shared / "own_dns.so"
-    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", preload, ROOT / "tests" / "e2e" / "own_dns.c"], check=True)
+    source = ROOT / "tests" / "e2e" / "own_dns.c"
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", preload, source], check=True)
     shutil.copy(CERT, shared / "cert.pem")
     shutil.copy(KEY, shared / "key.pem")
     for name in ("spool", "log"):
@@ -334,21 +345,21 @@ def test_a_real_exim_that_verifies_dkim(hato, tmp_path, shared):
     dns_port = unused_port()
     with running_sink(hato, tmp_path, listen=["127.0.36.250"]) as sink, key_server(tmp_path, dns_port, records):
         (shared / "exim.conf").write_text(EXIM.format(exim=exim, folder=shared, port=sink.port, address=address))
-        subprocess.run([*AS_ROOT, "chown", "-R", "Debian-exim", shared / "spool", shared / "log", shared / "key.pem"], check=True)
+        own = [shared / name for name in ("spool", "log", "key.pem")]
+        subprocess.run([*AS_ROOT, "chown", "-R", "Debian-exim", *own], check=True)
         subprocess.run([*AS_ROOT, "chown", "root", shared / "exim.conf"], check=True)
         program = Program([*AS_ROOT, "env", f"LD_PRELOAD={preload}", f"OWN_DNS_PORT={dns_port}", exim, "-C",
                            shared / "exim.conf", "-bdf"])
         try:
             until(lambda: accepts(address, sink.port), "Exim listens")
             outcome = campaign.run(sink.port, sink.dns, "--wait", "5 s")
-            with smtplib.SMTP(address, sink.port, timeout=10) as client, pytest.raises(smtplib.SMTPDataError) as refused:
-                client.sendmail("news@m.news.test", ["p0@exim.test"], "From: news@m.news.test\r\n\r\nnot signed\r\n")
+            with smtplib.SMTP(address, sink.port, timeout=10) as client:
+                with pytest.raises(smtplib.SMTPDataError) as refused:
+                    client.sendmail("news@m.news.test", ["p0@exim.test"], "From: news@m.news.test\r\n\r\nunsigned\r\n")
             assert refused.value.smtp_code == 550, "this Exim does judge"
         finally:
-            pid = subprocess.run([*AS_ROOT, "cat", shared / "spool" / "pid"], check=True, capture_output=True, text=True).stdout
-            stop_as_root(program, pid.strip())
-    log = "".join(subprocess.run([*AS_ROOT, "cat", shared / "log" / name], capture_output=True, text=True).stdout
-                  for name in ("mainlog", "rejectlog", "paniclog"))
+            stop_as_root(program, content(shared / "spool" / "pid").strip())
+    log = "".join(content(shared / "log" / name) for name in listed(shared / "log"))
     taken = re.findall(r" <= .* for (p\d+@exim\.test)$", log, re.M)
     outcome.account(campaign.addresses, taken)
     assert outcome.counts["delivered"] == COUNT, (outcome.counts, outcome.says, log[-3000:])
