@@ -208,6 +208,9 @@ static void learn_campaign(struct run *r, const struct rec_campaign *c)
         memset(r->campaigns + r->ncampaigns, 0, n - r->ncampaigns);
         r->ncampaigns = n;
     }
+    /* A later run reads again for who is new; the others wait for that no more. */
+    if (c->state == CAMPAIGN_READING && r->campaigns[c->campaign] > CAMPAIGN_READING)
+        return;
     r->campaigns[c->campaign] = c->state;
     /* Its records came before this one. */
     struct slice name = event_name(journal_names(r->journal), NAME_CAMPAIGN, c->campaign);
