@@ -1,5 +1,6 @@
 /* content.c - see content.h. */
 #include "delivery/content.h"
+#include "format/charset.h"
 #include "format/record.h"
 
 #include <openssl/evp.h>
@@ -149,6 +150,9 @@ int content_compile(const struct conf_content *conf, struct slice name, struct c
     c->templates = mem_zalloc(c->n * sizeof *c->templates);
     for (size_t i = 0; !r && i < T_FIXED; i++)
         r = compile_one(conf, fixed[i].source, fixed[i].name, fixed[i].escape, &c->templates[i], e);
+    c->templates[T_SUBJECT].header = S("subject");
+    c->templates[T_FROM].header = S("from");
+    c->templates[T_REPLY_TO].header = S("reply_to");
     for (size_t i = 0; !r && i < conf->nheaders; i++) {
         struct template *t = &c->templates[T_FIXED + i];
         t->header = arena_copy(&c->arena, conf->headers[i].name);
@@ -510,17 +514,63 @@ int content_missing(const struct content *c, uint32_t columns, const struct slic
     return missing(c, b, values, address, a, e);
 }
 
+/* Whether a value may break a line of a header, or is no text at all. */
+static int look_at_text(const struct binding *b, const struct liquid_value *cells, bool *suspicious,
+                        struct err *e)
+{
+    for (uint32_t i = 0; i < b->ncolumns; i++) {
+        if (cells[i].type == LIQUID_ARRAY || cells[i].type == LIQUID_MAP)
+            *suspicious = true;
+        if (cells[i].type != LIQUID_STRING)
+            continue;
+        struct slice text = slice_of(cells[i].s, cells[i].n);
+        if (utf8_line_prefix(text) == text.n)
+            continue;
+        *suspicious = true;
+        size_t good = utf8_prefix(text);
+        if (good < text.n)
+            return err_set(e, ERR_INVAL, "a value is not valid UTF-8: its byte %zu is 0x%02x", good + 1,
+                           (unsigned char)text.p[good]);
+    }
+    return 0;
+}
+
+/* A header is one line. What would break it is found here, since a mail that was accepted cannot be mended.
+ */
+static int check_headers(const struct content *c, const struct binding *b, const struct liquid_value *cells,
+                         struct slice address, struct arena *a, struct err *e)
+{
+    struct content_values v = {.address = address, .token = S("token")};
+    struct buf out = {0};
+    bool suspicious = false;
+    int r = look_at_text(b, cells, &suspicious, e);
+    for (size_t t = 0; !r && suspicious && t < c->n; t++) {
+        bool header = t == T_SUBJECT || t == T_FROM || t == T_REPLY_TO || t >= T_FIXED;
+        if (!header || !c->templates[t].program)
+            continue;
+        struct liquid_input in = input_of(c, fill(c, b, t, cells, &v, a), &v);
+        buf_clear(&out);
+        r = liquid_render(c->templates[t].program, &in, a, &out, e);
+        size_t good = utf8_line_prefix(buf_slice(&out));
+        if (!r && good < out.n)
+            r = err_set(e, ERR_INVAL,
+                        "%.*s would have a line break or another control character in it (at byte %zu)",
+                        SLICE_FMT(c->templates[t].header), good + 1);
+    }
+    buf_free(&out);
+    return r;
+}
+
 int content_missing_values(const struct content *c, uint32_t columns, struct slice values,
                            struct slice address, struct arena *a, struct err *e)
 {
     const struct binding *b = binding_of(c, columns);
     struct liquid_value *cells;
     INVARIANT(b);
-    if (c->missing_empty)
-        return 0;
     if (to_cells(values, b->ncolumns, a, &cells))
         return err_set(e, ERR_SYNTAX, "the values cannot be read");
-    return missing(c, b, cells, address, a, e);
+    int r = c->missing_empty ? 0 : missing(c, b, cells, address, a, e);
+    return r ? r : check_headers(c, b, cells, address, a, e);
 }
 
 /* --- rendering --- */

@@ -38,7 +38,8 @@ void content_add_columns(struct content *c, uint32_t number, struct slice column
  * empty one is missing. ERR_MISSING and others, with a sentence that names template, line and value. */
 int content_missing(const struct content *c, uint32_t columns, const struct slice *cells,
                     struct slice address, struct arena *a, struct err *e);
-/* The same for values in msgpack: an array with one value a column. */
+/* The same for values in msgpack, an array with one value a column; and ERR_INVAL for one that would break a
+ * line of a header, or is not UTF-8. */
 int content_missing_values(const struct content *c, uint32_t columns, struct slice values,
                            struct slice address, struct arena *a, struct err *e);
 

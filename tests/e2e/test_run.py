@@ -160,6 +160,24 @@ def test_a_missing_value_is_a_bad_row_unless_there_is_a_default(town):
     assert "welcome to Japan" in town.mail_to("c@big.test").get_content()
 
 
+def test_a_value_that_would_break_a_header_is_a_bad_row(town):
+    town.write(people_csv='email,name,note\na@big.test,"Taro\r\nBcc: x@big.test",A\nb@big.test,Jiro,"two\nlines"\n')
+    town.script(HELLO.replace("welcome", "{{ note }}"))
+    done = town.run("--json")
+    assert done.counts["rejected_rows"] == 1 and done.counts["deferred"] == 0
+    assert re.search(r"people\.csv:2: subject .*line break", done.says), done.says
+    assert town.taken() == ["b@big.test"] and "two\nlines" in town.mail_to("b@big.test").get_content().replace("\r", "")
+
+
+def test_a_person_whose_name_is_no_utf_8_is_a_bad_row(town):
+    town.script("""local list = { { email = "a@big.test", name = "\\142\\142" }, { email = "b@big.test", name = "山" } }
+local n = 0
+hato.campaign "hello" { stream = news, subject = "Hello", text = "Dear {{ name }}\\n",
+                        to = function() n = n + 1; return list[n] end }""")
+    assert re.search(r"person 1: .*UTF-8.*0x8e", town.run().says)
+    assert town.taken() == ["b@big.test"]
+
+
 FAILING = """
 local n = 0
 hato.campaign "hello" { stream = news, %s subject = "Hello", text = "Welcome.\\n", to = function()
@@ -274,6 +292,16 @@ def test_only_sends_to_those_alone(town):
     assert town.run("--json", "--only", "late@big.test").counts["deferred"] == 1
     assert len(town.events("--type", "deferred")) == tries
     assert "late@big.test" in town.taken()
+
+def test_why_knows_that_a_campaign_waits_for_its_time(town):
+    town.people("a@big.test")
+    town.script(HELLO.replace("stream = news", 'stream = news, at = "2099-01-01 10:00"'))
+    for _ in range(2):
+        assert town.run("--json").counts["deferred"] == 1
+        why = town.call(town.hato, "why", "a@big.test", "--state", town.state)
+        assert "has not started" in why.out, why.out
+    assert town.taken() == []
+
 
 def test_an_address_on_the_command_line_that_is_none(town):
     town.people("a@big.test")
