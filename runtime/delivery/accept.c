@@ -28,6 +28,13 @@ void segment_use_event(struct deliver *d, uint32_t segment, int64_t at_ms)
     u->last_event_ms = at_ms;
 }
 
+void segment_use_edits(struct deliver *d, uint32_t segment, int64_t at_ms)
+{
+    struct segment_use *u = segment_use(d, segment, 1);
+    if (!u->edits_ms)
+        u->edits_ms = at_ms;
+}
+
 /* --- lanes --- */
 
 struct lane *lane_of(struct deliver *d, struct campaign *c, struct domain *dom, uint16_t source,

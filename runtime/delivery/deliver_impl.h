@@ -37,6 +37,7 @@ struct segment_use {
     uint64_t live, settled;     /* recipients; settled: not yet rewritten away */
     int64_t first_settled_ms;
     int64_t first_event_ms, last_event_ms; /* events; 0: no event in it */
+    int64_t edits_ms; /* events: of the first begin record with edits of a hook; 0: none */
 };
 
 struct deliver {
@@ -99,6 +100,7 @@ uint32_t append_record(struct deliver *d, enum spool_kind kind, const struct rec
 /* NULL if it is not known and id is 0; else made, beginning with this id. */
 struct segment_use *segment_use(struct deliver *d, uint32_t segment, uint64_t id);
 void segment_use_event(struct deliver *d, uint32_t segment, int64_t at_ms);
+void segment_use_edits(struct deliver *d, uint32_t segment, int64_t at_ms);
 /* The lane for these; source UINT16_MAX and host NULL for a fresh recipient. */
 struct lane *lane_of(struct deliver *d, struct campaign *c, struct domain *dom, uint16_t source,
                      const char *host);
@@ -106,6 +108,8 @@ void batch_free_all(struct deliver *d);
 
 /* --- restore.c --- */
 int restore(struct deliver *d, struct err *e);
+
+/* --- compact.c --- */
 void compact_start(struct deliver *d);
 
 /* --- settle.c: callbacks of sessions and sites --- */

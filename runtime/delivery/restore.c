@@ -1,21 +1,12 @@
-/* restore.c - taking up where the journal ends, and keeping the journal small.
+/* restore.c - taking up where the journal ends.
  *
  * Replay rebuilds, record by record: names, duplicate keys, the queue with its attempts and due times,
  * campaigns. An attempt that began and has no outcome counts, and its message is due again: whether it was
  * taken nobody can know. A record that speaks of something unknown was never durable, or is older than what
- * compaction kept; it is passed over.
- *
- * Compaction: nothing is settled for longer than 20 h without its recipient segment being sealed and
- * rewritten: settled recipients become bare keys (once stays once), the others stay. Event segments are
- * sealed after a day and go after 30 but for the events of what is still queued. What is empty then is
- * dropped. */
+ * compaction kept; it is passed over. */
 #include "delivery/deliver_impl.h"
 
 #include <stdlib.h>
-
-enum { COMPACT_EVERY_MS = 600000, VALUES_KEPT_MS = 20 * 3600000 };
-#define EVENTS_KEPT_MS  ((int64_t)30 * 86400000)
-#define EVENTS_AGAIN_MS ((int64_t)86400000) /* one events segment has a day at most */
 
 struct replay {
     struct deliver *d;
@@ -115,9 +106,11 @@ static void replay_recipient(struct replay *rp, struct spool_pos pos, const stru
     }
 }
 
-static void replay_begin(struct replay *rp, const struct rec_begin *b)
+static void replay_begin(struct replay *rp, struct spool_pos pos, const struct rec_begin *b)
 {
     struct deliver *d = rp->d;
+    if (b->edits.n)
+        segment_use_edits(d, pos.segment, b->at_ms);
     if (!queue_get(d->queue, b->id))
         return;
     struct q_memo *m = queue_memo(d->queue, b->id, true);
@@ -264,7 +257,7 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
             keyset_add(&rp->d->keys, r.key.key);
         break;
     case REC_BEGIN:
-        replay_begin(rp, &r.begin);
+        replay_begin(rp, pos, &r.begin);
         break;
     case REC_SESSION: {
         struct slice mx = r.session.mx;
@@ -342,150 +335,4 @@ int restore(struct deliver *d, struct err *e)
     arena_free(&rp.arena);
     buf_free(&rp.key);
     return r;
-}
-
-/* --- compaction --- */
-
-static enum spool_keep keep_recipient(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
-                                      struct buf *replacement)
-{
-    const struct deliver *d = rw->data;
-    struct rec r;
-    (void)pos;
-    if (rec_get(payload, &r) || r.type != REC_RECIPIENT ||
-        keyset_has(&d->rewrite_live, (struct hash128){r.recipient.id, 1}))
-        return SPOOL_KEEP;
-    if (!r.recipient.has_key && r.recipient.id != d->rewrite_last_id)
-        return SPOOL_DROP;
-    /* The last id is kept also without a key: no id, and so no Message-ID, is given twice. */
-    struct rec key = {.type = REC_KEY};
-    key.key = (struct rec_key){.id = r.recipient.id, .campaign = r.recipient.campaign};
-    if (r.recipient.has_key)
-        key.key.key = r.recipient.key;
-    rec_put(replacement, &key);
-    return SPOOL_REPLACE;
-}
-
-/* Events of what is still queued stay, and what campaigns are. */
-static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
-                                  struct buf *replacement)
-{
-    struct deliver *d = rw->data;
-    struct rec r;
-    uint64_t id;
-    (void)pos;
-    (void)replacement;
-    if (rec_get(payload, &r))
-        return SPOOL_KEEP;
-    if (r.type == REC_BEGIN)
-        id = r.begin.id;
-    else if (r.type == REC_EVENT)
-        id = r.event.id;
-    else
-        return r.type == REC_SESSION ? SPOOL_DROP : SPOOL_KEEP;
-    if (!keyset_has(&d->rewrite_live, (struct hash128){id, 1}))
-        return SPOOL_DROP;
-    d->rewrite_again = true;
-    return SPOOL_KEEP;
-}
-
-static void on_rewritten(struct spool_rewrite *rw, int rc)
-{
-    struct deliver *d = rw->data;
-    struct segment_use *u = segment_use(d, rw->segment, 0);
-    if (!rc && rw->filter && !rw->kept && !rw->replaced) {
-        rw->filter = NULL; /* nothing is in it now */
-        if (!spool_drop(d->spool, rw))
-            return;
-    }
-    d->rewriting = false;
-    keyset_free(&d->rewrite_live);
-    if (rc) { /* as it was, for the next time */
-        u->settled += d->rewrite_was.settled;
-        u->first_settled_ms = d->rewrite_was.first_settled_ms;
-        u->last_event_ms = d->rewrite_was.last_event_ms;
-        if (rc != ERR_CANCELED)
-            notice(d, 1, "compaction of segment %u: %s", rw->segment, err_name(rc));
-        return;
-    }
-    if (d->rewrite_again)
-        u->last_event_ms = loop_wall_ms(d->loop) - EVENTS_KEPT_MS + EVENTS_AGAIN_MS;
-    compact_start(d); /* perhaps there is more to do */
-}
-
-struct pick {
-    struct deliver *d;
-    int64_t now;
-    struct segment_use *recipients, *events;
-    bool seal[SPOOL_KINDS];
-};
-
-/* What is sealed can be rewritten; what is not is sealed when its time comes, so that also little mail leaves
- * nothing behind. */
-static void pick_segment(void *data, const struct spool_segment *s)
-{
-    struct pick *p = data;
-    struct segment_use *u = segment_use(p->d, s->sequence, 0);
-    if (!u)
-        return;
-    if (s->kind == SPOOL_RECIPIENTS && u->settled) {
-        bool is_late = p->now - u->first_settled_ms > VALUES_KEPT_MS;
-        p->seal[s->kind] |= !s->sealed && is_late;
-        if (s->sealed && (is_late || !u->live))
-            p->recipients = u;
-    }
-    if (s->kind == SPOOL_EVENTS && u->last_event_ms) {
-        p->seal[s->kind] |= !s->sealed && p->now - u->first_event_ms > EVENTS_AGAIN_MS;
-        if (s->sealed && p->now - u->last_event_ms > EVENTS_KEPT_MS)
-            p->events = u;
-    }
-}
-
-static void on_compact_timer(struct loop_timer *t)
-{
-    compact_start(CONTAINER(t, struct deliver, compact_timer));
-}
-
-static void pick_segments(struct pick *p)
-{
-    p->recipients = p->events = NULL;
-    spool_segments(p->d->spool, pick_segment, p);
-}
-
-void compact_start(struct deliver *d)
-{
-    struct pick p = {.d = d, .now = loop_wall_ms(d->loop)};
-    if (d->rewriting || d->draining)
-        return;
-    loop_timer_start(d->loop, &d->compact_timer, COMPACT_EVERY_MS, on_compact_timer);
-    pick_segments(&p);
-    for (int kind = 0; kind < SPOOL_KINDS; kind++)
-        if (p.seal[kind])
-            spool_seal(d->spool, (enum spool_kind)kind);
-    if (p.seal[SPOOL_RECIPIENTS] || p.seal[SPOOL_EVENTS])
-        pick_segments(&p);
-    /* Recipients first: an event must not go before the record of the recipient that it settled. */
-    struct segment_use *u = p.recipients ? p.recipients : p.events;
-    if (!u)
-        return;
-    uint64_t first = p.recipients ? u->first_id : 1, last = p.recipients ? u->last_id : UINT64_MAX;
-    for (uint64_t id = first - 1; (id = queue_next(d->queue, id)) && id <= last;)
-        keyset_add(&d->rewrite_live, (struct hash128){id, 1});
-    d->rewrite_last_id = d->next_id - 1;
-    d->rewrite_again = false;
-    d->rewrite_was = *u;
-    d->rewrite = (struct spool_rewrite){.segment = u->segment,
-                                        .filter = p.recipients ? keep_recipient : keep_event,
-                                        .done = on_rewritten,
-                                        .data = d};
-    int r = spool_rewrite(d->spool, &d->rewrite);
-    if (r) { /* the timer tries again */
-        keyset_free(&d->rewrite_live);
-        if (r != ERR_AGAIN)
-            notice(d, 1, "compaction of segment %u: %s", u->segment, err_name(r));
-        return;
-    }
-    u->settled = 0;
-    u->first_settled_ms = u->last_event_ms = 0;
-    d->rewriting = true;
 }

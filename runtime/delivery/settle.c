@@ -350,7 +350,9 @@ void on_begin(void *data, struct session *s, struct flight *f)
                                    .source = source_number(d, facts->source),
                                    .isp = isp_number(d, facts->site->isp),
                                    .edits = f->in.edits};
-    append_record(d, SPOOL_EVENTS, &rec);
+    uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
+    if (f->in.edits.n)
+        segment_use_edits(d, segment, f->begun_wall_ms);
 }
 
 static struct outcome *outcome_of_flight(struct deliver *d, struct session *s, struct flight *f)

@@ -426,3 +426,42 @@ TEST(a_changed_byte_costs_one_record_which_can_be_taken_in_again)
         CHECK(survives_damage(offset, 3, &size_bytes));
     CHECK(size_bytes > 300);
 }
+
+static void on_hook(void *data, uint64_t id, const struct campaign *c, const struct rec_recipient *rec,
+                    struct slice columns)
+{
+    struct town *t = data;
+    struct buf edits = {0};
+    (void)c;
+    (void)rec;
+    (void)columns;
+    message_edits_begin(&edits, 1);
+    message_edits_add(&edits, S("X-Hook"), S("something personal"));
+    deliver_hook_done(t->d, id, buf_slice(&edits), NULL);
+    buf_free(&edits);
+}
+
+TEST(what_a_hook_wrote_goes_with_the_values_of_its_recipient)
+{
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = {"
+                   "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1' },"
+                   "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
+                   "      replies = { { phase = 'rcpt', to = '^p0@', reply = '450 4.2.2 full' } } } } }",
+                   8));
+    town_close(&t);
+    t.message_hook = on_hook;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, a_b, 2, 10), 20);
+    town_run_for(&t, HOUR_MS);
+    CHECK_INT(deliver_counts(t.d).queued, 1);
+    CHECK_INT(search(&t, "events", "something personal"), 1);
+    town_run_for(&t, 22 * HOUR_MS);
+    CHECK(search(&t, "events", "something personal") >= 1); /* one still waits, and needs it */
+    town_run_for(&t, 3 * DAY_MS);
+    CHECK_INT(deliver_counts(t.d).queued, 0);
+    CHECK_INT(search(&t, "events", "something personal"), 0);
+    CHECK_INT(search(&t, "events", "p7@a.test"), 1); /* events themselves stay for 30 days */
+    town_free(&t);
+}
