@@ -6,6 +6,7 @@
 struct paths {
     struct paths_conf conf;
     struct map isps;
+    uint64_t searches;
     unsigned sockets;
     unsigned *source_sockets;
 };
@@ -69,6 +70,21 @@ void site_free_shares(struct site *s)
 
 /* --- isps --- */
 
+/* IPv4 unless the source has an IPv6 address and the isp allows it; where no source has IPv4, it is allowed.
+ */
+static bool family_fits(const struct conf *c, const struct conf_isp *isp, const struct conf_source *source)
+{
+    enum conf_family allowed = isp ? isp->family : CONF_FAMILY_UNSET;
+    if (source->address.family != 6)
+        return allowed != CONF_FAMILY_6;
+    if (allowed != CONF_FAMILY_UNSET)
+        return allowed != CONF_FAMILY_4;
+    for (size_t i = 0; i < c->nsources; i++)
+        if (c->sources[i].address.family != 6)
+            return false;
+    return true;
+}
+
 static struct isp *isp_get(struct paths *ps, struct slice name, const struct conf_isp *conf)
 {
     struct isp *isp = map_get(&ps->isps, name);
@@ -80,7 +96,12 @@ static struct isp *isp_get(struct paths *ps, struct slice name, const struct con
     isp->paths = ps;
     isp->by_source = mem_zalloc(ps->conf.conf->nsources * sizeof *isp->by_source);
     for (size_t i = 0; i < ps->conf.conf->nsources; i++)
-        isp->by_source[i] = (struct path){.isp = isp, .source = (uint16_t)i, .ramp = 1, .paths = ps};
+        isp->by_source[i] =
+            (struct path){.isp = isp,
+                          .source = (uint16_t)i,
+                          .ramp = 1,
+                          .usable = family_fits(ps->conf.conf, conf, &ps->conf.conf->sources[i]),
+                          .paths = ps};
     map_put(&ps->isps, name, isp);
     return isp;
 }
@@ -250,8 +271,8 @@ static bool lane_fits(const struct path *p, const struct lane *lane, const struc
     uint16_t source = p->source;
     if (tls != CONF_TLS_UNSET && tls != path_tls(p->isp, lane))
         return false;
-    if (lane->source != UINT16_MAX ? lane->source != source
-                                   : source_index(lane->campaign->stream, source) == SIZE_MAX)
+    bool bound = lane->source != UINT16_MAX && p->isp->by_source[lane->source].usable;
+    if (bound ? lane->source != source : source_index(lane->campaign->stream, source) == SIZE_MAX)
         return false;
     return !host || !lane->host || slice_eq(slice_cstr(lane->host), host->name);
 }
@@ -345,29 +366,29 @@ static bool site_takes_session(const struct site *s)
 static struct path *choose_path(struct isp *isp, struct site *s, struct lane **lane, uint64_t *id, bool *full)
 {
     struct paths *ps = isp->paths;
-    bool tried[64] = {0};
     size_t n = ps->conf.conf->nsources;
-    for (size_t round = 0; round < n && round < COUNT(tried); round++) {
+    uint64_t mark = ++ps->searches;
+    for (size_t round = 0; round < n; round++) {
         size_t best = SIZE_MAX;
         uint64_t best_pass = UINT64_MAX;
-        for (size_t i = 0; i < n && i < COUNT(tried); i++) {
+        for (size_t i = 0; i < n; i++) {
             uint64_t pass = UINT64_MAX - 1;
             for (struct share *sh = s->shares; sh; sh = sh->next) {
                 size_t si = sh->ring ? source_index(sh->campaign->stream, (uint16_t)i) : SIZE_MAX;
                 if (si != SIZE_MAX && sh->campaign->stream->source_pass[si] < pass)
                     pass = sh->campaign->stream->source_pass[si];
             }
-            if (!tried[i] && pass < best_pass) {
+            if (isp->by_source[i].tried != mark && pass < best_pass) {
                 best_pass = pass;
                 best = i;
             }
         }
         if (best == SIZE_MAX)
             break;
-        tried[best] = true;
         struct path *p = &isp->by_source[best];
         unsigned most = path_connections_most(p);
-        if (p->held_until_ms)
+        p->tried = mark;
+        if (p->held_until_ms || !p->usable)
             continue;
         if (p->sessions >= (p->ramp < most ? p->ramp : most)) {
             *full = true;
@@ -416,7 +437,7 @@ static bool isp_has_room(const struct isp *isp)
     for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
         const struct path *p = &isp->by_source[i];
         unsigned most = path_connections_most(p);
-        if (!p->held_until_ms && p->sessions < (p->ramp < most ? p->ramp : most))
+        if (p->usable && !p->held_until_ms && p->sessions < (p->ramp < most ? p->ramp : most))
             return true;
     }
     return false;

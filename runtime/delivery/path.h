@@ -23,6 +23,8 @@ struct path {
     unsigned sessions;     /* opening, talking, idle or closing */
     unsigned ramp;         /* connections allowed now */
     unsigned accepted;     /* since the last step of the ramp */
+    bool usable;           /* its address family is one that the isp allows */
+    uint64_t tried;        /* mark of the search that looked at it last */
     int64_t held_until_ms; /* UTC; 0: not held */
     char *held_why;
     struct loop_timer timer;

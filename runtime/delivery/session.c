@@ -37,6 +37,7 @@ struct session {
     struct flight *flights; /* oldest first */
     unsigned nflights, claimed;
     bool counted_opening, counted_connected;
+    bool unreachable; /* no host would have it; only its first message is waited for */
 
     uint16_t order[HOSTS_MOST]; /* hosts to try */
     size_t norder, at_host;
@@ -60,6 +61,7 @@ struct session {
 };
 
 static bool pump(struct session *s);
+static void end_unreachable(struct session *s);
 static void next_host(struct session *s);
 
 const struct session_facts *session_facts(const struct session *s)
@@ -115,7 +117,9 @@ static void on_assembled(void *data, struct flight *f)
         ss->conf.back(ss->conf.data, f);
         flight_free(f);
     }
-    if (s && s->smtp && s->state != SESSION_OPENING)
+    if (s && s->unreachable)
+        end_unreachable(s);
+    else if (s && s->smtp && s->state != SESSION_OPENING)
         pump(s);
 }
 
@@ -273,17 +277,17 @@ static void end_unreachable(struct session *s)
 {
     struct sessions *ss = s->ss;
     struct flight *f = s->flights;
-    uncount(s);
-    if (f && f->assembled) {
-        flight_unlink(s, f);
-        ss->conf.unreachable(ss->conf.data, s, f, &s->last, s->last_phase,
-                             s->has_last_reply ? &s->last_reply : NULL, s->last_text);
-        flight_free(f);
-    } else {
-        /* Still being assembled: the site is told all the same, the recipient goes back when it is done. */
-        ss->conf.unreachable(ss->conf.data, s, NULL, &s->last, s->last_phase,
-                             s->has_last_reply ? &s->last_reply : NULL, s->last_text);
+    if (f && !f->assembled) {
+        s->unreachable = true; /* the event needs the recipient's record: on_assembled() comes back here */
+        return;
     }
+    uncount(s);
+    if (f)
+        flight_unlink(s, f);
+    ss->conf.unreachable(ss->conf.data, s, f, &s->last, s->last_phase,
+                         s->has_last_reply ? &s->last_reply : NULL, s->last_text);
+    if (f)
+        flight_free(f);
     session_end(s, CONN_DROP);
 }
 

@@ -14,6 +14,7 @@ enum {
     HOOKS_AHEAD = 16,
     HOLD_SOURCE_MS = 3600000,
     HOLD_RATE_MS = 300000,
+    HOLD_CONNECT_MS = 60000,
     SPOOL_AGAIN_MS = 1000
 };
 
@@ -498,7 +499,8 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
         deliver_settle(o);
     }
     if (others_work) {
-        path_hold(facts->path, loop_wall_ms(d->loop) + 60000, text);
+        if (facts->path->sessions <= 1) /* it is this source that cannot get there */
+            path_hold(facts->path, loop_wall_ms(d->loop) + HOLD_CONNECT_MS, text);
         return;
     }
     for (struct share *sh = site->shares; sh; sh = sh->next) {

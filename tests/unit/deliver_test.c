@@ -132,3 +132,31 @@ TEST(a_message_hook_runs_for_each_and_holds_those_on_which_it_fails)
     CHECK(town_accounted(&t, 200));
     town_free(&t);
 }
+
+TEST(ipv6_is_for_receivers_that_allow_it)
+{
+    struct conf_source two[] = {
+        {.name = S("four"), .address = ip_v4(127, 0, 0, 1), .ehlo = S("four.example.jp")},
+        {.name = S("six"), .address = {.family = 6}, .ehlo = S("six.example.jp")}};
+    struct slice a[] = {S("a.test")}, b[] = {S("b.test")};
+    struct conf_isp isps[] = {{.name = S("a"), .domains = a, .ndomains = 1, .family = CONF_FAMILY_6},
+                              {.name = S("b"), .domains = b, .ndomains = 1}};
+    struct conf c = {.sources = two, .nsources = 2, .isps = isps, .nisps = 2};
+    struct loop *loop = loop_new_virtual(1, 0);
+    struct paths *ps = paths_new(&(struct paths_conf){.loop = loop, .conf = &c});
+    struct host host = {.name = S("mx.test")};
+    struct site_host hosts[] = {{&host, 10}};
+    struct site s = {.hosts = hosts, .nhosts = 1};
+    paths_place_site(ps, &s, S("a.test"));
+    CHECK(!s.isp->by_source[0].usable && s.isp->by_source[1].usable);
+    paths_place_site(ps, &s, S("b.test"));
+    CHECK(s.isp->by_source[0].usable && !s.isp->by_source[1].usable);
+    paths_free(ps);
+    c.nsources = 1; /* with IPv6 alone it goes where nobody forbids it */
+    c.sources = two + 1;
+    ps = paths_new(&(struct paths_conf){.loop = loop, .conf = &c});
+    paths_place_site(ps, &s, S("b.test"));
+    CHECK(s.isp->by_source[0].usable);
+    paths_free(ps);
+    loop_free(loop);
+}
