@@ -139,6 +139,7 @@ static int on_record(void *data, const struct rec *rec)
     case REC_BEGIN:
     case REC_SESSION:
     case REC_CAMPAIGN:
+    case REC_MEASURE:
         break;
     }
     return 0;

@@ -247,6 +247,7 @@ static int on_record(void *data, const struct rec *rec)
     case REC_NAME:
     case REC_SESSION:
     case REC_KEY:
+    case REC_MEASURE:
         break;
     }
     return 0;

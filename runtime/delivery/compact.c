@@ -46,7 +46,7 @@ static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos
     else if (r.type == REC_EVENT)
         id = r.event.id;
     else
-        return r.type == REC_SESSION ? SPOOL_DROP : SPOOL_KEEP;
+        return r.type == REC_SESSION || r.type == REC_MEASURE ? SPOOL_DROP : SPOOL_KEEP;
     if (!keyset_has(&d->rewrite_live, (struct hash128){id, 1}))
         return SPOOL_DROP;
     d->rewrite_again = true;

@@ -3,9 +3,19 @@
 
 #include <stdlib.h>
 
+/* What an earlier process put in place at an isp that this one has not met yet. */
+struct remembered {
+    char *isp, *why;
+    uint16_t source;
+    struct stream *stream;
+    int64_t until_ms;
+    struct remembered *next;
+};
+
 struct paths {
     struct paths_conf conf;
     struct map isps;
+    struct remembered *remembered;
     uint64_t searches;
     unsigned sockets;
     unsigned *source_sockets;
@@ -53,6 +63,13 @@ void paths_free(struct paths *ps)
         free(isp->by_source);
         free((char *)isp->name.p);
         free(isp);
+    }
+    while (ps->remembered) {
+        struct remembered *m = ps->remembered;
+        ps->remembered = m->next;
+        free(m->isp);
+        free(m->why);
+        free(m);
     }
     map_free(&ps->isps);
     free(ps->source_sockets);
@@ -103,7 +120,30 @@ static struct isp *isp_get(struct paths *ps, struct slice name, const struct con
                           .usable = family_fits(ps->conf.conf, conf, &ps->conf.conf->sources[i]),
                           .paths = ps};
     map_put(&ps->isps, name, isp);
+    for (const struct remembered *m = ps->remembered; m; m = m->next) {
+        if (!slice_eq(slice_cstr(m->isp), name))
+            continue;
+        if (m->stream)
+            isp_stop_stream(isp, m->stream, m->until_ms, m->why);
+        else
+            path_hold(&isp->by_source[m->source], m->until_ms, m->why);
+    }
     return isp;
+}
+
+void paths_remember(struct paths *ps, struct slice isp, uint16_t source, struct stream *stream,
+                    int64_t until_ms, struct slice why)
+{
+    if (until_ms <= loop_wall_ms(ps->conf.loop) || (!stream && source >= ps->conf.conf->nsources))
+        return;
+    struct remembered *m = mem_zalloc(sizeof *m);
+    *m = (struct remembered){.isp = mem_dup(isp.p, isp.n),
+                             .why = mem_dup(why.p, why.n),
+                             .source = source,
+                             .stream = stream,
+                             .until_ms = until_ms,
+                             .next = ps->remembered};
+    ps->remembered = m;
 }
 
 void paths_place_site(struct paths *ps, struct site *s, struct slice domain)

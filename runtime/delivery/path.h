@@ -128,6 +128,10 @@ void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, c
 
 unsigned path_connections_most(const struct path *p);
 unsigned path_per_connection(const struct path *p);
+/* A hold (stream NULL) or a stop (source CONF_NONE) of an earlier process: it takes effect when mail for this
+ * isp comes up. Words are copied. */
+void paths_remember(struct paths *ps, struct slice isp, uint16_t source, struct stream *stream,
+                    int64_t until_ms, struct slice why);
 /* UTC ms when the first hold of a path or stop of a stream ends; INT64_MAX: there is none. */
 int64_t paths_next_release_ms(const struct paths *ps);
 

@@ -69,6 +69,11 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
         name_reserve(d, NAME_CAMPAIGN, r->campaign.campaign);
         name_reserve(d, NAME_STREAM, r->campaign.stream);
         break;
+    case REC_MEASURE:
+        name_reserve(d, NAME_ISP, r->measure.isp);
+        name_reserve(d, NAME_SOURCE, r->measure.source);
+        name_reserve(d, NAME_STREAM, r->measure.stream);
+        break;
     }
 }
 
@@ -235,6 +240,16 @@ static void replay_campaign(struct replay *rp, const struct rec_campaign *rc)
     }
 }
 
+static void replay_measure(struct replay *rp, const struct rec_measure *m)
+{
+    struct deliver *d = rp->d;
+    struct slice stream = deliver_name(d, NAME_STREAM, m->stream), isp = deliver_name(d, NAME_ISP, m->isp);
+    if (!isp.n || (m->stream && !stream.n))
+        return;
+    paths_remember(d->paths, isp, m->stream ? CONF_NONE : source_by_number(d, m->source),
+                   m->stream ? stream_get(d, stream, m->stream) : NULL, m->until_ms, m->why);
+}
+
 static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos, struct slice payload)
 {
     struct replay *rp = data;
@@ -271,6 +286,9 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         break;
     case REC_CAMPAIGN:
         replay_campaign(rp, &r.campaign);
+        break;
+    case REC_MEASURE:
+        replay_measure(rp, &r.measure);
         break;
     }
     return 0;

@@ -388,6 +388,27 @@ static void notice_answer(struct deliver *d, const char *what, const struct isp 
            SLICE_FMT(source), smtp_phase_name(phase), SLICE_FMT(text));
 }
 
+/* A restriction outlives the process: people who restart must not undo what a receiver asked for. */
+static void write_measure(struct deliver *d, struct isp *isp, uint32_t source, uint32_t stream,
+                          int64_t until_ms, struct slice why)
+{
+    struct rec rec = {.type = REC_MEASURE};
+    rec.measure = (struct rec_measure){.at_ms = loop_wall_ms(d->loop),
+                                       .until_ms = until_ms,
+                                       .isp = isp_number(d, isp),
+                                       .source = source,
+                                       .stream = stream,
+                                       .why = why};
+    append_record(d, SPOOL_EVENTS, &rec);
+}
+
+static void hold_path(struct deliver *d, struct path *p, int64_t for_ms, const char *why)
+{
+    int64_t until_ms = loop_wall_ms(d->loop) + for_ms;
+    path_hold(p, until_ms, why);
+    write_measure(d, p->isp, source_number(d, p->source), 0, until_ms, slice_cstr(why));
+}
+
 static bool is_rate(enum reply_class c)
 {
     return c == CLASS_RATE_LIMITED || c == CLASS_TOO_MANY_CONNECTIONS || c == CLASS_BLOCKED ||
@@ -412,7 +433,9 @@ void on_settle(void *data, struct session *s, struct flight *f, const struct ver
         path_refused(facts->path);
     }
     if (!v->delivered && v->scope == SCOPE_SENDER) {
-        isp_stop_stream(facts->site->isp, f->lane->campaign->stream, o->ev.at_ms + HOLD_SOURCE_MS, text);
+        struct stream *stream = f->lane->campaign->stream;
+        isp_stop_stream(facts->site->isp, stream, o->ev.at_ms + HOLD_SOURCE_MS, o->ev.text.p);
+        write_measure(d, facts->site->isp, 0, stream->number, o->ev.at_ms + HOLD_SOURCE_MS, o->ev.text);
         notice_answer(d, "sender refused: this stream waits here for an hour;", facts->site->isp,
                       d->conf.conf->sources[facts->source].name, phase, o->ev.text);
     }
@@ -500,7 +523,7 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
     }
     if (others_work) {
         if (facts->path->sessions <= 1) /* it is this source that cannot get there */
-            path_hold(facts->path, loop_wall_ms(d->loop) + HOLD_CONNECT_MS, text);
+            hold_path(d, facts->path, HOLD_CONNECT_MS, text);
         return;
     }
     for (struct share *sh = site->shares; sh; sh = sh->next) {
@@ -521,7 +544,6 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
     struct deliver *d = data;
     const struct session_facts *facts = session_facts(s);
     struct slice words = reply ? reply->text : slice_cstr(text);
-    int64_t now = loop_wall_ms(d->loop);
     struct buf why = {0};
     path_refused(facts->path);
     buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
@@ -531,7 +553,7 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
         buf_free(&why);
         return;
     }
-    path_hold(facts->path, now + (permanent ? HOLD_SOURCE_MS : HOLD_RATE_MS), buf_cstr(&why));
+    hold_path(d, facts->path, permanent ? HOLD_SOURCE_MS : HOLD_RATE_MS, buf_cstr(&why));
     notice_answer(d,
                   permanent ? "source refused: this path waits for an hour;"
                             : "refused: this path waits five minutes;",

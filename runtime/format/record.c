@@ -328,10 +328,18 @@ static const struct field campaign_fields[] = {
     FIELD(3, F_U8, rec_campaign, state),     FIELD(4, F_I64, rec_campaign, at_ms),
     FIELD(5, F_STR, rec_campaign, content),  {0}};
 
+static const struct field measure_fields[] = {FIELD(1, F_I64, rec_measure, at_ms),
+                                              FIELD(2, F_I64, rec_measure, until_ms),
+                                              FIELD(3, F_U32, rec_measure, isp),
+                                              FIELD(4, F_U32, rec_measure, source),
+                                              FIELD(5, F_U32, rec_measure, stream),
+                                              FIELD(6, F_STR, rec_measure, why),
+                                              {0}};
+
 static const struct field *const tables[] = {
     [REC_NAME] = name_fields,         [REC_RECIPIENT] = recipient_fields, [REC_KEY] = key_fields,
     [REC_BEGIN] = begin_fields,       [REC_SESSION] = session_fields,     [REC_EVENT] = event_fields,
-    [REC_CAMPAIGN] = campaign_fields,
+    [REC_CAMPAIGN] = campaign_fields, [REC_MEASURE] = measure_fields,
 };
 
 struct slice rec_event_name(unsigned type)

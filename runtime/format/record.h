@@ -18,6 +18,7 @@ enum rec_type {
     REC_SESSION = 5, /* events: a connection that later events refer to */
     REC_EVENT = 6,   /* events: what happened; also the change of state */
     REC_CAMPAIGN = 7, /* events: a campaign's own state */
+    REC_MEASURE = 8,  /* events: a restriction that an answer put in place, until it ends */
 };
 
 enum rec_name_kind {
@@ -138,6 +139,13 @@ struct rec_campaign {
     struct slice content; /* hex of the frozen content's hash: the name of its file */
 };
 
+/* Nothing leaves at this isp until then: from this source (stream 0), or of this stream (source 0). */
+struct rec_measure {
+    int64_t at_ms, until_ms;
+    uint32_t isp, source, stream;
+    struct slice why;
+};
+
 struct rec {
     enum rec_type type;
     union {
@@ -148,6 +156,7 @@ struct rec {
         struct rec_session session;
         struct rec_event event;
         struct rec_campaign campaign;
+        struct rec_measure measure;
     };
 };
 

@@ -53,6 +53,10 @@ static void put_record(struct buf *out, const struct rec *r)
         buf_printf(out, "\"type\":\"campaign\",\"campaign\":%u,\"state\":%u", r->campaign.campaign,
                    r->campaign.state);
         break;
+    case REC_MEASURE:
+        buf_printf(out, "\"type\":\"measure\",\"until_ms\":%lld", (long long)r->measure.until_ms);
+        put_text(out, "why", r->measure.why);
+        break;
     }
 }
 

@@ -465,3 +465,27 @@ TEST(what_a_hook_wrote_goes_with_the_values_of_its_recipient)
     CHECK_INT(search(&t, "events", "p7@a.test"), 1); /* events themselves stay for 30 days */
     town_free(&t);
 }
+
+TEST(a_receiver_that_refused_the_source_is_left_alone_after_a_restart_too)
+{
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = {"
+                   "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
+                   "      replies = { { phase = 'banner', reply = '554 5.7.1 not you' } } },"
+                   "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
+                   "      replies = { { phase = 'mail', reply = '550 5.7.1 not from you' } } } } }",
+                   9));
+    CHECK_INT(town_send(&t, a_b, 2, 5), 10);
+    town_run_for(&t, 10 * 60000);
+    uint64_t before = sink_stats(t.sink).connections;
+    CHECK_INT(before, 2);
+    town_crash(&t);
+    CHECK(town_open(&t));
+    town_run_for(&t, 40 * 60000);
+    CHECK_INT(sink_stats(t.sink).connections, before);
+    town_run_for(&t, 20 * 60000); /* the hour is over: one more try each */
+    CHECK_INT(sink_stats(t.sink).connections, before + 2);
+    CHECK_INT(deliver_counts(t.d).queued, 10);
+    town_free(&t);
+}
