@@ -444,6 +444,15 @@ static void on_shed(void *data, struct path *p)
     session_shed(d->sessions, p);
 }
 
+static void on_qualify(void *data, struct slice domain, const struct slice *hosts, size_t n, struct buf *key)
+{
+    struct deliver *d = data;
+    const struct conf *conf = d->conf.conf;
+    uint16_t index = conf_match_isp(conf, domain, hosts, n);
+    if (index != CONF_NONE)
+        buf_printf(key, "|%.*s", SLICE_FMT(conf->isps[index].name));
+}
+
 static void on_site(void *data, struct site *s, struct slice domain)
 {
     struct deliver *d = data;
@@ -513,6 +522,7 @@ static void make_rooms(struct deliver *d)
                                               .resolve = d->conf.resolve,
                                               .data = d,
                                               .on_domain = on_domain,
+                                              .qualify = on_qualify,
                                               .on_site = on_site,
                                               .on_probe = on_probe});
     d->paths = paths_new(&(struct paths_conf){.loop = loop,

@@ -109,6 +109,11 @@ static struct site *site_of(struct sites *s, const struct mx_set *set, struct sl
         buf_printf(&s->scratch, "%s%u ", i ? "," : "", set->hosts[i].pref);
         buf_adds(&s->scratch, set->hosts[i].name);
     }
+    struct slice hosts[RESOLVE_MAX_HOSTS];
+    for (size_t i = 0; i < set->n; i++)
+        hosts[i] = set->hosts[i].name;
+    if (s->conf.qualify)
+        s->conf.qualify(s->conf.data, domain, hosts, set->n, &s->scratch);
     struct site *site = map_get(&s->sites, buf_slice(&s->scratch));
     if (site)
         return site;

@@ -1,9 +1,9 @@
 /* site.h - where a domain's mail goes: domains, the sites behind their MX sets, the hosts of a site.
  *
- * A site is one MX set (names and preferences); every domain that has this set hangs under it. A domain is
- * resolved when its turn comes; while it has an answer, an expired one is asked again in the background and a
- * changed MX moves the domain whole. What DNS cannot say now is never an answer about a person: the domain
- * waits and is asked again.
+ * A site is one MX set (names and preferences) of one isp; every domain that has both hangs under it. A
+ * domain is resolved when its turn comes; while it has an answer, an expired one is asked again in the
+ * background and a changed MX moves the domain whole. What DNS cannot say now is never an answer about a
+ * person: the domain waits and is asked again.
  *
  *   NEW ──ask──▶ QUEUED ─▶ ASKING ─▶ OK (site)          ─expired─▶ ASKING, still usable
  *                  ▲          ├────▶ DEAD (the domain's own word: no such domain, null MX, no address)
@@ -83,6 +83,9 @@ struct sites_conf {
     int64_t dns_wait_ms;  /* first wait after a failure of DNS, doubled to an hour; 0: 1 min */
     void *data;
     void (*on_domain)(void *data, struct domain *d); /* its state or its site changed */
+    /* Append what sets this domain apart from others with the same hosts: the isp that a table gives it by
+     * its name. */
+    void (*qualify)(void *data, struct slice domain, const struct slice *hosts, size_t n, struct buf *key);
     /* New: give it an isp. domain: the one that led there. */
     void (*on_site)(void *data, struct site *s, struct slice domain);
     void (*on_probe)(void *data, struct site *s); /* DOWN → PROBE */

@@ -160,3 +160,26 @@ TEST(ipv6_is_for_receivers_that_allow_it)
     paths_free(ps);
     loop_free(loop);
 }
+
+TEST(domains_of_two_isps_on_one_set_of_hosts_are_kept_apart)
+{
+    static const char *const domains[] = {"a.test", "b.test"};
+    struct slice b[] = {S("b.test")};
+    struct conf_isp isp = {.name = S("strict"), .domains = b, .ndomains = 1, .tls = CONF_TLS_REQUIRE};
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = { shared = { domains = {'a.test', 'b.test'}, mx = {'mx.shared.test'},"
+                   " address = '127.0.1.1', extensions = {'8BITMIME'} } } }",
+                   6));
+    town_close(&t);
+    t.conf.isps = &isp;
+    t.conf.nisps = 1;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, domains, 2, 20), 40);
+    t.patience_ms = 0;
+    town_run(&t);
+    CHECK_INT(deliver_counts(t.d).delivered,
+              20); /* there is no TLS: a.test does without, b.test's isp does not */
+    CHECK(town_accounted(&t, 40));
+    town_free(&t);
+}
