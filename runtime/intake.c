@@ -10,6 +10,7 @@ enum { WINDOW = 256 * 1024, WINDOWS_AHEAD = 2 };
 struct window {
     struct spool_wait wait;
     struct intake *in; /* NULL: the intake is gone */
+    uint64_t fresh;    /* rows that it waits for */
 };
 
 struct asked {
@@ -30,11 +31,13 @@ struct intake {
     uint32_t columns;
     struct arena arena; /* of a row */
     struct buf values, key, names, chunk;
-    unsigned windows; /* not durable yet */
+    unsigned windows;    /* not durable yet */
+    uint64_t fresh_open; /* taken since the last window began */
     struct window *slots[WINDOWS_AHEAD];
     struct loop_timer timer;
     struct asked *asked; /* the iterator was asked and has not answered */
     bool waiting;
+    int status; /* not 0: nothing more is read, and what is on its way to the disk is waited for */
     struct err err;
 };
 
@@ -62,6 +65,12 @@ static void finish(struct intake *in, int status)
 
 /* --- back-pressure: at most two windows are on their way to the disk --- */
 
+static const char *why_refused(int status)
+{
+    return status == ERR_FULL ? "the disk of the state folder, or the journal's bound, is full"
+                              : err_name(status);
+}
+
 static void on_window_durable(struct spool_wait *w, int status)
 {
     struct window *win = CONTAINER(w, struct window, wait);
@@ -73,13 +82,12 @@ static void on_window_durable(struct spool_wait *w, int status)
     for (size_t i = 0; i < COUNT(in->slots); i++)
         if (in->slots[i] == win)
             in->slots[i] = NULL;
+    if (status)
+        in->counts.fresh -= win->fresh;
+    if (status && !in->status)
+        in->status = err_set(&in->err, status, "its people are not all taken in: %s", why_refused(status));
     free(win);
     in->windows--;
-    if (status && !in->ended) {
-        err_set(&in->err, status, "the journal takes no more: %s", err_name(status));
-        finish(in, status);
-        return;
-    }
     step(in);
 }
 
@@ -90,6 +98,8 @@ static void window_begin(struct intake *in)
             continue;
         struct window *win = in->slots[i] = mem_zalloc(sizeof *win);
         win->in = in;
+        win->fresh = in->fresh_open;
+        in->fresh_open = 0;
         win->wait.fn = on_window_durable;
         in->windows++;
         deliver_when_durable(in->conf.deliver, &win->wait);
@@ -139,13 +149,15 @@ static int take_row(struct intake *in, uint64_t line, struct slice address, uint
                              .values = values,
                              .key = buf_slice(&in->key)};
     int r = in->conf.take(in->conf.data, &row);
-    if (!r)
+    if (!r) {
         in->counts.fresh++;
-    else if (r == ERR_EXISTS)
+        in->fresh_open++;
+    } else if (r == ERR_EXISTS) {
         in->counts.known++;
-    else if (r != ERR_CANCELED)
+    } else if (r != ERR_CANCELED) {
         return err_set(&in->err, r, "line %llu cannot be taken in: %s", (unsigned long long)line,
-                       r == ERR_FULL ? "the disk, or the journal's bound, is full" : err_name(r));
+                       why_refused(r));
+    }
     return 0;
 }
 
@@ -273,6 +285,8 @@ static void on_person(void *data, int status, const struct api_person *p, struct
     if (!in)
         return;
     in->asked = NULL;
+    if (in->status)
+        return; /* it ends when its windows have */
     if (!status) {
         uint32_t columns = deliver_columns(in->conf.deliver, p->columns);
         r = take_row(in, in->counts.rows + 1, p->email, columns, p->values);
@@ -286,10 +300,7 @@ static void on_person(void *data, int status, const struct api_person *p, struct
     } else {
         r = err_set(&in->err, status, "%.*s", SLICE_FMT(error));
     }
-    if (r) {
-        finish(in, r);
-        return;
-    }
+    in->status = r;
     if (!in->waiting)
         return; /* step() is below us on the stack and goes on by itself */
     in->waiting = false;
@@ -298,7 +309,7 @@ static void on_person(void *data, int status, const struct api_person *p, struct
 
 static int iterator_window(struct intake *in)
 {
-    for (int i = 0; i < 500 && !in->file_ended && !in->ended; i++) {
+    for (int i = 0; i < 500 && !in->file_ended && !in->status; i++) {
         in->asked = mem_alloc(sizeof *in->asked);
         in->asked->in = in;
         api_next_person(in->conf.api, in->conf.index, on_person, in->asked);
@@ -307,7 +318,7 @@ static int iterator_window(struct intake *in)
             return 0; /* on_person goes on */
         }
     }
-    return in->file_ended ? ERR_EOF : ERR_AGAIN;
+    return in->status ? in->status : in->file_ended ? ERR_EOF : ERR_AGAIN;
 }
 
 /* --- turn by turn --- */
@@ -315,22 +326,23 @@ static int iterator_window(struct intake *in)
 static void step(struct intake *in)
 {
     bool iterator = in->conf.campaign->conf->people == CONF_PEOPLE_ITERATOR;
-    if (in->ended || in->asked || loop_timer_active(&in->timer))
-        return;
-    if (in->file_ended) {
-        if (!in->windows)
-            finish(in, 0);
-        return;
-    }
-    if (in->windows == WINDOWS_AHEAD)
-        return;
-    int r = iterator ? iterator_window(in) : csv_window(in);
     if (in->ended)
         return;
+    if (in->file_ended || in->status) {
+        if (!in->windows)
+            finish(in, in->status);
+        return;
+    }
+    if (in->asked || loop_timer_active(&in->timer) || in->windows == WINDOWS_AHEAD)
+        return;
+    int r = iterator ? iterator_window(in) : csv_window(in);
     if (r == ERR_EOF)
         in->file_ended = true;
-    if (r && r != ERR_AGAIN && r != ERR_EOF) {
-        finish(in, r);
+    else if (r != ERR_AGAIN)
+        in->status = r;
+    if (in->status && !in->fresh_open) {
+        if (!in->windows)
+            finish(in, in->status);
         return;
     }
     window_begin(in);
