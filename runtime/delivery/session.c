@@ -1,68 +1,8 @@
-/* session.c - see session.h. */
-#include "delivery/session.h"
+/* session.c - see session.h: the talk with a host that was reached, and the end. How it is reached is
+ * session_dial.c. */
+#include "delivery/session_impl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-
-enum { HOSTS_MOST = 10, ADDRESSES_MOST = 4, CONNECT_MS = 30000, PLAIN_FOR_MS = 3600000 };
-
-enum session_state { SESSION_OPENING, SESSION_TALKING, SESSION_IDLE, SESSION_QUITTING };
-
-/* A session that ended and whose connection is not closed yet: until then it counts for its path. */
-struct closing {
-    struct sessions *ss;
-    struct path *path;
-    struct conn *conn;
-    struct closing *next, *prev;
-};
-
-struct sessions {
-    struct sessions_conf conf;
-    struct session *first;
-    struct closing *closing;
-    size_t count;
-    uint64_t next_number;
-    bool draining;
-    struct flights *flights;
-};
-
-struct session {
-    struct sessions *ss;
-    struct session *next, *prev;           /* all */
-    struct session *next_idle, *prev_idle; /* of its isp */
-    enum session_state state;
-    struct path *path;
-    struct site *site;
-    struct session_facts facts;
-    struct flight *flights; /* oldest first */
-    unsigned nflights, claimed;
-    bool counted_opening, counted_connected;
-    bool unreachable; /* no host would have it; only its first message is waited for */
-
-    uint16_t order[HOSTS_MOST]; /* hosts to try */
-    size_t norder, at_host;
-    struct ip addresses[ADDRESSES_MOST];
-    size_t naddresses, at_address;
-    struct resolve_req req;
-    bool plain; /* this try goes without TLS after a failed handshake */
-    char *note;
-
-    struct conn *conn;
-    struct smtp_client *smtp;
-    uint64_t queued_bytes; /* given to the connection so far */
-    struct loop_timer deadline, idle_timer;
-    int64_t opened_ms;
-    /* What the last failed try of the opening said, for the message's event. */
-    struct verdict last;
-    enum smtp_phase last_phase;
-    struct smtp_reply last_reply;
-    bool has_last_reply;
-    char last_text[512];
-};
-
-static bool pump(struct session *s);
-static void end_unreachable(struct session *s);
-static void next_host(struct session *s);
 
 const struct session_facts *session_facts(const struct session *s)
 {
@@ -86,7 +26,7 @@ size_t sessions_flights(const struct sessions *ss)
 
 /* --- flights --- */
 
-static void flight_unlink(struct session *s, struct flight *f)
+void session_unlink_flight(struct session *s, struct flight *f)
 {
     struct flight **at = &s->flights;
     while (*at != f)
@@ -107,24 +47,24 @@ static void on_assembled(void *data, struct flight *f)
     struct session *s = f->session;
     if (f->status) {
         if (s)
-            flight_unlink(s, f);
+            session_unlink_flight(s, f);
         ss->conf.unfit(ss->conf.data, f);
         flight_free(f);
     } else if (s && !ss->conf.fit(ss->conf.data, f)) {
-        flight_unlink(s, f);
+        session_unlink_flight(s, f);
         flight_free(f);
     } else if (!s) {
         ss->conf.back(ss->conf.data, f);
         flight_free(f);
     }
     if (s && s->unreachable)
-        end_unreachable(s);
+        session_unreachable(s);
     else if (s && s->smtp && s->state != SESSION_OPENING)
-        pump(s);
+        session_pump(s);
 }
 
 /* A claimed recipient joins the session; false: it went elsewhere. */
-static bool flight_start(struct session *s, struct lane *lane, uint64_t id)
+bool session_start_flight(struct session *s, struct lane *lane, uint64_t id)
 {
     struct sessions *ss = s->ss;
     struct flight *f = flight_new(ss->flights, s, lane, id, loop_now_ms(ss->conf.loop));
@@ -150,7 +90,7 @@ static void give_back(struct session *s)
         struct flight *f = s->flights;
         while (f->next)
             f = f->next;
-        flight_unlink(s, f);
+        session_unlink_flight(s, f);
         f->session = NULL;
         if (!f->assembled)
             continue;
@@ -213,7 +153,7 @@ static const struct conn_ops closing_ops = {.on_closed = on_closing_closed};
 
 /* The connection goes; what it was goes with it, but not the session. c: who waits for its close; NULL:
  * nobody. */
-static void drop_conn(struct session *s, enum conn_close_mode mode, struct closing *c)
+void session_drop_conn(struct session *s, enum conn_close_mode mode, struct closing *c)
 {
     if (s->conn) {
         if (s->facts.host && conn_tls(s->conn)) {
@@ -234,7 +174,7 @@ static void drop_conn(struct session *s, enum conn_close_mode mode, struct closi
     loop_timer_stop(s->ss->conf.loop, &s->deadline);
 }
 
-static void uncount(struct session *s)
+void session_uncount(struct session *s)
 {
     if (s->counted_opening)
         s->site->opening--;
@@ -243,7 +183,7 @@ static void uncount(struct session *s)
     s->counted_opening = s->counted_connected = false;
 }
 
-static void session_end(struct session *s, enum conn_close_mode mode)
+void session_end(struct session *s, enum conn_close_mode mode)
 {
     struct sessions *ss = s->ss;
     struct closing *c = NULL;
@@ -255,10 +195,10 @@ static void session_end(struct session *s, enum conn_close_mode mode)
             ss->closing->prev = c;
         ss->closing = c;
     }
-    drop_conn(s, mode, c);
+    session_drop_conn(s, mode, c);
     resolve_cancel(&s->req);
     give_back(s);
-    uncount(s);
+    session_uncount(s);
     if (s->prev)
         s->prev->next = s->next;
     else
@@ -272,47 +212,6 @@ static void session_end(struct session *s, enum conn_close_mode mode)
     free(s);
 }
 
-/* No host would have us: the recipient that the session began with hears of it, the others go back. */
-static void end_unreachable(struct session *s)
-{
-    struct sessions *ss = s->ss;
-    struct flight *f = s->flights;
-    if (f && !f->assembled) {
-        s->unreachable = true; /* the event needs the recipient's record: on_assembled() comes back here */
-        return;
-    }
-    uncount(s);
-    if (f)
-        flight_unlink(s, f);
-    ss->conf.unreachable(ss->conf.data, s, f, &s->last, s->last_phase,
-                         s->has_last_reply ? &s->last_reply : NULL, s->last_text);
-    if (f)
-        flight_free(f);
-    session_end(s, CONN_DROP);
-}
-
-/* A host that other sessions talk to is not down because it would not have one more. */
-static void rest(struct session *s)
-{
-    if (!s->site->connected)
-        host_rest(s->ss->conf.sites, s->facts.host);
-}
-
-static void remember(struct session *s, const struct verdict_in *in, const char *text)
-{
-    verdict_give(in, &s->last);
-    s->last_phase = in->phase;
-    s->has_last_reply = in->reply != NULL;
-    snprintf(s->last_text, sizeof s->last_text, "%s", text);
-    if (in->reply) {
-        s->last_reply = *in->reply;
-        snprintf(s->last_text, sizeof s->last_text, "%.*s", SLICE_FMT(in->reply->text));
-        s->last_reply.text = slice_cstr(s->last_text);
-        s->last_reply.lines = NULL;
-        s->last_reply.nlines = 0;
-    }
-}
-
 /* --- timers --- */
 
 static void report_written(struct session *s);
@@ -322,7 +221,7 @@ static void on_deadline(struct loop_timer *t)
     struct session *s = CONTAINER(t, struct session, deadline);
     report_written(s);
     smtp_client_tick(s->smtp, loop_now_ms(s->ss->conf.loop));
-    pump(s);
+    session_pump(s);
 }
 
 /* The timer may be early (a deadline that moved back costs one look), never late. */
@@ -348,7 +247,7 @@ static void on_idle_over(struct loop_timer *t)
 {
     struct session *s = CONTAINER(t, struct session, idle_timer);
     start_quit(s);
-    pump(s);
+    session_pump(s);
 }
 
 /* --- claiming and offering --- */
@@ -414,7 +313,7 @@ static bool feed_client(struct session *s)
         if (!id)
             break;
         idle_remove(s);
-        flight_start(s, lane, id);
+        session_start_flight(s, lane, id);
     }
     if (told || s->nflights || s->state == SESSION_IDLE)
         return told;
@@ -431,7 +330,7 @@ bool session_wake(struct sessions *ss, struct site *site)
 {
     for (struct session *s = site->isp->idle_first, *next; s; s = next) {
         next = s->next_idle;
-        if (s->site == site && (!pump(s) || s->state != SESSION_IDLE))
+        if (s->site == site && (!session_pump(s) || s->state != SESSION_IDLE))
             return true;
     }
     return false;
@@ -442,7 +341,7 @@ void session_shed(struct sessions *ss, struct path *p)
     for (struct session *s = p->isp->idle_first; s; s = s->next_idle) {
         if (s->path == p) {
             start_quit(s);
-            pump(s);
+            session_pump(s);
             return;
         }
     }
@@ -472,7 +371,7 @@ static enum verdict_cause cause_of(const struct smtp_event *ev)
     return CAUSE_LOST;
 }
 
-static struct verdict_in verdict_in_of(const struct session *s, const struct smtp_event *ev)
+struct verdict_in session_verdict_in(const struct session *s, const struct smtp_event *ev)
 {
     return (struct verdict_in){.cause = cause_of(ev),
                                .phase = ev->phase,
@@ -484,13 +383,13 @@ static void on_outcome(struct session *s, const struct smtp_event *ev)
 {
     struct sessions *ss = s->ss;
     struct flight *f = ev->mail->user;
-    flight_unlink(s, f);
+    session_unlink_flight(s, f);
     if (ev->not_taken) {
         ss->conf.back(ss->conf.data, f);
         flight_free(f);
         return;
     }
-    struct verdict_in in = verdict_in_of(s, ev);
+    struct verdict_in in = session_verdict_in(s, ev);
     struct verdict v;
     verdict_give(&in, &v);
     if (!in.reply) /* the client knows whether all of it was sent */
@@ -514,55 +413,24 @@ static void on_ready(struct session *s, const struct smtp_event *ev)
     s->facts.connect_ms = loop_now_ms(loop) - s->opened_ms;
     if (ev->tls_refused)
         s->facts.note = "STARTTLS was refused";
-    uncount(s);
+    session_uncount(s);
     s->site->connected++;
     s->counted_connected = true;
     site_up(s->site);
     isp_service(s->path->isp);
 }
 
-static void on_closed_opening(struct session *s, const struct smtp_event *ev)
-{
-    struct sessions *ss = s->ss;
-    struct verdict_in in = verdict_in_of(s, ev);
-    struct host *host = s->facts.host;
-    char words[sizeof s->last_text];
-    snprintf(words, sizeof words, "%.*s", SLICE_FMT(ev->reply ? ev->reply->text : slice_cstr(ev->text)));
-    remember(s, &in, words);
-    bool tls_failed = in.cause == CAUSE_TLS_FAILED;
-    drop_conn(s, ev->drop ? CONN_DROP : CONN_FLUSH, NULL);
-    if (tls_failed && !s->plain && s->facts.tls_use == CONF_TLS_OPPORTUNISTIC) {
-        /* The same host once more, in plain: what was wrong is between its TLS and ours. */
-        host->plain_until_ms = loop_now_ms(ss->conf.loop) + PLAIN_FOR_MS;
-        s->at_host--;
-        next_host(s);
-        return;
-    }
-    if (s->last.try_next_host) {
-        rest(s);
-        next_host(s);
-        return;
-    }
-    if (s->last.scope == SCOPE_SOURCE || s->last.scope == SCOPE_SENDER || in.cause == CAUSE_REPLY) {
-        ss->conf.refused(ss->conf.data, s, &s->last, s->last_phase, s->has_last_reply ? &s->last_reply : NULL,
-                         s->last_text);
-        session_end(s, CONN_FLUSH);
-        return;
-    }
-    end_unreachable(s);
-}
-
 static void on_closed(struct session *s, const struct smtp_event *ev)
 {
     struct sessions *ss = s->ss;
     if (s->state == SESSION_OPENING) {
-        on_closed_opening(s, ev);
+        session_opening_closed(s, ev);
         return;
     }
     /* An idle session that the peer closes feeds no rule; neither does one that ended with a message's
      * outcome, or that took some and has had enough: a new one tells whether that is about us. */
     if (ev->how == SMTP_HOW_REPLY && !ev->idle && !ev->charged && !ev->mails) {
-        struct verdict_in in = verdict_in_of(s, ev);
+        struct verdict_in in = session_verdict_in(s, ev);
         struct verdict v;
         verdict_give(&in, &v);
         ss->conf.refused(ss->conf.data, s, &v, ev->phase, ev->reply, ev->text);
@@ -591,7 +459,7 @@ static void on_begin(struct session *s, struct flight *f)
 
 /* Do what the client says, and give it more to do, until neither has more. False: it is closed, and with it
  * this try of the session or all of it. */
-static bool pump(struct session *s)
+bool session_pump(struct session *s)
 {
     struct smtp_event ev;
     do {
@@ -640,7 +508,7 @@ static void on_data(struct conn *c, struct slice bytes)
     struct session *s = conn_data(c);
     report_written(s);
     smtp_client_feed(s->smtp, bytes, loop_now_ms(s->ss->conf.loop));
-    pump(s);
+    session_pump(s);
 }
 
 static void on_end(struct conn *c, int reason)
@@ -648,14 +516,14 @@ static void on_end(struct conn *c, int reason)
     struct session *s = conn_data(c);
     report_written(s);
     smtp_client_lost(s->smtp, reason, loop_now_ms(s->ss->conf.loop));
-    pump(s);
+    session_pump(s);
 }
 
 static void on_drain(struct conn *c)
 {
     struct session *s = conn_data(c);
     report_written(s);
-    pump(s);
+    session_pump(s);
 }
 
 static void on_tls(struct conn *c, int status, const struct tls_info *info)
@@ -670,147 +538,11 @@ static void on_tls(struct conn *c, int status, const struct tls_info *info)
         s->facts.note = s->note;
     }
     smtp_client_tls(s->smtp, status, loop_now_ms(s->ss->conf.loop));
-    pump(s);
+    session_pump(s);
 }
 
-static void next_address(struct session *s);
-
-static void on_open(struct conn *c, int status)
-{
-    struct session *s = conn_data(c);
-    struct sessions *ss = s->ss;
-    if (!status) {
-        smtp_client_open(s->smtp, loop_now_ms(ss->conf.loop));
-        pump(s);
-        return;
-    }
-    char text[256];
-    snprintf(text, sizeof text, "%.*s", SLICE_FMT(conn_error(c)));
-    struct verdict_in in = {.cause = CAUSE_CONNECT_FAILED, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE};
-    remember(s, &in, text);
-    if (status == ERR_INVAL || status == ERR_LIMIT) {
-        /* Our side: the source's address is not here, or we are out of ports. No host is to blame. */
-        s->last.scope = SCOPE_SOURCE;
-        ss->conf.refused(ss->conf.data, s, &s->last, SMTP_PHASE_CONNECT, NULL, s->last_text);
-        session_end(s, CONN_DROP);
-        return;
-    }
-    drop_conn(s, CONN_DROP, NULL);
-    next_address(s);
-}
-
-static const struct conn_ops ops = {
-    .on_open = on_open, .on_data = on_data, .on_end = on_end, .on_tls = on_tls, .on_drain = on_drain};
-
-/* --- opening: hosts, addresses --- */
-
-static void next_address(struct session *s)
-{
-    struct sessions *ss = s->ss;
-    const struct conf_source *source = &ss->conf.conf->sources[s->path->source];
-    if (s->at_address == s->naddresses) {
-        rest(s);
-        next_host(s);
-        return;
-    }
-    struct ip_port remote = {s->addresses[s->at_address++], ss->conf.smtp_port};
-    if (slice_find(source->ehlo, S(".")) < 0 && !ip_is_loopback(&remote.ip)) {
-        s->last.scope = SCOPE_SOURCE;
-        ss->conf.refused(ss->conf.data, s, &s->last, SMTP_PHASE_CONNECT, NULL,
-                         "the EHLO name has no dot: such a source sends to loopback only");
-        session_end(s, CONN_DROP);
-        return;
-    }
-    enum conf_tls tls = s->facts.tls_use;
-    s->plain = tls == CONF_TLS_OPPORTUNISTIC && s->facts.host->plain_until_ms > loop_now_ms(ss->conf.loop);
-    if (s->plain && !s->facts.note[0])
-        s->facts.note = "plain: TLS failed here within the hour";
-    struct smtp_client_conf conf = {.ehlo = source->ehlo,
-                                    .tls = s->plain || tls == CONF_TLS_NONE ? SMTP_TLS_NONE
-                                           : tls == CONF_TLS_REQUIRE        ? SMTP_TLS_REQUIRE
-                                                                            : SMTP_TLS_OPPORTUNISTIC,
-                                    .allow_pipelining = true};
-    s->smtp = smtp_client_new(&conf, loop_now_ms(ss->conf.loop));
-    s->conn = conn_connect(ss->conf.net, source->address.family ? &source->address : NULL, &remote,
-                           CONNECT_MS, &ops, s);
-}
-
-static void on_addresses(struct resolve_req *req, const struct addr_set *set)
-{
-    struct session *s = req->data;
-    if (set->status != RESOLVE_OK) {
-        char text[256];
-        struct verdict_in in = {.cause = CAUSE_DNS_FAILED, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE};
-        snprintf(text, sizeof text, "address of %.*s: %s", SLICE_FMT(s->facts.host->name),
-                 resolve_status_name(set->status));
-        remember(s, &in, text);
-        rest(s);
-        next_host(s);
-        return;
-    }
-    s->naddresses = set->n < ADDRESSES_MOST ? set->n : ADDRESSES_MOST;
-    /* Every address of a host is as good as another (RFC 5321 5.1): begin with any. */
-    size_t from = loop_random_below(s->ss->conf.loop, set->n);
-    for (size_t i = 0; i < s->naddresses; i++)
-        s->addresses[i] = set->v[(from + i) % set->n];
-    s->at_address = 0;
-    next_address(s);
-}
-
-static void next_host(struct session *s)
-{
-    struct sessions *ss = s->ss;
-    if (s->at_host >= s->norder || ss->draining) {
-        end_unreachable(s);
-        return;
-    }
-    s->facts.host = s->site->hosts[s->order[s->at_host++]].host;
-    const struct conf_source *source = &ss->conf.conf->sources[s->path->source];
-    int families = source->address.family == 6 ? RESOLVE_IP6 : RESOLVE_IP4;
-    s->req.data = s;
-    resolve_addr(ss->conf.resolve, s->facts.host->name, families, &s->req, on_addresses);
-}
-
-/* After an ambiguous end the next try goes to the host that may have taken it. */
-static void pin_host(struct session *s, const char *name)
-{
-    for (size_t i = 0; i < s->site->nhosts; i++) {
-        if (slice_eq(s->site->hosts[i].host->name, slice_cstr(name))) {
-            s->order[0] = (uint16_t)i;
-            s->norder = 1;
-            return;
-        }
-    }
-}
-
-void session_open(struct sessions *ss, struct path *p, struct site *site, struct lane *lane, uint64_t id)
-{
-    struct session *s = mem_zalloc(sizeof *s);
-    int64_t rest_ms;
-    s->ss = ss;
-    s->path = p;
-    s->site = site;
-    s->opened_ms = loop_now_ms(ss->conf.loop);
-    s->facts = (struct session_facts){
-        .source = p->source, .path = p, .site = site, .note = "", .tls_use = path_tls(p->isp, lane)};
-    s->next = ss->first;
-    if (ss->first)
-        ss->first->prev = s;
-    ss->first = s;
-    ss->count++;
-    site->opening++;
-    s->counted_opening = true;
-    struct verdict_in in = {.cause = CAUSE_CONNECT_FAILED, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE};
-    remember(s, &in, "every host is resting after failed connections");
-    if (!flight_start(s, lane, id)) {
-        session_end(s, CONN_DROP);
-        return;
-    }
-    s->norder = site_order(site, s->order, HOSTS_MOST, &rest_ms);
-    if (lane->host)
-        pin_host(s, lane->host);
-    next_host(s);
-}
+const struct conn_ops session_ops = {
+    .on_open = session_on_open, .on_data = on_data, .on_end = on_end, .on_tls = on_tls, .on_drain = on_drain};
 
 /* --- life --- */
 
@@ -836,7 +568,7 @@ void sessions_drain(struct sessions *ss)
             session_end(s, CONN_DROP);
         } else if (s->state != SESSION_QUITTING) {
             start_quit(s);
-            pump(s);
+            session_pump(s);
         }
     }
 }
