@@ -707,7 +707,6 @@ int64_t deliver_next_due_ms(struct deliver *d)
     for (struct campaign *c; (c = deliver_next_campaign(d, &at));)
         if (c->run == CAMPAIGN_LATER && c->queued && c->conf->at_ms < due)
             due = c->conf->at_ms;
-    bool waits = false;
     at = 0;
     for (struct domain *dom; (dom = sites_next_domain(d->sites, &at));) {
         for (struct lane *lane = dom->lanes; lane; lane = lane->of_domain) {
@@ -718,16 +717,15 @@ int64_t deliver_next_due_ms(struct deliver *d)
                 mine = wall + loop_timer_due_ms(&dom->timer) - now;
             else if (dom->state == DOMAIN_OK && dom->site->state == SITE_DOWN)
                 mine = wall + loop_timer_due_ms(&dom->site->timer) - now;
-            else
-                waits = true;
-            if (mine && mine < due)
+            else if (dom->state == DOMAIN_OK)
+                mine = path_release_ms(dom->site->isp, lane);
+            if (!mine)
+                return 0;
+            if (mine < due)
                 due = mine;
         }
     }
-    if (!waits)
-        return due;
-    int64_t release = paths_next_release_ms(d->paths);
-    return release == INT64_MAX ? 0 : release < due ? release : due;
+    return due;
 }
 
 const struct spool_report *deliver_replay_report(const struct deliver *d)

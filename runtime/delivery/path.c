@@ -591,18 +591,19 @@ void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, c
     loop_timer_start(loop, &s->timer, until_ms - loop_wall_ms(loop), on_stop_over);
 }
 
-int64_t paths_next_release_ms(const struct paths *ps)
+int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
 {
-    int64_t first = INT64_MAX;
-    size_t at = 0;
-    for (struct map_entry *e; (e = map_next(&ps->isps, &at));) {
-        const struct isp *isp = e->value;
-        for (size_t i = 0; i < ps->conf.conf->nsources; i++)
-            if (isp->by_source[i].held_until_ms && isp->by_source[i].held_until_ms < first)
-                first = isp->by_source[i].held_until_ms;
-        for (const struct isp_stop *s = isp->stops; s; s = s->next)
-            if (s->until_ms && s->until_ms < first)
-                first = s->until_ms;
+    const struct stream *st = lane->campaign->stream;
+    int64_t first = INT64_MAX, stopped = 0;
+    for (const struct isp_stop *s = isp->stops; s; s = s->next)
+        if (s->stream == st)
+            stopped = s->until_ms;
+    for (size_t i = 0; i < st->nsources; i++) {
+        const struct path *p = &isp->by_source[st->sources[i]];
+        bool fits =
+            lane->source == UINT16_MAX || lane->source == p->source || !isp->by_source[lane->source].usable;
+        if (fits && p->usable && p->held_until_ms < first)
+            first = p->held_until_ms;
     }
-    return first;
+    return first == INT64_MAX || first < stopped ? stopped : first;
 }

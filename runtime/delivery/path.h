@@ -132,7 +132,7 @@ unsigned path_per_connection(const struct path *p);
  * isp comes up. Words are copied. */
 void paths_remember(struct paths *ps, struct slice isp, uint16_t source, struct stream *stream,
                     int64_t until_ms, struct slice why);
-/* UTC ms when the first hold of a path or stop of a stream ends; INT64_MAX: there is none. */
-int64_t paths_next_release_ms(const struct paths *ps);
+/* When this lane's mail may go at this isp (UTC ms): 0: now, as far as holds and stops go. */
+int64_t path_release_ms(const struct isp *isp, const struct lane *lane);
 
 #endif

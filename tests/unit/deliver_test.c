@@ -183,3 +183,27 @@ TEST(domains_of_two_isps_on_one_set_of_hosts_are_kept_apart)
     CHECK(town_accounted(&t, 40));
     town_free(&t);
 }
+
+TEST(a_path_that_is_held_ends_no_run_while_other_mail_can_go)
+{
+    static const char *const domains[] = {"a.test", "b.test"};
+    struct slice a_mx[] = {S("mx.a.test")};
+    struct conf_isp isp = {.name = S("a"), .mx = a_mx, .nmx = 1, .connections = 1, .per_connection = 1};
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = {"
+                   "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1', delay = '3 s' },"
+                   "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
+                   "      replies = { { phase = 'banner', reply = '554 5.7.1 not you' } } } } }",
+                   11));
+    town_close(&t);
+    t.conf.isps = &isp; /* a new connection for each mail: there are moments in which none is in flight */
+    t.conf.nisps = 1;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, domains, 2, 40), 80);
+    t.patience_ms = 30000;
+    town_run(&t);
+    CHECK_INT(deliver_counts(t.d).delivered, 40);
+    CHECK(town_accounted(&t, 80));
+    town_free(&t);
+}
