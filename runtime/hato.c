@@ -556,11 +556,6 @@ struct loop *hato_loop(struct hato *h)
     return h->loop;
 }
 
-struct fs *hato_fs(struct hato *h)
-{
-    return h->fs;
-}
-
 struct fs *hato_script_fs(struct hato *h)
 {
     return h->script_fs;
@@ -584,11 +579,6 @@ struct deliver *hato_deliver(struct hato *h)
 struct resolve *hato_resolve(struct hato *h)
 {
     return h->resolve;
-}
-
-struct sink *hato_sink(struct hato *h)
-{
-    return h->sink;
 }
 
 bool hato_script_is_busy(const struct hato *h)

@@ -46,13 +46,11 @@ int hato_open(struct hato *h, struct err *e);
 void hato_free(struct hato *h);
 
 struct loop *hato_loop(struct hato *h);
-struct fs *hato_fs(struct hato *h);        /* of the state folder */
 struct fs *hato_script_fs(struct hato *h); /* of what the script names */
 const struct conf *hato_conf(const struct hato *h);
 struct api *hato_api(struct hato *h);
 struct deliver *hato_deliver(struct hato *h); /* NULL before hato_open() */
 struct resolve *hato_resolve(struct hato *h);
-struct sink *hato_sink(struct hato *h); /* of a simulation; else NULL */
 /* Whether one more is taken in, by --only and --limit; key: addr_dup_key(). Then say that it was. */
 bool hato_wants(const struct hato *h, struct slice key);
 void hato_took(struct hato *h);

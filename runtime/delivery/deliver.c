@@ -733,11 +733,6 @@ const struct spool_report *deliver_replay_report(const struct deliver *d)
     return &d->report;
 }
 
-const struct secret *deliver_secret(const struct deliver *d)
-{
-    return &d->secret;
-}
-
 struct queue *deliver_queue(struct deliver *d)
 {
     return d->queue;

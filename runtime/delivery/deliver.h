@@ -120,7 +120,6 @@ void deliver_waiting(struct deliver *d,
  * waits for a time; 0: something could go now. */
 int64_t deliver_next_due_ms(struct deliver *d);
 const struct spool_report *deliver_replay_report(const struct deliver *d);
-const struct secret *deliver_secret(const struct deliver *d);
 struct queue *deliver_queue(struct deliver *d);
 struct spool *deliver_spool(struct deliver *d);
 /* Words for numbers of records; SLICE_NONE when unknown. */

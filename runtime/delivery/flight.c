@@ -44,11 +44,6 @@ void flights_free(struct flights *fs)
         free(fs);
 }
 
-size_t flights_count(const struct flights *fs)
-{
-    return fs->count;
-}
-
 static struct held_message *message_take(struct flights *fs)
 {
     struct held_message *h = fs->spare;

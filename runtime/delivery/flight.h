@@ -44,7 +44,6 @@ struct flights_conf {
 struct flights *flights_new(const struct flights_conf *conf);
 /* Every flight is gone; messages that connections still hold may come back later. */
 void flights_free(struct flights *fs);
-size_t flights_count(const struct flights *fs);
 
 struct flight *flight_new(struct flights *fs, struct session *s, struct lane *lane, uint64_t id,
                           int64_t now_ms);

@@ -160,11 +160,6 @@ void paths_place_site(struct paths *ps, struct site *s, struct slice domain)
         s->isp = isp_get(ps, s->hosts[0].host->name, NULL);
 }
 
-struct isp *paths_isp(struct paths *ps, struct slice name)
-{
-    return map_get(&ps->isps, name);
-}
-
 struct isp *paths_next_isp(struct paths *ps, size_t *at)
 {
     struct map_entry *e = map_next(&ps->isps, at);
@@ -389,6 +384,12 @@ unsigned path_per_connection(const struct path *p)
     return p->isp->conf && p->isp->conf->per_connection ? p->isp->conf->per_connection : PATH_PER_CONNECTION;
 }
 
+static bool has_room(const struct path *p)
+{
+    unsigned most = path_connections_most(p);
+    return p->sessions < (p->ramp < most ? p->ramp : most);
+}
+
 static bool site_takes_session(const struct site *s)
 {
     switch (s->state) {
@@ -403,7 +404,7 @@ static bool site_takes_session(const struct site *s)
 }
 
 /* The sources of the site's ready mail, the one that took least for its weight first. */
-static struct path *choose_path(struct isp *isp, struct site *s, struct lane **lane, uint64_t *id, bool *full)
+static struct path *choose_path(struct isp *isp, struct site *s, struct lane **lane, uint64_t *id)
 {
     struct paths *ps = isp->paths;
     size_t n = ps->conf.conf->nsources;
@@ -426,12 +427,10 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
         if (best == SIZE_MAX)
             break;
         struct path *p = &isp->by_source[best];
-        unsigned most = path_connections_most(p);
         p->tried = mark;
         if (p->held_until_ms || !p->usable)
             continue;
-        if (p->sessions >= (p->ramp < most ? p->ramp : most)) {
-            *full = true;
+        if (!has_room(p)) {
             ps->conf.shed(ps->conf.data, p);
             continue;
         }
@@ -451,7 +450,6 @@ static bool open_one(struct isp *isp, struct site *s)
     struct paths *ps = isp->paths;
     struct lane *lane;
     uint64_t id;
-    bool full = false;
     if (ps->conf.wake(ps->conf.data, s))
         return true;
     if (!site_takes_session(s))
@@ -460,7 +458,7 @@ static bool open_one(struct isp *isp, struct site *s)
         isp->starved = true;
         return false;
     }
-    struct path *p = choose_path(isp, s, &lane, &id, &full);
+    struct path *p = choose_path(isp, s, &lane, &id);
     if (!p)
         return false;
     p->sessions++;
@@ -476,8 +474,7 @@ static bool isp_has_room(const struct isp *isp)
         return true;
     for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
         const struct path *p = &isp->by_source[i];
-        unsigned most = path_connections_most(p);
-        if (p->usable && !p->held_until_ms && p->sessions < (p->ramp < most ? p->ramp : most))
+        if (p->usable && !p->held_until_ms && has_room(p))
             return true;
     }
     return false;

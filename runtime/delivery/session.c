@@ -19,11 +19,6 @@ size_t sessions_count(const struct sessions *ss)
     return ss->count;
 }
 
-size_t sessions_flights(const struct sessions *ss)
-{
-    return flights_count(ss->flights);
-}
-
 /* --- flights --- */
 
 void session_unlink_flight(struct session *s, struct flight *f)

@@ -87,8 +87,6 @@ void sessions_free(struct sessions *ss); /* after the pool's end */
 /* No new claims; sessions end when their open transactions have. */
 void sessions_drain(struct sessions *ss);
 size_t sessions_count(const struct sessions *ss);
-/* Recipients in the hands of sessions and of assembly. */
-size_t sessions_flights(const struct sessions *ss);
 
 /* For paths_conf. data: struct sessions *. */
 void session_open(struct sessions *ss, struct path *p, struct site *s, struct lane *lane, uint64_t id);
