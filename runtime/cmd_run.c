@@ -7,6 +7,7 @@
 #include "progress.h"
 #include "run.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,15 @@ static void print_report(struct program *p, int64_t elapsed_ms)
     buf_free(&text);
 }
 
+/* How long the loop was away from its sockets: what `--log debug` is asked for when receivers time out. */
+static void log_turns(struct program *p)
+{
+    struct loop_stats s = loop_stats(hato_loop(p->hato));
+    log_line(&p->log, LOG_LEVEL_DEBUG, "loop",
+             "turns=%" PRIu64 " over_10ms=%" PRIu64 " over_50ms=%" PRIu64 " longest_us=%" PRId64, s.turns,
+             s.over_10ms, s.over_50ms, s.longest_ns / 1000);
+}
+
 static int deliver_all(struct program *p, struct err *e)
 {
     struct loop *loop = hato_loop(p->hato);
@@ -188,6 +198,7 @@ static int deliver_all(struct program *p, struct err *e)
     int r = run_loop(p->run, e);
     progress_free(p->progress);
     p->progress = NULL;
+    log_turns(p);
     print_report(p, (loop_now_ns(loop) - started_ns) / 1000000);
     run_free(p->run);
     p->run = NULL;

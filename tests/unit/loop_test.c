@@ -134,3 +134,28 @@ TEST(a_real_loop_that_was_stopped_and_never_ran_can_be_freed)
     loop_wake_free(w);
     loop_free(l);
 }
+
+static void burn_60ms(struct loop_timer *t)
+{
+    struct loop *l = t->data;
+    for (int64_t end = loop_now_ns(l) + 60000000; loop_now_ns(l) < end;)
+        ;
+}
+
+static void stop_loop(struct loop_timer *t)
+{
+    loop_stop(t->data);
+}
+
+TEST(a_turns_time_is_what_it_worked_not_what_it_waited)
+{
+    struct loop *l = loop_new_real();
+    struct loop_timer burn = {.data = l}, stop = {.data = l};
+    loop_timer_start(l, &burn, 10, burn_60ms);
+    loop_timer_start(l, &stop, 1500, stop_loop);
+    loop_run(l);
+    struct loop_stats s = loop_stats(l);
+    CHECK(s.over_10ms >= 1 && s.over_50ms >= 1);
+    CHECK(s.longest_ns >= 60000000 && s.longest_ns < 1000000000);
+    loop_free(l);
+}
