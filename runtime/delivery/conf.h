@@ -148,6 +148,8 @@ struct conf {
     struct conf_campaign *campaigns;
     size_t ncampaigns;
     struct verdict_schedule retry; /* hato.bounces { retry = … } */
+    struct rule_spec *rules;       /* its rules, in order */
+    size_t nrules;
 };
 
 /* Empty, with the default retry schedule: 5 min, 30 min, 2 h, 6 h; give up after 2 days. */

@@ -1,6 +1,7 @@
 /* deliver.c - see deliver.h. Life, names, campaigns; the way in is accept.c, the way out settle.c, restart
  * restore.c. */
 #include "delivery/deliver_impl.h"
+#include "format/rule_file.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -542,6 +543,7 @@ static void make_rooms(struct deliver *d)
                                                        .pool = d->pool,
                                                        .tls = d->tls,
                                                        .conf = d->conf.conf,
+                                                       .rules = d->rules,
                                                        .smtp_port = d->conf.smtp_port,
                                                        .data = d,
                                                        .read = on_read,
@@ -577,6 +579,8 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
         r = load_secret(d, e);
     if (!r)
         r = tls_client_new(NULL, &d->tls, e);
+    if (!r)
+        r = rules_compile_shipped(conf->conf->rules, conf->conf->nrules, &d->rules, e);
     if (!r) {
         make_rooms(d);
         r = restore(d, e);
@@ -632,6 +636,7 @@ void deliver_free(struct deliver *d)
     sites_free(d->sites);
     queue_free(d->queue);
     tls_client_free(d->tls);
+    rules_free(d->rules);
     for (struct map_entry *m; (m = map_next(&d->campaigns, &at));) {
         struct campaign *c = m->value;
         free((char *)c->name.p);

@@ -51,6 +51,7 @@ struct deliver {
     struct paths *paths;
     struct sessions *sessions;
     struct tls_client *tls;
+    struct rules *rules;
 
     struct names names[NAME_KINDS];
     struct map streams, campaigns; /* by name */

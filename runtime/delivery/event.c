@@ -2,7 +2,7 @@
  * and printed while somebody waits for it. */
 #include "delivery/event.h"
 #include "base/json.h"
-#include "delivery/reply_class.h"
+#include "format/reply_class.h"
 #include "format/smtp_phase.h"
 #include "format/text.h"
 

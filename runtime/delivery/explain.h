@@ -3,7 +3,7 @@
 #define HATO_DELIVERY_EXPLAIN_H
 
 #include "delivery/event.h"
-#include "delivery/reply_class.h"
+#include "format/reply_class.h"
 
 /* One sentence on what the class says, without a full stop: "the receiver knows no such user". */
 const char *explain_class(enum reply_class c);

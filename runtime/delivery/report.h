@@ -7,7 +7,7 @@
 #define HATO_DELIVERY_REPORT_H
 
 #include "base/map.h"
-#include "delivery/reply_class.h"
+#include "format/reply_class.h"
 #include "format/record.h"
 
 /* One line: an isp, a campaign, or all. */

@@ -371,7 +371,9 @@ struct verdict_in session_verdict_in(const struct session *s, const struct smtp_
     return (struct verdict_in){.cause = cause_of(ev),
                                .phase = ev->phase,
                                .reply = ev->how == SMTP_HOW_REPLY ? ev->reply : NULL,
-                               .isp = s->path->isp->conf ? s->path->isp->name : SLICE_NONE};
+                               .isp = s->path->isp->conf ? s->path->isp->name : SLICE_NONE,
+                               .rules = s->ss->conf.rules,
+                               .work = s->ss->rule_work};
 }
 
 static void on_outcome(struct session *s, const struct smtp_event *ev)
@@ -549,6 +551,7 @@ struct sessions *sessions_new(const struct sessions_conf *conf)
         ss->conf.idle_ms = 5000;
     ss->flights = flights_new(&(struct flights_conf){
         .pool = conf->pool, .data = ss, .read = read_record, .assembled = on_assembled});
+    ss->rule_work = rule_work_new();
     /* Numbers must differ from those of earlier processes: they begin with the time. */
     ss->next_number = (uint64_t)loop_wall_ms(conf->loop) << 20;
     return ss;
@@ -587,5 +590,6 @@ void sessions_free(struct sessions *ss)
         return;
     INVARIANT(!ss->first);
     flights_free(ss->flights);
+    rule_work_free(ss->rule_work);
     free(ss);
 }

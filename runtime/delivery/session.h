@@ -50,6 +50,7 @@ struct sessions_conf {
     struct work *pool; /* its threads' user is a struct message_scratch * */
     struct tls_client *tls;
     const struct conf *conf;
+    const struct rules *rules; /* what replies mean */
     uint16_t smtp_port;
     int64_t idle_ms; /* 0: 5 s */
     void *data;

@@ -24,6 +24,7 @@ struct sessions {
     uint64_t next_number;
     bool draining;
     struct flights *flights;
+    struct rule_work *rule_work;
 };
 
 struct session {

@@ -1,4 +1,4 @@
-/* verdict.c - what follows from an answer. The class comes from verdict_table.c, the consequences from the
+/* verdict.c - what follows from an answer. The class comes from the rules (rule.h), the consequences from the
  * cause, the phase and the code alone; the class has a say in two places, both marked. */
 #include "delivery/verdict.h"
 #include "base/err.h"
@@ -119,17 +119,18 @@ static void on_5xx(const struct verdict_in *in, bool retry, struct verdict *v)
 
 static void on_reply(const struct verdict_in *in, struct verdict *v)
 {
-    int code = in->reply->code;
-    bool retry;
+    const struct smtp_reply *r = in->reply;
+    struct rule_out found;
+    int code = r->code;
 
-    if (code / 100 == 2 && in->phase == SMTP_PHASE_EOD && !in->reply->code_mismatch) {
+    if (code / 100 == 2 && in->phase == SMTP_PHASE_EOD && !r->code_mismatch) {
         v->cls = CLASS_DELIVERED;
         v->rule = "accepted";
         v->scope = SCOPE_MESSAGE;
         v->delivered = v->final = v->charged = true;
         return;
     }
-    if (code < 400 || in->reply->code_mismatch) {
+    if (code < 400 || r->code_mismatch) {
         /* 354 to RCPT, 250 to DATA: the two sides are no longer at the same command. A reply of 250 and 550
          * in one says neither; after the final dot the message may have been taken. */
         v->cls = CLASS_PROTOCOL;
@@ -138,7 +139,15 @@ static void on_reply(const struct verdict_in *in, struct verdict *v)
         v->try_next_host = false;
         return;
     }
-    v->cls = verdict_classify(in, &v->rule, &retry);
+    rules_classify(in->rules, in->work,
+                   &(struct rule_in){.isp = in->isp,
+                                     .phase = (int)in->phase,
+                                     .code = code,
+                                     .enhanced = r->has_enhanced ? &r->enhanced : NULL,
+                                     .text = r->text},
+                   &found);
+    v->cls = found.cls;
+    v->rule = found.rule;
     if (in->phase == SMTP_PHASE_STARTTLS) {
         v->cls = CLASS_TLS_FAILED;
         v->rule = "STARTTLS refused";
@@ -146,7 +155,7 @@ static void on_reply(const struct verdict_in *in, struct verdict *v)
     if (code < 500)
         on_4xx(in, v);
     else
-        on_5xx(in, retry, v);
+        on_5xx(in, found.retry, v);
 }
 
 /* What DNS or the receiver's offer said before any connection was asked for this message. */

@@ -6,7 +6,8 @@
 #ifndef HATO_DELIVERY_VERDICT_H
 #define HATO_DELIVERY_VERDICT_H
 
-#include "delivery/reply_class.h"
+#include "format/reply_class.h"
+#include "format/rule.h"
 #include "format/smtp_phase.h"
 #include "format/smtp_reply.h"
 
@@ -41,6 +42,8 @@ struct verdict_in {
     enum smtp_phase phase;
     const struct smtp_reply *reply; /* with CAUSE_REPLY; else NULL */
     struct slice isp;               /* name; empty if no table has it */
+    const struct rules *rules;      /* with CAUSE_REPLY: what gives the class */
+    struct rule_work *work;
 };
 
 struct verdict {
@@ -53,7 +56,7 @@ struct verdict {
     bool ambiguous; /* the message may have been taken (RFC 1047): not again at once, not at another host */
     bool try_next_host; /* now, at the next host of the site */
     bool session_over;
-    const char *rule; /* which rule gave the class; static */
+    const char *rule; /* which rule gave the class; as long as the rules */
 };
 
 /* A script's retry schedule. */
@@ -74,9 +77,5 @@ void verdict_override(struct verdict *v, enum reply_class cls, int code);
 /* Wait before the next attempt after `attempts` (at least 1) of them, moved by up to a tenth either way;
  * random: any 64 bits, the same bits give the same wait. */
 int64_t verdict_retry_ms(const struct verdict_schedule *s, unsigned attempts, uint64_t random);
-
-/* The class of a reply and the rule that gave it, without consequences. Never fails: CLASS_UNKNOWN. *retry:
- * this 5xx is to be tried again nevertheless. */
-enum reply_class verdict_classify(const struct verdict_in *in, const char **rule, bool *retry);
 
 #endif

@@ -7,7 +7,7 @@
 #define HATO_LUA_HOOKS_H
 
 #include "base/mem.h"
-#include "delivery/reply_class.h"
+#include "format/reply_class.h"
 
 struct api;
 struct hooks;

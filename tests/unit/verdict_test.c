@@ -1,9 +1,12 @@
 /* verdict_test.c - what follows from an answer in each phase, and which class published replies get. */
 #include "base/err.h"
 #include "delivery/verdict.h"
+#include "format/rule_file.h"
 #include "test.h"
 
 static struct smtp_reply_parser parser;
+static struct rules *rules;
+static struct rule_work *work;
 
 static struct verdict judge(const char *text, enum smtp_phase phase, struct slice isp)
 {
@@ -11,12 +14,20 @@ static struct verdict judge(const char *text, enum smtp_phase phase, struct slic
     const struct smtp_reply *r = NULL;
     struct verdict v = {.rule = "not a reply"};
 
+    if (!rules) {
+        struct err e;
+        if (rules_compile_shipped(NULL, 0, &rules, &e)) {
+            v.rule = "no rules";
+            return v;
+        }
+        work = rule_work_new();
+    }
     buf_adds(&line, slice_cstr(text));
     buf_adds(&line, S("\r\n"));
     struct slice in = buf_slice(&line);
     smtp_reply_reset(&parser);
     if (smtp_reply_next(&parser, &in, &r) == 0)
-        verdict_give(&(struct verdict_in){CAUSE_REPLY, phase, r, isp}, &v);
+        verdict_give(&(struct verdict_in){CAUSE_REPLY, phase, r, isp, rules, work}, &v);
     buf_free(&line);
     return v;
 }
@@ -116,7 +127,7 @@ TEST(verdict_without_a_reply)
 
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct verdict v;
-        verdict_give(&(struct verdict_in){cases[i].cause, cases[i].phase, NULL, SLICE_NONE}, &v);
+        verdict_give(&(struct verdict_in){cases[i].cause, cases[i].phase, .isp = SLICE_NONE}, &v);
         if (v.scope != cases[i].scope || flags_of(&v) != cases[i].flags || v.cls != cases[i].cls ||
             v.kind != cases[i].kind) {
             test_fail(__FILE__, __LINE__, "case %zu: scope %s, flags %d, class %s", i,

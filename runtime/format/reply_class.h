@@ -1,7 +1,7 @@
 /* reply_class.h - the one vocabulary for replies, bounces and reports: what went wrong, what a final failure
  * does to the person, and how the report calls it. The names are part of the product and never change. */
-#ifndef HATO_DELIVERY_REPLY_CLASS_H
-#define HATO_DELIVERY_REPLY_CLASS_H
+#ifndef HATO_FORMAT_REPLY_CLASS_H
+#define HATO_FORMAT_REPLY_CLASS_H
 
 #include "base/mem.h"
 

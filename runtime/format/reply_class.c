@@ -1,5 +1,5 @@
 /* reply_class.c - see reply_class.h. */
-#include "delivery/reply_class.h"
+#include "format/reply_class.h"
 #include "base/err.h"
 #include "base/words.h"
 
