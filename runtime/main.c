@@ -1,5 +1,6 @@
 /* main.c - the hato program: finds the sub-command and runs it. */
 #include "cmd.h"
+#include "cpu.h"
 #include "base/mem.h"
 #include "base/words.h"
 
@@ -9,14 +10,15 @@ static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *does;
+    bool signs_many;
 } commands[] = {
     {"events", cmd_events, "print what happened to messages, once or as it comes"},
     {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
     {"message", cmd_message, "print one person's finished, signed message"},
     {"render", cmd_render, "render a Liquid template with data from a JSON file"},
     {"report", cmd_report, "count what came of the mail, by receiver and by kind of error"},
-    {"run", cmd_run, "load a script and deliver what it defines"},
-    {"sim", cmd_sim, "run a script on a virtual clock against simulated receivers"},
+    {"run", cmd_run, "load a script and deliver what it defines", true},
+    {"sim", cmd_sim, "run a script on a virtual clock against simulated receivers", true},
     {"sink", cmd_sink, "receive mail as the receivers of a world would, and keep or forget it"},
     {"why", cmd_why, "explain what happened to the messages of an address, and what is next"},
     {NULL, NULL, NULL},
@@ -51,8 +53,11 @@ int main(int argc, char **argv)
     size_t n = 0;
     for (const struct command *c = commands; c->name; c++) {
         names[n] = slice_cstr(c->name);
-        if (slice_eq(word, names[n++]))
+        if (slice_eq(word, names[n++])) {
+            if (c->signs_many)
+                cpu_prefer_fast_rsa(argv);
             return c->run(argc - 1, argv + 1);
+        }
     }
     struct slice near = words_near(word, names, n);
     if (near.n)

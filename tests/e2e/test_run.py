@@ -4,6 +4,7 @@ import email
 import email.policy
 import json
 import os
+import pathlib
 import pty
 import re
 import signal
@@ -540,6 +541,25 @@ def test_sim_is_the_same_twice_and_its_time_is_its_own(town):
     assert time.monotonic() - began < 10
     assert sim("--world", town.folder / "far.lua") == far
     assert not town.state.exists() and not (town.folder / "hato-state").exists() and town.taken() == []
+
+
+# --- the processor's RSA code ---
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_choosing_rsa_code_changes_neither_name_nor_arguments(town, start, given):
+    """On some processors the program starts itself anew; who sets the variable, even to nothing, decides."""
+    town.people("a@big.test")
+    town.script(HELLO)
+    environment = {name: value for name, value in os.environ.items() if name != "OPENSSL_ia32cap"}
+    if given is not None:
+        environment["OPENSSL_ia32cap"] = given
+    program = start(town.command("--wait", "forever"), env=environment).wait_for("1 new")
+    proc = pathlib.Path("/proc", str(program.process.pid))
+    assert (proc / "comm").read_text().strip() == "hato"
+    assert (proc / "cmdline").read_bytes().split(b"\0")[:-1] == [w.encode() for w in program.command]
+    chosen = dict(v.split(b"=", 1) for v in (proc / "environ").read_bytes().split(b"\0") if b"=" in v)
+    assert chosen.get(b"OPENSSL_ia32cap") in ([b""] if given == "" else [None, b":~0x80000"])
+    assert program.stop(signal.SIGINT) == 0
 
 
 # --- what is seen ---
