@@ -1,0 +1,35 @@
+"""ed25519: CPU a mail signed with Ed25519 alone, beside smtp-source sending prepared ones to the same sink (mark 2)
+
+HATO_BENCH_MESSAGES=N sends so many (50000)."""
+import mail
+from rig import Failed, Process, figure, mark, setting
+
+
+def smtp_source(room, port, n, size=mail.MAIL_BYTES, sessions=mail.CONNECTIONS):
+    """Postfix's load generator: n messages of size bytes and a few headers, connections kept (-d)."""
+    return Process(["/usr/sbin/smtp-source", "-s", sessions, "-m", n, "-l", size, "-d", "-M", "bench.test",
+                    "-f", "news@bench.test", "-t", "person@bench.test", f"127.0.0.1:{port}"], room)
+
+
+def bench(rig):
+    n = setting("MESSAGES", 50000)
+    room = rig.room("ed25519")
+    mail.keygen(room, algorithm="ed25519")
+    mail.people(room / "people.csv", n)
+    mail.script(room)
+    sink = mail.Sink(rig)
+    run = mail.delivered(mail.hato_run(room, sink, "--wait", "0"), n)
+    sink.stop()
+    told = mail.conditions(room, messages=n, bytes_a_message=sink.bytes // n, dkim="ed25519", tls="none")
+    figure("ed25519", "messages_per_second", n / run.wall, "1/s", **told)
+    figure("ed25519", "cpu_per_message", run.cpu / n * 1e6, "us", **told)
+    figure("ed25519", "sink_cpu_per_message", sink.cpu / n * 1e6, "us", **told)
+
+    sink = mail.Sink(rig)
+    source = smtp_source(room, sink.port, n).done()
+    sink.stop()
+    if sink.messages != n:
+        raise Failed(f"of {n} mails of smtp-source {sink.messages} arrived")
+    figure("ed25519", "smtp_source_cpu_per_message", source.cpu / n * 1e6, "us", messages=n,
+           bytes_a_message=sink.bytes // n, connections=mail.CONNECTIONS)
+    mark("2_cpu_over_smtp_source", run.cpu / source.cpu, "ratio", "<= 3", **told)
