@@ -477,6 +477,16 @@ struct conn *conn_connect(struct net *n, const struct ip *local, const struct ip
     return c;
 }
 
+struct conn *conn_connect_local(struct net *n, const char *path, const struct conn_ops *ops, void *data)
+{
+    INVARIANT(!n->dead && n->way == &conn_way_uv);
+    struct conn *c = conn_new(n);
+    conn_set_ops(c, ops, data);
+    c->is_local = true;
+    conn_connect_local_uv(c, path);
+    return c;
+}
+
 void conn_opened(struct conn *c, int status)
 {
     if (c->state != CONN_CONNECTING || c->ended)
@@ -485,7 +495,8 @@ void conn_opened(struct conn *c, int status)
     if (status) {
         char text[IP_PORT_TEXT], why[sizeof c->error];
         snprintf(why, sizeof why, "%s", c->error[0] ? c->error : err_name(status));
-        snprintf(c->error, sizeof c->error, "connect %s: %.90s", ip_port_text(&c->remote, text).p, why);
+        snprintf(c->error, sizeof c->error, "connect %s: %.90s",
+                 c->is_local ? "to a local socket" : ip_port_text(&c->remote, text).p, why);
         c->ended = c->write_failed = true;
         CALL(c, on_open, c, status);
         return;
@@ -543,12 +554,10 @@ struct slice conn_error(const struct conn *c)
 
 /* --- listeners and the net --- */
 
-int conn_listen(struct net *n, const struct ip_port *at, on_accept_fn *on_accept, void *data,
-                struct listener **out, struct err *e)
+static struct listener *listener_new(struct net *n, on_accept_fn *on_accept, void *data)
 {
     struct listener *l = mem_zalloc(sizeof *l);
     l->net = n;
-    l->at = *at;
     l->on_accept = on_accept;
     l->data = data;
     l->next = n->listeners;
@@ -556,13 +565,34 @@ int conn_listen(struct net *n, const struct ip_port *at, on_accept_fn *on_accept
         l->next->prev = l;
     n->listeners = l;
     n->handles++;
-    int r = n->way == &conn_way_mem ? conn_listen_mem(l, e) : conn_listen_uv(l, e);
-    if (r) {
+    return l;
+}
+
+static int listening(struct listener *l, int status, struct listener **out)
+{
+    if (status)
         listener_close(l);
-        return r;
-    }
-    *out = l;
-    return 0;
+    else
+        *out = l;
+    return status;
+}
+
+int conn_listen(struct net *n, const struct ip_port *at, on_accept_fn *on_accept, void *data,
+                struct listener **out, struct err *e)
+{
+    struct listener *l = listener_new(n, on_accept, data);
+    l->at = *at;
+    return listening(l, n->way == &conn_way_mem ? conn_listen_mem(l, e) : conn_listen_uv(l, e), out);
+}
+
+int conn_listen_local(struct net *n, const char *path, on_accept_fn *on_accept, void *data,
+                      struct listener **out, struct err *e)
+{
+    if (n->way == &conn_way_mem)
+        return err_set(e, ERR_UNSUPPORTED, "listen on %s: no such sockets in a simulation", path);
+    struct listener *l = listener_new(n, on_accept, data);
+    l->path = mem_dup(path, strlen(path));
+    return listening(l, conn_listen_local_uv(l, e), out);
 }
 
 const struct ip_port *listener_address(const struct listener *l)
@@ -586,6 +616,7 @@ void listener_close(struct listener *l)
 void listener_gone(struct listener *l)
 {
     struct net *n = l->net;
+    free(l->path);
     free(l);
     n->handles--;
     free_net_if_last(n);

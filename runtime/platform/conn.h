@@ -53,6 +53,11 @@ typedef void on_accept_fn(struct listener *l, struct conn *c, void *data);
 int conn_listen(struct net *n, const struct ip_port *at, on_accept_fn *on_accept, void *data,
                 struct listener **out, struct err *e);
 const struct ip_port *listener_address(const struct listener *l);
+/* A Unix socket at path, mode 0600, for processes of this user and root alone: others are turned away unseen.
+ * What was there is replaced: the caller knows (by a lock) that nobody listens. The name goes when the
+ * listener is closed. ERR_UNSUPPORTED on a virtual loop. */
+int conn_listen_local(struct net *n, const char *path, on_accept_fn *on_accept, void *data,
+                      struct listener **out, struct err *e);
 /* No more on_accept from now on; connections live on. NULL is fine. */
 void listener_close(struct listener *l);
 
@@ -63,6 +68,10 @@ void listener_close(struct listener *l);
  *   of this side, not of the other. conn_error() has the sentence. */
 struct conn *conn_connect(struct net *n, const struct ip *local, const struct ip_port *remote,
                           int64_t timeout_ms, const struct conn_ops *ops, void *data);
+
+/* To a Unix socket on a real loop. on_open says ERR_NOTFOUND (no such name) or ERR_REFUSED (nobody listens).
+ */
+struct conn *conn_connect_local(struct net *n, const char *path, const struct conn_ops *ops, void *data);
 
 /* ops: static, or alive as long as the connection; NULL: no callback ever again. */
 void conn_set_ops(struct conn *c, const struct conn_ops *ops, void *data);

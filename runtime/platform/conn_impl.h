@@ -68,11 +68,12 @@ struct conn {
     bool peer_eof;     /* nothing more comes from the socket or pipe */
     bool write_failed; /* writes are thrown away */
     bool paused;
-    bool blocked; /* bytes outlasted a turn's end */
-    bool drained; /* for the task: on_drain is due */
-    bool resumed; /* for the task: TLS may hold bytes that were not wanted */
-    bool gone;    /* for the task: free it */
-    int failure;  /* for the task: see conn_later() */
+    bool blocked;  /* bytes outlasted a turn's end */
+    bool drained;  /* for the task: on_drain is due */
+    bool resumed;  /* for the task: TLS may hold bytes that were not wanted */
+    bool gone;     /* for the task: free it */
+    bool is_local; /* a Unix socket */
+    int failure;   /* for the task: see conn_later() */
     struct ip_port local, remote;
     char error[160];
     struct seg_queue plain, wire;
@@ -83,7 +84,10 @@ struct conn {
     struct conn *prev, *next;            /* all of the net's */
     union {
         struct {
-            uv_tcp_t tcp;
+            union { /* streams both */
+                uv_tcp_t tcp;
+                uv_pipe_t pipe; /* is_local */
+            };
             uv_connect_t connect;
             uv_shutdown_t shutdown;
             uv_write_t write;
@@ -107,7 +111,11 @@ struct listener {
     on_accept_fn *on_accept;
     void *data;
     struct listener *prev, *next;
-    uv_tcp_t tcp;
+    char *path; /* of a Unix socket, owned; NULL: TCP */
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
 };
 
 struct net {
@@ -157,6 +165,8 @@ void seg_drop(struct net *n, struct seg_queue *q, size_t bytes);
 
 /* --- conn_uv.c, conn_mem.c, for conn.c --- */
 int conn_listen_uv(struct listener *l, struct err *e);
+int conn_listen_local_uv(struct listener *l, struct err *e);
+void conn_connect_local_uv(struct conn *c, const char *path);
 void conn_unlisten_uv(struct listener *l);
 int conn_listen_mem(struct listener *l, struct err *e);
 void conn_unlisten_mem(struct listener *l);

@@ -2,7 +2,12 @@
 #include "platform/conn_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 4096 };
@@ -136,7 +141,7 @@ static void on_handle_closed(uv_handle_t *h)
 static void way_close(struct conn *c, bool reset)
 {
     /* A handle that is shutting down, or never got a socket, refuses the reset. */
-    if (reset && uv_tcp_close_reset(&c->u.uv.tcp, on_handle_closed) == 0)
+    if (reset && !c->is_local && uv_tcp_close_reset(&c->u.uv.tcp, on_handle_closed) == 0)
         return;
     if (!uv_is_closing((uv_handle_t *)&c->u.uv.tcp))
         uv_close((uv_handle_t *)&c->u.uv.tcp, on_handle_closed);
@@ -163,10 +168,11 @@ static void on_connected(uv_connect_t *req, int status)
     struct conn *c = req->data;
     if (status) {
         conn_say(c, "%s", uv_strerror(status));
-        conn_opened(c, connect_error(-status));
+        conn_opened(c, c->is_local && status == UV_ENOENT ? ERR_NOTFOUND : connect_error(-status));
         return;
     }
-    read_address(c, uv_tcp_getsockname, &c->local);
+    if (!c->is_local)
+        read_address(c, uv_tcp_getsockname, &c->local);
     conn_opened(c, 0);
 }
 
@@ -254,6 +260,8 @@ static void on_listener_closed(uv_handle_t *h)
 
 void conn_unlisten_uv(struct listener *l)
 {
+    if (l->path && l->pipe.type == UV_NAMED_PIPE && uv_is_active((uv_handle_t *)&l->pipe))
+        unlink(l->path);
     uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
 }
 
@@ -274,4 +282,102 @@ int conn_listen_uv(struct listener *l, struct err *e)
         return ip_port_from_sockaddr((struct sockaddr *)&sa, &l->at);
     return err_set(e, r == UV_EADDRINUSE ? ERR_EXISTS : ERR_IO, "listen on %s: %s",
                    ip_port_text(&l->at, text).p, uv_strerror(r));
+}
+
+/* --- Unix sockets --- */
+
+/* A name that fits a socket address: path itself, or by its folder's descriptor. The caller closes *dir. */
+static int local_name(const char *path, struct sockaddr_un *out, int *dir)
+{
+    const char *slash = strrchr(path, '/');
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
+    *dir = -1;
+    if (strlen(path) < sizeof out->sun_path) {
+        memcpy(out->sun_path, path, strlen(path) + 1);
+        return 0;
+    }
+    char *folder = mem_dup(path, slash ? (size_t)(slash - path) : 0);
+    *dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = *dir < 0 ? -errno : 0;
+    free(folder);
+    if (!r && snprintf(out->sun_path, sizeof out->sun_path, "/proc/self/fd/%d%s", *dir, slash) >=
+                  (int)sizeof out->sun_path)
+        r = -ENAMETOOLONG;
+    return r;
+}
+
+static void close_folder(int dir)
+{
+    if (dir >= 0)
+        close(dir);
+}
+
+void conn_connect_local_uv(struct conn *c, const char *path)
+{
+    struct sockaddr_un name;
+    int dir, r = local_name(path, &name, &dir);
+    INVARIANT(uv_pipe_init(loop_uv(c->net->loop), &c->u.uv.pipe, 0) == 0);
+    c->u.uv.pipe.data = c;
+    c->u.uv.connect.data = c;
+    if (r) {
+        conn_say(c, "%s", uv_strerror(r));
+        conn_later(c, r == -ENOENT ? ERR_NOTFOUND : ERR_REFUSED);
+    } else {
+        uv_pipe_connect(&c->u.uv.connect, &c->u.uv.pipe, name.sun_path, on_connected);
+    }
+    close_folder(dir);
+}
+
+/* Only who could also read our files: this user, and root. */
+static bool is_owner(const uv_pipe_t *pipe)
+{
+    struct ucred who;
+    socklen_t n = sizeof who;
+    int fd;
+    return uv_fileno((const uv_handle_t *)pipe, &fd) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && (who.uid == geteuid() || who.uid == 0);
+}
+
+static void on_local_connection(uv_stream_t *s, int status)
+{
+    struct listener *l = s->data;
+    struct net *n = l->net;
+    if (status) {
+        n->accept_errors++;
+        return;
+    }
+    struct conn *c = conn_new(n);
+    c->is_local = true;
+    INVARIANT(uv_pipe_init(loop_uv(n->loop), &c->u.uv.pipe, 0) == 0);
+    c->u.uv.pipe.data = c;
+    if (uv_accept(s, (uv_stream_t *)&c->u.uv.pipe) || !is_owner(&c->u.uv.pipe)) {
+        n->accept_errors++;
+        conn_close(c, CONN_DROP);
+        return;
+    }
+    conn_accepted(l, c);
+}
+
+int conn_listen_local_uv(struct listener *l, struct err *e)
+{
+    struct sockaddr_un name;
+    int dir, fd = -1, r = local_name(l->path, &name, &dir);
+    INVARIANT(uv_pipe_init(loop_uv(l->net->loop), &l->pipe, 0) == 0);
+    l->pipe.data = l;
+    if (!r) {
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        r = fd < 0 ? -errno : 0;
+    }
+    unlink(l->path);
+    /* The name takes the socket's own mode: at no time may others connect. */
+    if (!r && (fchmod(fd, 0600) || bind(fd, (struct sockaddr *)&name, sizeof name)))
+        r = -errno;
+    close_folder(dir);
+    if (!r)
+        r = uv_pipe_open(&l->pipe, fd);
+    if (r && fd >= 0)
+        close(fd);
+    if (!r)
+        r = uv_listen((uv_stream_t *)&l->pipe, BACKLOG, on_local_connection);
+    return r ? err_set(e, err_from_errno(-r), "listen on %s: %s", l->path, uv_strerror(r)) : 0;
 }
