@@ -106,13 +106,39 @@ hato.pool "bulk" { "mx1", { "mx2", weight = 2 } }]],
       { name = "domains", type = "texts", doc = "The same, of the recipient's domain." },
       { name = "connections", type = "integer", doc = "At once, for each source, 1 to 1000." },
       { name = "per_connection", type = "integer", default = "100", doc = "Mails before a connection is closed." },
+      { name = "rate", type = "rate", doc = "Mails, for each source: `\"1440/h\"`, `\"40/s\"`, `\"500/d\"`, at most "
+        .. "10,000 a second. They go evenly, and no window of that length ever holds more, also across restarts." },
+      { name = "burst", type = "integer", default = "1", doc = "How many of rate may go at once after a pause." },
+      { name = "recipients", type = "rate", doc = "The same, of recipients; a mail has one." },
+      { name = "new_connections", type = "rate", doc = "How often each source may open one." },
       { name = "tls", type = "word", words = { "none", "opportunistic", "require" },
         doc = "Holds where the stream asks for less." },
       { name = "family", type = "word", words = { "ipv4", "ipv6", "both" }, default = "ipv4",
         doc = "Where IPv6 is used, a source with an IPv6 address is needed." },
     },
-    later = { "rate", "pipeline" },
-    example = [[hato.isp "gmail" { mx = { "google.com", "googlemail.com" }, connections = 20, tls = "require" }]],
+    later = { "pipeline" },
+    example = [[hato.isp "gmail" { mx = { "google.com", "googlemail.com" }, connections = 20, rate = "1440/h" }]],
+  },
+  {
+    name = "limit", call = "hato.limit { options }",
+    does = "Limits what goes together, beside what each isp allows. Every limit that applies must have room for a "
+      .. "mail; what waits for one costs nothing and loses no attempt.",
+    options = {
+      { name = "by", type = "list", required = true, doc = "What is counted apart, any of `\"stream\"`, "
+        .. "`\"campaign\"`, `\"source\"`, `\"pool\"`, `\"isp\"`, `\"domain\"` (the recipient's) and `\"mx\"` (the set "
+        .. "of its mail hosts). `{ \"isp\" }` is one limit for each receiver, `{}` one for all mail. Mail without such "
+        .. "a thing (hato.send has no campaign) is not counted." },
+      { name = "rate", type = "rate", doc = "Mails: `\"40/s\"`, `\"1440/h\"`, `\"500/d\"`, at most 10,000 a second." },
+      { name = "burst", type = "integer", default = "1", doc = "How many of rate may go at once after a pause." },
+      { name = "recipients", type = "rate", doc = "The same, of recipients; a mail has one." },
+      { name = "connections", type = "integer", doc = "Open at once. By source and isp alone." },
+      { name = "new_connections", type = "rate", doc = "How often one is opened. By source and isp alone." },
+    },
+    example = [[
+hato.limit { by = { "isp" }, rate = "40/s" }                    -- to each receiver, from all sources together
+hato.limit { by = { "campaign" }, rate = "100000/d" }
+hato.limit { by = { "source", "domain" }, rate = "60/min", burst = 10 }
+hato.limit { by = { "source" }, connections = 200 }]],
   },
   {
     name = "bounces", call = "hato.bounces { options }",
@@ -353,7 +379,7 @@ M.options = {
 
 -- Names that are known and not there yet: using one says so.
 M.later = {
-  "alert", "event", "http", "isps", "limit", "list", "pause", "people", "segment", "sequence", "slow", "stats",
+  "alert", "event", "http", "isps", "list", "pause", "people", "segment", "sequence", "slow", "stats",
   "suppress", "suspend", "warmup", "web", "ztest",
 }
 

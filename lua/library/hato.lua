@@ -50,6 +50,10 @@ function hato.pool(name) end
 ---@field domains? string|string[] The same, of the recipient's domain.
 ---@field connections? integer At once, for each source, 1 to 1000.
 ---@field per_connection? integer Mails before a connection is closed.
+---@field rate? string Mails, for each source: `"1440/h"`, `"40/s"`, `"500/d"`, at most 10,000 a second. They go evenly, and no window of that length ever holds more, also across restarts.
+---@field burst? integer How many of rate may go at once after a pause.
+---@field recipients? string The same, of recipients; a mail has one.
+---@field new_connections? string How often each source may open one.
 ---@field tls? "none"|"opportunistic"|"require" Holds where the stream asks for less.
 ---@field family? "ipv4"|"ipv6"|"both" Where IPv6 is used, a source with an IPv6 address is needed.
 
@@ -57,6 +61,18 @@ function hato.pool(name) end
 ---@param name string
 ---@return fun(options: hato.IspOptions)
 function hato.isp(name) end
+
+---@class hato.LimitOptions
+---@field by table What is counted apart, any of `"stream"`, `"campaign"`, `"source"`, `"pool"`, `"isp"`, `"domain"` (the recipient's) and `"mx"` (the set of its mail hosts). `{ "isp" }` is one limit for each receiver, `{}` one for all mail. Mail without such a thing (hato.send has no campaign) is not counted.
+---@field rate? string Mails: `"40/s"`, `"1440/h"`, `"500/d"`, at most 10,000 a second.
+---@field burst? integer How many of rate may go at once after a pause.
+---@field recipients? string The same, of recipients; a mail has one.
+---@field connections? integer Open at once. By source and isp alone.
+---@field new_connections? string How often one is opened. By source and isp alone.
+
+---Limits what goes together, beside what each isp allows. Every limit that applies must have room for a mail; what waits for one costs nothing and loses no attempt.
+---@param options hato.LimitOptions
+function hato.limit(options) end
 
 ---@class hato.BouncesOptions
 ---@field retry? table Waits after the first, second … failed attempt; the last one repeats until `give_up`.

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "delivery/verdict.h"
 #include "format/ip.h"
+#include "format/pace.h"
 
 enum { CONF_NONE = UINT16_MAX }; /* an index that points nowhere */
 
@@ -63,6 +64,33 @@ struct conf_pool {
     size_t nmembers;
 };
 
+/* How much may go in what time; a quota of 0: no limit. */
+struct conf_amounts {
+    struct pace_rate rate;       /* messages */
+    struct pace_rate recipients; /* today one a message */
+    struct pace_rate new_connections;
+};
+
+/* What a limit may count by: one for each value. */
+enum conf_by {
+    CONF_BY_STREAM,
+    CONF_BY_CAMPAIGN,
+    CONF_BY_SOURCE,
+    CONF_BY_POOL,
+    CONF_BY_ISP,
+    CONF_BY_DOMAIN,
+    CONF_BY_MX, /* the whole set of a domain's mail hosts */
+    CONF_BYS
+};
+
+struct conf_limit {
+    struct conf_place place;
+    unsigned by; /* 1 << enum conf_by; 0: one for all */
+    struct conf_amounts amounts;
+    uint32_t burst;       /* as given; it is in amounts too */
+    uint32_t connections; /* at once; 0: not given */
+};
+
 struct conf_isp {
     struct slice name;
     struct conf_place place;
@@ -70,8 +98,10 @@ struct conf_isp {
     size_t nmx;
     struct slice *domains; /* the same, of the recipient's domain; an mx match beats it */
     size_t ndomains;
-    uint32_t connections;    /* for each source; 0: not given */
-    uint32_t per_connection; /* messages; 0: not given */
+    uint32_t connections;        /* for each source; 0: not given */
+    uint32_t per_connection;     /* messages; 0: not given */
+    struct conf_amounts amounts; /* for each source */
+    uint32_t burst;              /* as given; it is in amounts too */
     enum conf_tls tls;
     enum conf_family family;
 };
@@ -145,6 +175,8 @@ struct conf {
     size_t npools;
     struct conf_isp *isps;
     size_t nisps;
+    struct conf_limit *limits;
+    size_t nlimits;
     struct conf_campaign *campaigns;
     size_t ncampaigns;
     struct verdict_schedule retry; /* hato.bounces { retry = … } */

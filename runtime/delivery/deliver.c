@@ -704,6 +704,7 @@ void deliver_waiting(struct deliver *d,
  */
 int64_t deliver_next_due_ms(struct deliver *d)
 {
+    enum { SOON_MS = 1000 };
     int64_t now = loop_now_ms(d->loop), wall = loop_wall_ms(d->loop), due = queue_next_due_ms(d->queue);
     size_t at = 0;
     if (queue_count_state(d->queue, Q_CLAIMED) || queue_count_state(d->queue, Q_HOOK) || d->batches_open ||
@@ -728,6 +729,8 @@ int64_t deliver_next_due_ms(struct deliver *d)
                 return 0;
             if (mine < due)
                 due = mine;
+            if (due <= wall + SOON_MS) /* as good as now: the rest need not be looked through */
+                return due;
         }
     }
     return due;

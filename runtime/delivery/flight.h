@@ -12,12 +12,14 @@
 
 struct flights;
 struct session;
+struct path;
 
 struct flight {
     uint64_t id;
     struct lane *lane;
     struct session *session; /* NULL: it ended while the message was being assembled */
     struct flight *next;     /* of its session */
+    struct path *path;       /* that pulled it */
     uint64_t position;       /* of its record, for read(); set by prepare(), like in */
     struct message_in in;
     struct message *message; /* finished, or being made */

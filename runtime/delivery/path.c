@@ -14,6 +14,7 @@ struct remembered {
 
 struct paths {
     struct paths_conf conf;
+    struct limits *limits;
     struct map isps;
     struct remembered *remembered;
     uint64_t searches;
@@ -22,6 +23,8 @@ struct paths {
 };
 
 enum { STRIDE = 1 << 20 };
+
+static void serve(void *data, struct limit_wait *w, struct limit *at);
 
 struct paths *paths_new(const struct paths_conf *conf)
 {
@@ -35,7 +38,14 @@ struct paths *paths_new(const struct paths_conf *conf)
     ps->source_sockets = mem_zalloc(conf->conf->nsources * sizeof *ps->source_sockets);
     loop_random_bytes(conf->loop, &hk, sizeof hk);
     map_init(&ps->isps, hk);
+    ps->limits =
+        limits_new(&(struct limits_conf){.loop = conf->loop, .conf = conf->conf, .data = ps, .serve = serve});
     return ps;
+}
+
+struct limits *paths_limits(struct paths *ps)
+{
+    return ps->limits;
 }
 
 void paths_free(struct paths *ps)
@@ -60,6 +70,7 @@ void paths_free(struct paths *ps)
             free(isp->by_source[i].held_why);
         }
         loop_task_cancel(ps->conf.loop, &isp->task);
+        loop_timer_stop(ps->conf.loop, &isp->again);
         free(isp->by_source);
         free((char *)isp->name.p);
         free(isp);
@@ -72,6 +83,7 @@ void paths_free(struct paths *ps)
         free(m);
     }
     map_free(&ps->isps);
+    limits_free(ps->limits);
     free(ps->source_sockets);
     free(ps);
 }
@@ -173,6 +185,7 @@ static void site_ring_add(struct site *s)
     struct isp *isp = s->isp;
     if (s->next_ready)
         return;
+    isp->nready++;
     if (!isp->ready) {
         s->next_ready = s->prev_ready = s;
         isp->ready = s;
@@ -188,6 +201,7 @@ static void site_ring_remove(struct site *s)
 {
     if (!s->next_ready)
         return;
+    s->isp->nready--;
     if (s->next_ready == s) {
         s->isp->ready = NULL;
     } else {
@@ -197,6 +211,20 @@ static void site_ring_remove(struct site *s)
             s->isp->ready = s->next_ready;
     }
     s->next_ready = s->prev_ready = NULL;
+}
+
+/* It has mail for a pull to look at. */
+static bool is_active(const struct share *sh)
+{
+    return sh->ring && !limit_waits(&sh->wait);
+}
+
+static void site_ring_check(struct site *s)
+{
+    for (struct share *sh = s->shares; sh; sh = sh->next)
+        if (is_active(sh))
+            return;
+    site_ring_remove(s);
 }
 
 static struct isp_share *isp_share_of(struct isp *isp, struct campaign *c)
@@ -225,10 +253,23 @@ static struct share *share_of(struct site *site, struct campaign *c)
     return s;
 }
 
+/* Paths that wait with less urgent mail than this stream's go to its line. */
+static void stand_forward(struct isp *isp, const struct stream *st)
+{
+    for (size_t i = 0; i < st->nsources; i++) {
+        struct path *p = &isp->by_source[st->sources[i]];
+        if (limit_waits(&p->wait) && st->priority < p->wait.priority)
+            limit_wait(p->wait.at, &p->wait, LIMIT_WAIT_PATH, st->priority);
+        if (limit_waits(&p->wait_open) && st->priority < p->wait_open.priority)
+            limit_wait(p->wait_open.at, &p->wait_open, LIMIT_WAIT_OPEN, st->priority);
+    }
+}
+
 void path_attach(struct paths *ps, struct lane *lane)
 {
     struct site *site = lane->domain->site;
-    if (lane->next || !lane->ready.n || !site || lane->campaign->run != CAMPAIGN_RUNNING)
+    if (lane->next || limit_waits(&lane->wait) || !lane->ready.n || !site ||
+        lane->campaign->run != CAMPAIGN_RUNNING)
         return;
     struct share *sh = share_of(site, lane->campaign);
     if (!sh->ring) {
@@ -243,7 +284,10 @@ void path_attach(struct paths *ps, struct lane *lane)
         sh->ring->prev = lane;
     }
     lane->share = sh;
+    if (limit_waits(&sh->wait))
+        return;
     site_ring_add(site);
+    stand_forward(site->isp, lane->campaign->stream);
     isp_service(site->isp);
 }
 
@@ -253,6 +297,7 @@ static void ring_remove(struct lane *lane)
     struct site *site = sh->site;
     if (lane->next == lane) {
         sh->ring = NULL;
+        limit_leave(&sh->wait);
     } else {
         lane->next->prev = lane->prev;
         lane->prev->next = lane->next;
@@ -261,17 +306,184 @@ static void ring_remove(struct lane *lane)
     }
     lane->next = lane->prev = NULL;
     lane->share = NULL;
-    for (struct share *s = site->shares; s; s = s->next)
-        if (s->ring)
-            return;
-    site_ring_remove(site);
+    site_ring_check(site);
 }
 
 void path_detach(struct paths *ps, struct lane *lane)
 {
     (void)ps;
+    limit_leave(&lane->wait);
     if (lane->next)
         ring_remove(lane);
+}
+
+/* --- permits --- */
+
+static size_t source_index(const struct stream *st, uint16_t source)
+{
+    for (size_t i = 0; i < st->nsources; i++)
+        if (st->sources[i] == source)
+            return i;
+    return SIZE_MAX;
+}
+
+static struct limit_who who_of_path(const struct path *p)
+{
+    struct limit_who w = {.isp = p->isp->conf};
+    for (int by = 0; by < CONF_BYS; by++)
+        w.v[by] = SLICE_NONE;
+    w.v[CONF_BY_SOURCE] = p->paths->conf.conf->sources[p->source].name;
+    w.v[CONF_BY_ISP] = p->isp->name;
+    return w;
+}
+
+void path_who(const struct conf *conf, const struct campaign *c, struct limit_who *out)
+{
+    const struct conf_stream *stream = c->stream->conf;
+    out->v[CONF_BY_STREAM] = c->stream->name;
+    if (c->number)
+        out->v[CONF_BY_CAMPAIGN] = c->name;
+    if (stream && stream->pool != CONF_NONE)
+        out->v[CONF_BY_POOL] = conf->pools[stream->pool].name;
+}
+
+/* lane NULL: any of the campaign at this site. */
+static struct limit_who who_of_mail(const struct path *p, const struct campaign *c, const struct site *s,
+                                    const struct lane *lane)
+{
+    struct limit_who w = who_of_path(p);
+    path_who(p->paths->conf.conf, c, &w);
+    if (s)
+        w.v[CONF_BY_MX] = s->key;
+    if (lane)
+        w.v[CONF_BY_DOMAIN] = lane->domain->name;
+    return w;
+}
+
+static void on_again(struct loop_timer *t)
+{
+    isp_service(CONTAINER(t, struct isp, again));
+}
+
+/* This path lacks a permit of l for the share's mail (lane NULL) or the lane's. Where no other source has one
+ * either, the limit to wait at: the first that is due. NULL: another source has, and this one looks again. */
+static struct limit *lacks_everywhere(struct path *p, const struct share *sh, const struct lane *lane,
+                                      struct limit *l)
+{
+    struct paths *ps = p->paths;
+    const struct stream *st = sh->campaign->stream;
+    unsigned scopes = lane ? LIMIT_LANE : LIMIT_SHARE;
+    bool bound = lane && lane->source != UINT16_MAX && p->isp->by_source[lane->source].usable;
+    if (bound || !limit_counts_by(l, CONF_BY_SOURCE))
+        return l;
+    for (size_t i = 0; i < st->nsources; i++) {
+        struct path *other = &p->isp->by_source[st->sources[i]];
+        if (other == p || !other->usable || other->held_until_ms)
+            continue;
+        struct limit_who who = who_of_mail(other, sh->campaign, sh->site, lane);
+        struct limit *theirs = limits_lacking(ps->limits, scopes, &who);
+        if (!theirs) {
+            int64_t delay = limit_due_ms(l) - loop_now_ms(ps->conf.loop);
+            if (!loop_timer_active(&p->isp->again))
+                loop_timer_start(ps->conf.loop, &p->isp->again, delay > 1 ? delay : 1, on_again);
+            return NULL;
+        }
+        if (limit_due_ms(theirs) < limit_due_ms(l))
+            l = theirs;
+    }
+    return l;
+}
+
+static bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane)
+{
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_LANE))
+        return false;
+    struct limit_who who = who_of_mail(p, sh->campaign, sh->site, lane);
+    struct limit *l = limits_lacking(ls, LIMIT_LANE, &who);
+    if (!l)
+        return false;
+    l = lacks_everywhere(p, sh, lane, l);
+    if (l) {
+        ring_remove(lane);
+        limit_wait(l, &lane->wait, LIMIT_WAIT_LANE, lane->campaign->stream->priority);
+    }
+    return true;
+}
+
+static bool share_lacks(struct path *p, struct share *sh)
+{
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_SHARE))
+        return false;
+    struct limit_who who = who_of_mail(p, sh->campaign, sh->site, NULL);
+    struct limit *l = limits_lacking(ls, LIMIT_SHARE, &who);
+    if (!l)
+        return false;
+    l = lacks_everywhere(p, sh, NULL, l);
+    if (l) {
+        limit_wait(l, &sh->wait, LIMIT_WAIT_SHARE, sh->campaign->stream->priority);
+        site_ring_check(sh->site);
+    }
+    return true;
+}
+
+/* The most urgent mail that this site has for this path; CONF_PRIORITIES: none. */
+static enum conf_priority path_urgency(const struct path *p, const struct site *s)
+{
+    enum conf_priority best = CONF_PRIORITIES;
+    for (const struct share *sh = s->shares; sh; sh = sh->next)
+        if (is_active(sh) && sh->campaign->stream->priority < best &&
+            source_index(sh->campaign->stream, p->source) != SIZE_MAX)
+            best = sh->campaign->stream->priority;
+    return best;
+}
+
+static bool path_lacks(struct path *p, struct site *s)
+{
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_PATH))
+        return false;
+    enum conf_priority urgency = path_urgency(p, s);
+    if (urgency == CONF_PRIORITIES || limit_waits(&p->wait))
+        return true;
+    struct limit_who who = who_of_path(p);
+    struct limit *l = limits_lacking(ls, LIMIT_PATH, &who);
+    if (l)
+        limit_wait(l, &p->wait, LIMIT_WAIT_PATH, urgency);
+    return l != NULL;
+}
+
+/* The same for a new connection, also to a site that has one. */
+static bool open_lacks(struct path *p, struct site *s)
+{
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_OPEN))
+        return false;
+    enum conf_priority urgency = path_urgency(p, s);
+    if (urgency == CONF_PRIORITIES || limit_waits(&p->wait_open))
+        return true;
+    struct limit_who who = who_of_path(p);
+    struct limit *l = limits_lacking(ls, LIMIT_OPEN, &who);
+    if (l)
+        limit_wait(l, &p->wait_open, LIMIT_WAIT_OPEN, urgency);
+    return l != NULL;
+}
+
+void path_begin(struct path *p, struct lane *lane, uint64_t id)
+{
+    if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
+        return;
+    struct limit_who who = who_of_mail(p, lane->campaign, lane->domain->site, lane);
+    limits_renew(p->paths->limits, &who, id);
+}
+
+void path_return(struct path *p, struct lane *lane, uint64_t id)
+{
+    if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
+        return;
+    struct limit_who who = who_of_mail(p, lane->campaign, lane->domain->site, lane);
+    limits_return(p->paths->limits, &who, id);
 }
 
 /* --- the pull --- */
@@ -282,14 +494,6 @@ static bool stream_stopped(const struct isp *isp, const struct stream *stream)
         if (s->stream == stream && s->until_ms)
             return true;
     return false;
-}
-
-static size_t source_index(const struct stream *st, uint16_t source)
-{
-    for (size_t i = 0; i < st->nsources; i++)
-        if (st->sources[i] == source)
-            return i;
-    return SIZE_MAX;
 }
 
 enum conf_tls path_tls(const struct isp *isp, const struct lane *lane)
@@ -312,15 +516,16 @@ static bool lane_fits(const struct path *p, const struct lane *lane, const struc
     return !host || !lane->host || slice_eq(slice_cstr(lane->host), host->name);
 }
 
-static struct lane *find_lane(const struct path *p, const struct share *sh, const struct host *host,
+static struct lane *find_lane(struct path *p, const struct share *sh, const struct host *host,
                               enum conf_tls tls)
 {
-    struct lane *lane = sh->ring;
-    do {
-        if (lane_fits(p, lane, host, tls))
+    struct lane *lane = sh->ring, *last = lane->prev, *next;
+    for (bool end = false; !end; lane = next) {
+        next = lane->next; /* a lane that must wait leaves the ring */
+        end = lane == last;
+        if (lane_fits(p, lane, host, tls) && !lane_lacks(p, sh, lane))
             return lane;
-        lane = lane->next;
-    } while (lane != sh->ring);
+    }
     return NULL;
 }
 
@@ -330,15 +535,17 @@ static bool goes_before(const struct share *a, const struct share *b)
     return pa != pb ? pa < pb : a->at_isp->pass < b->at_isp->pass;
 }
 
-uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls,
+uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls, bool ahead,
                    struct lane **out)
 {
+    struct limits *ls = p->paths->limits;
     struct share *best = NULL;
     struct lane *lane = NULL;
-    if (p->held_until_ms)
+    if (p->held_until_ms || (ahead && limits_pace(ls, p->isp->conf)) || path_lacks(p, s))
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
-        if (!sh->ring || (best && !goes_before(sh, best)) || stream_stopped(s->isp, sh->campaign->stream))
+        if (!is_active(sh) || (best && !goes_before(sh, best)) ||
+            stream_stopped(s->isp, sh->campaign->stream) || share_lacks(p, sh))
             continue;
         struct lane *found = find_lane(p, sh, host, tls);
         if (found) {
@@ -351,6 +558,10 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
     struct stream *st = best->campaign->stream;
     uint64_t id = lane_pop(p->paths->conf.queue, lane, false);
     INVARIANT(id);
+    if (limits_have(ls, LIMIT_MESSAGE)) {
+        struct limit_who who = who_of_mail(p, best->campaign, s, lane);
+        limits_take(ls, LIMIT_MESSAGE, &who, id);
+    }
     best->ring = lane->next;
     if (s->isp->pass < best->at_isp->pass)
         s->isp->pass = best->at_isp->pass;
@@ -428,7 +639,7 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
             break;
         struct path *p = &isp->by_source[best];
         p->tried = mark;
-        if (p->held_until_ms || !p->usable)
+        if (p->held_until_ms || !p->usable || limit_waits(&p->wait))
             continue;
         if (!has_room(p)) {
             ps->conf.shed(ps->conf.data, p);
@@ -438,7 +649,9 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
             isp->starved = true;
             continue;
         }
-        *id = path_pull(p, s, NULL, CONF_TLS_UNSET, lane);
+        if (open_lacks(p, s))
+            continue;
+        *id = path_pull(p, s, NULL, CONF_TLS_UNSET, false, lane);
         if (*id)
             return p;
     }
@@ -461,6 +674,10 @@ static bool open_one(struct isp *isp, struct site *s)
     struct path *p = choose_path(isp, s, &lane, &id);
     if (!p)
         return false;
+    if (limits_have(ps->limits, LIMIT_OPEN)) {
+        struct limit_who who = who_of_path(p);
+        limits_take(ps->limits, LIMIT_OPEN, &who, 0);
+    }
     p->sessions++;
     ps->sockets++;
     ps->source_sockets[p->source]++;
@@ -470,33 +687,85 @@ static bool open_one(struct isp *isp, struct site *s)
 
 static bool isp_has_room(const struct isp *isp)
 {
-    if (isp->idle)
-        return true;
     for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
         const struct path *p = &isp->by_source[i];
-        if (p->usable && !p->held_until_ms && has_room(p))
+        bool may_open = has_room(p) && !limit_waits(&p->wait_open);
+        if (p->usable && !p->held_until_ms && !limit_waits(&p->wait) && (may_open || isp->idle))
             return true;
     }
     return false;
 }
 
 /* Round the ring, one session for each site in its turn, until a whole round opened none. */
-static void on_service(struct loop_task *t)
+static void service(struct isp *isp)
 {
-    struct isp *isp = CONTAINER(t, struct isp, task);
     const struct paths_conf *conf = &isp->paths->conf;
-    size_t fruitless = 0, sites = 0;
-    struct site *s = isp->ready;
+    size_t fruitless = 0;
     if (conf->may_open && !conf->may_open(conf->data))
         return;
-    do
-        sites++;
-    while (s && (s = s->next_ready) != isp->ready);
-    while (isp->ready && fruitless < sites && isp_has_room(isp)) {
-        s = isp->ready;
+    while (isp->ready && fruitless < isp->nready && isp_has_room(isp)) {
+        struct site *s = isp->ready;
         isp->ready = s->next_ready;
         fruitless = open_one(isp, s) ? 0 : fruitless + 1;
     }
+}
+
+static void on_service(struct loop_task *t)
+{
+    service(CONTAINER(t, struct isp, task));
+}
+
+/* The share, and those that waited with it at the site: the pull decides between them. */
+static struct isp *share_back(struct share *sh, struct limit *at)
+{
+    struct site *s = sh->site;
+    for (struct share *other = s->shares; other; other = other->next)
+        if (other->wait.at == at)
+            limit_leave(&other->wait);
+    if (!sh->ring)
+        return s->isp;
+    site_ring_add(s);
+    s->isp->ready = s;
+    return s->isp;
+}
+
+static struct isp *lane_back(struct paths *ps, struct lane *lane, struct limit *at)
+{
+    for (struct lane *other = lane->domain->lanes; other; other = other->of_domain) {
+        if (other->wait.at == at) {
+            limit_leave(&other->wait);
+            path_attach(ps, other);
+        }
+    }
+    path_attach(ps, lane);
+    if (!lane->share)
+        return NULL;
+    lane->share->ring = lane;
+    if (is_active(lane->share))
+        lane->share->site->isp->ready = lane->share->site;
+    return lane->share->site->isp;
+}
+
+/* A limit has a permit: the first in its line looks whether it has all that it needs. */
+static void serve(void *data, struct limit_wait *w, struct limit *at)
+{
+    struct isp *isp = NULL;
+    switch (w->kind) {
+    case LIMIT_WAIT_PATH:
+        isp = CONTAINER(w, struct path, wait)->isp;
+        break;
+    case LIMIT_WAIT_OPEN:
+        isp = CONTAINER(w, struct path, wait_open)->isp;
+        break;
+    case LIMIT_WAIT_SHARE:
+        isp = share_back(CONTAINER(w, struct share, wait), at);
+        break;
+    case LIMIT_WAIT_LANE:
+        isp = lane_back(data, CONTAINER(w, struct lane, wait), at);
+        break;
+    }
+    if (isp)
+        service(isp);
 }
 
 void isp_service(struct isp *isp)
@@ -511,6 +780,10 @@ void path_session_gone(struct path *p)
     p->sessions--;
     ps->sockets--;
     ps->source_sockets[p->source]--;
+    if (limits_have(ps->limits, LIMIT_OPEN)) {
+        struct limit_who who = who_of_path(p);
+        limits_release(ps->limits, &who);
+    }
     isp_service(p->isp);
     size_t at = 0;
     for (struct isp *isp; ps->sockets + 1 >= ps->conf.sockets_most && (isp = paths_next_isp(ps, &at));) {
@@ -588,19 +861,60 @@ void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, c
     loop_timer_start(loop, &s->timer, until_ms - loop_wall_ms(loop), on_stop_over);
 }
 
+/* UTC ms of the permit for which w waits; 0: it waits for none, or only until a connection ends. */
+static int64_t permit_ms(const struct loop *loop, const struct limit_wait *w)
+{
+    int64_t due = w->at ? limit_due_ms(w->at) : INT64_MAX, now = loop_now_ms(loop);
+    return due == INT64_MAX ? 0 : loop_wall_ms(loop) + (due > now ? due - now : 0);
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static bool may_carry(const struct path *p, const struct lane *lane)
+{
+    return p->usable && (lane->source == UINT16_MAX || lane->source == p->source ||
+                         !p->isp->by_source[lane->source].usable);
+}
+
 int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
 {
     const struct stream *st = lane->campaign->stream;
-    int64_t first = INT64_MAX, stopped = 0;
+    const struct loop *loop = isp->paths->conf.loop;
+    int64_t first = INT64_MAX, all = permit_ms(loop, &lane->wait);
+    if (lane->share)
+        all = later(all, permit_ms(loop, &lane->share->wait));
     for (const struct isp_stop *s = isp->stops; s; s = s->next)
         if (s->stream == st)
-            stopped = s->until_ms;
+            all = later(all, s->until_ms);
     for (size_t i = 0; i < st->nsources; i++) {
         const struct path *p = &isp->by_source[st->sources[i]];
-        bool fits =
-            lane->source == UINT16_MAX || lane->source == p->source || !isp->by_source[lane->source].usable;
-        if (fits && p->usable && p->held_until_ms < first)
-            first = p->held_until_ms;
+        if (!may_carry(p, lane))
+            continue;
+        int64_t mine = later(p->held_until_ms, permit_ms(loop, &p->wait));
+        if (!p->sessions)
+            mine = later(mine, permit_ms(loop, &p->wait_open));
+        if (mine < first)
+            first = mine;
     }
-    return first == INT64_MAX || first < stopped ? stopped : first;
+    return first == INT64_MAX ? all : later(first, all);
+}
+
+const struct limit *path_waits_for(const struct isp *isp, const struct lane *lane)
+{
+    const struct stream *st = lane->campaign->stream;
+    if (lane->wait.at)
+        return lane->wait.at;
+    if (lane->share && lane->share->wait.at)
+        return lane->share->wait.at;
+    for (size_t i = 0; i < st->nsources; i++) {
+        const struct path *p = &isp->by_source[st->sources[i]];
+        if (may_carry(p, lane) && p->wait.at)
+            return p->wait.at;
+        if (may_carry(p, lane) && !p->sessions && p->wait_open.at)
+            return p->wait_open.at;
+    }
+    return NULL;
 }

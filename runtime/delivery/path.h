@@ -1,10 +1,15 @@
-/* path.h - who may send next: isps, paths (isp × source), fair shares, and the pull.
+/* path.h - who may send next: isps, paths (isp × source), fair shares, limits, and the pull.
  *
  * Recipients wait in lanes; a lane with something ready hangs in its campaign's share at its site, the site
  * in the ring of its isp. A path with a free connection pulls: shares by priority, then by the least pass
  * (stride scheduling: a campaign's pass at an isp grows by 1/weight with each message), lanes of a share in
- * turn. The first lane whose source and host fit gives its first recipient, or nothing is taken: what must
- * wait costs nothing meanwhile.
+ * turn. The first lane whose source and host fit, and for which every limit has a permit now, gives its first
+ * recipient, or nothing is taken.
+ *
+ * What lacks a permit waits at the limit (limit.h) and is out of every ring meanwhile, so it costs nothing:
+ * the path where the limit is about all its mail, a campaign's share at a site where it is about that, a lane
+ * where it is about a domain. When its turn comes the share and its neighbours at the site are back in the
+ * rings, and the pull decides between them by priority and pass as ever.
  *
  * Connections of a path: 1, one more for every 10 accepted, up to its limit (10 unless an isp table says
  * otherwise), back to 1 after a refusal. A path that must not send is held with a reason and an end. */
@@ -12,6 +17,7 @@
 #define HATO_DELIVERY_PATH_H
 
 #include "delivery/campaign.h"
+#include "delivery/limit.h"
 #include "delivery/queue.h"
 #include "delivery/site.h"
 
@@ -28,6 +34,8 @@ struct path {
     int64_t held_until_ms; /* UTC; 0: not held */
     char *held_why;
     struct loop_timer timer;
+    struct limit_wait wait;      /* for a permit for any of its mail */
+    struct limit_wait wait_open; /* for leave to open a connection */
     struct paths *paths;
 };
 
@@ -57,8 +65,10 @@ struct isp {
     struct isp_share *shares;
     struct isp_stop *stops;
     uint64_t pass;      /* of the share that was served last: newcomers start there */
-    struct site *ready; /* ring of sites with ready lanes */
+    struct site *ready; /* ring of sites with ready lanes that wait for no limit */
+    size_t nready;
     struct loop_task task;
+    struct loop_timer again;    /* to look again: some source lacks a permit that another has */
     struct session *idle_first; /* sessions with nothing to do, at any of its sites; session.c's list */
     unsigned idle;              /* how many */
     bool starved;               /* wanted a socket when there was none */
@@ -70,6 +80,7 @@ struct share {
     struct campaign *campaign;
     struct isp_share *at_isp;
     struct lane *ring; /* the next lane to serve; NULL: none is ready */
+    struct limit_wait wait;
     struct share *next;
 };
 
@@ -108,10 +119,15 @@ void path_detach(struct paths *ps, struct lane *lane);
 enum conf_tls path_tls(const struct isp *isp, const struct lane *lane);
 /* Claim the lane's first, whoever it is for; 0: none. */
 uint64_t path_take_first(struct paths *ps, struct lane *lane);
-/* Claim the next recipient for this path at this site. host and tls: of an open session; NULL and
- * CONF_TLS_UNSET for a new one (then the lane may ask for a host). 0: nothing that fits. */
-uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls,
+/* Claim the next recipient for this path at this site, with a permit of every limit. host and tls: of an open
+ * session; NULL and CONF_TLS_UNSET for a new one (then the lane may ask for a host). ahead: it would wait
+ * behind another; a permit is for now, so mail that has a rate is not taken then. 0: nothing that fits. */
+uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls, bool ahead,
                    struct lane **lane);
+/* What was pulled begins now. */
+void path_begin(struct path *p, struct lane *lane, uint64_t id);
+/* What was pulled never began: its permits are there again. */
+void path_return(struct path *p, struct lane *lane, uint64_t id);
 
 /* Something changed: look soon which sessions of this isp should be opened. */
 void isp_service(struct isp *isp);
@@ -131,7 +147,12 @@ unsigned path_per_connection(const struct path *p);
  * isp comes up. Words are copied. */
 void paths_remember(struct paths *ps, struct slice isp, uint16_t source, struct stream *stream,
                     int64_t until_ms, struct slice why);
-/* When this lane's mail may go at this isp (UTC ms): 0: now, as far as holds and stops go. */
+/* When this lane's mail may go at this isp (UTC ms): 0: now, as far as holds, stops and limits go. */
 int64_t path_release_ms(const struct isp *isp, const struct lane *lane);
+/* The limit for which it waits; NULL: none. */
+const struct limit *path_waits_for(const struct isp *isp, const struct lane *lane);
+struct limits *paths_limits(struct paths *ps);
+/* What limits may count by, as far as the campaign says it. */
+void path_who(const struct conf *conf, const struct campaign *c, struct limit_who *out);
 
 #endif

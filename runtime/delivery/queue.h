@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/heap.h"
 #include "base/map.h"
+#include "delivery/limit.h"
 #include "format/smtp_reply.h"
 #include "platform/loop.h"
 
@@ -75,6 +76,7 @@ struct lane {
     uint32_t hooking;         /* entries in HOOK */
     struct lane *next, *prev; /* ring of its share at its site; NULL: not attached */
     struct share *share;
+    struct limit_wait wait;               /* for a permit of its own; then it is not attached */
     struct lane *of_campaign, *of_domain; /* lists through all lanes of either */
     bool linked;                          /* it is in both */
 };

@@ -63,6 +63,7 @@ bool session_start_flight(struct session *s, struct lane *lane, uint64_t id)
 {
     struct sessions *ss = s->ss;
     struct flight *f = flight_new(ss->flights, s, lane, id, loop_now_ms(ss->conf.loop));
+    f->path = s->path;
     if (!ss->conf.prepare(ss->conf.data, f)) {
         flight_free(f);
         return false;
@@ -304,7 +305,7 @@ static bool feed_client(struct session *s)
     }
     while (not_offered(s) == 0 && s->nflights < 2 && may_claim(s)) {
         struct lane *lane;
-        uint64_t id = path_pull(s->path, s->site, s->facts.host, s->facts.tls_use, &lane);
+        uint64_t id = path_pull(s->path, s->site, s->facts.host, s->facts.tls_use, s->nflights > 0, &lane);
         if (!id)
             break;
         idle_remove(s);

@@ -307,6 +307,7 @@ bool on_fit(void *data, struct flight *f)
         m && m->text ? arena_copy(&o->arena, slice_cstr(m->text)) : S("its time ended before it was sent");
     o->ev.code = m ? m->code : 0;
     o->v.rule = "expire";
+    path_return(f->path, f->lane, f->id);
     deliver_settle(o);
     return false;
 }
@@ -344,6 +345,7 @@ void on_begin(void *data, struct session *s, struct flight *f)
     const struct session_facts *facts = session_facts(s);
     struct rec rec = {.type = REC_BEGIN};
     record_session(d, s);
+    path_begin(f->path, f->lane, f->id);
     rec.begin = (struct rec_begin){.id = f->id,
                                    .at_ms = f->begun_wall_ms,
                                    .date_s = f->in.date_s,
@@ -473,6 +475,7 @@ void on_unfit(void *data, struct flight *f)
            f->error.text);
     write_event(d, &o->ev);
     queue_hold(d->queue, f->id, f->error.text);
+    path_return(f->path, f->lane, f->id);
     outcome_free(o);
 }
 
@@ -495,6 +498,8 @@ void on_back(void *data, struct flight *f)
         o->ev.date_s = f->in.date_s;
         write_event(d, &o->ev);
         outcome_free(o);
+    } else {
+        path_return(f->path, f->lane, f->id);
     }
     lane_push(d->queue, f->lane, f->id, false, true);
     lane_service(d, f->lane);
@@ -512,6 +517,7 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
         site_down(site);
     if (f) {
         struct outcome *o = outcome_of_flight(d, s, f);
+        path_return(f->path, f->lane, f->id);
         take_answer(o, phase, reply, text);
         o->v = *v;
         o->v.charged = false;

@@ -29,7 +29,7 @@ struct api {
     bool bounces_given;
     struct api_name *names;
     size_t nnames;
-    size_t cap_streams, cap_sources, cap_pools, cap_isps, cap_campaigns, cap_names;
+    size_t cap_streams, cap_sources, cap_pools, cap_isps, cap_limits, cap_campaigns, cap_names;
     struct arena scratch; /* of one hato.send or one person */
     struct buf text;      /* the same: what would leak when an error leaves by longjmp */
     struct every *every;  /* api_wait.c */

@@ -86,7 +86,7 @@ int64_t conv_duration(struct conv *c, const char *name, int index)
     return ms;
 }
 
-static struct conv_rate read_rate(struct conv *c, const char *name, int index)
+struct conv_rate conv_rate(struct conv *c, const char *name, int index)
 {
     struct conv_rate rate;
     if (lua_type(c->L, index) == LUA_TNUMBER) {
@@ -211,7 +211,7 @@ static void read_value(struct conv *c, const struct conv_field *f, void *target)
         *(int64_t *)out = conv_duration(c, f->name, index);
         break;
     case CONV_RATE:
-        *(struct conv_rate *)out = read_rate(c, f->name, index);
+        *(struct conv_rate *)out = conv_rate(c, f->name, index);
         break;
     case CONV_TEXTS:
         read_texts(c, f, index, target);

@@ -71,6 +71,7 @@ void conv_table(struct conv *c, int index, const struct conv_field *fields, size
 /* One value by itself, named as the error should name it ("to", "[2]"). */
 struct slice conv_text(struct conv *c, const char *name, int index); /* copied to the arena */
 int64_t conv_duration(struct conv *c, const char *name, int index);
+struct conv_rate conv_rate(struct conv *c, const char *name, int index);
 int conv_word(struct conv *c, const char *name, int index, const struct conv_word *words);
 /* Length of the list at index, after checking that it is a table. */
 size_t conv_items(struct conv *c, const char *name, int index, const char *want);

@@ -185,8 +185,34 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
         {"hato.isp 'g' { mx = 'google.*' }", "dir/init.lua:1: hato.isp \"g\": mx wants names such as "
                                              "\"google.com\" (and all below it) or \"*.example.jp\" "
                                              "(only those below), not \"google.*\""},
-        {"hato.isp 'g' { mx = 'google.com', rate = '5/h' }",
-         "dir/init.lua:1: hato.isp \"g\": rate comes with a later version of hato"},
+        {"hato.isp 'g' { mx = 'google.com', pipeline = true }",
+         "dir/init.lua:1: hato.isp \"g\": pipeline comes with a later version of hato"},
+        {"hato.isp 'g' { mx = 'google.com', rate = 40 }",
+         "dir/init.lua:1: hato.isp \"g\": rate wants a rate with its unit, such as \"40/h\" or \"40/s\", not "
+         "40"},
+        {"hato.isp 'g' { mx = 'google.com', rate = '10001/s' }",
+         "dir/init.lua:1: hato.isp \"g\": rate wants at most 10,000 a second, not \"10001/s\""},
+        {"hato.isp 'g' { mx = 'google.com', rate = '1/31 days' }",
+         "dir/init.lua:1: hato.isp \"g\": rate wants a period of at most 30 days, not \"1/31 days\""},
+        {"hato.isp 'g' { mx = 'google.com', rate = '10/s', burst = 11 }",
+         "dir/init.lua:1: hato.isp \"g\": rate with burst = 11 wants a burst that is at most the rate's "
+         "number "
+         "and at most 1,024, and a number that divides well, such as 1000 or 1440"},
+        {"hato.isp 'g' { mx = 'google.com', burst = 5 }",
+         "dir/init.lua:1: hato.isp \"g\": burst says how many of a rate may go at once: rate is missing"},
+        {"\nhato.limit { rate = '40/s' }", "dir/init.lua:2: hato.limit: by is missing"},
+        {"hato.limit { by = { 'isp', 'sorce' }, rate = '40/s' }",
+         "dir/init.lua:1: hato.limit: by[2] wants \"stream\", \"campaign\", \"source\", \"pool\", \"isp\", "
+         "\"domain\" or \"mx\", not \"sorce\"; did you mean \"source\"?"},
+        {"hato.limit { by = 'isp', rate = '40/s' }",
+         "dir/init.lua:1: hato.limit: by wants a list, such as { \"source\", \"isp\" }, not \"isp\""},
+        {"hato.limit { by = { 'isp' } }",
+         "dir/init.lua:1: hato.limit: rate is missing (or recipients, connections, new_connections)"},
+        {"hato.limit { by = { 'campaign' }, connections = 5 }",
+         "dir/init.lua:1: hato.limit: connections and new_connections count by source and isp alone: one "
+         "connection carries mail of any campaign and domain"},
+        {"hato.limit { by = { 'isp' }, rte = '40/s' }",
+         "dir/init.lua:1: hato.limit: unknown option \"rte\"; did you mean \"rate\"?"},
         {"hato.bounces { { code = 550, class = 'blocked' } }",
          "dir/init.lua:1: hato.bounces: rules come with a later version of hato; retry = { … } is what it "
          "takes now"},

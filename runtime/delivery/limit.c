@@ -1,0 +1,406 @@
+/* limit.c - see limit.h. */
+#include "delivery/limit.h"
+#include "base/map.h"
+#include "base/words.h"
+
+#include <stdlib.h>
+
+enum rule_kind { RULE_MESSAGES, RULE_RECIPIENTS, RULE_NEW_CONNECTIONS, RULE_CONNECTIONS };
+
+struct rule {
+    enum rule_kind kind;
+    enum limit_scope scope;
+    unsigned by;
+    const struct conf_isp *isp; /* only there; NULL: everywhere */
+    struct pace_rate rate;
+    uint32_t most; /* RULE_CONNECTIONS */
+    struct conf_place place;
+};
+
+struct line {
+    struct limit_wait *first, *last;
+};
+
+struct limit {
+    const struct rule *rule;
+    struct limits *limits;
+    struct pace pace;
+    uint32_t used;    /* RULE_CONNECTIONS */
+    uint64_t last_id; /* who took the last permit */
+    struct line lines[CONF_PRIORITIES];
+    size_t waiting;
+    struct loop_timer timer;
+    char *values; /* "isp gmail, campaign summer"; owned */
+};
+
+struct limits {
+    struct limits_conf conf;
+    struct rule *rules;
+    size_t nrules;
+    unsigned scopes, by; /* of all rules */
+    struct map instances;
+    struct buf key;
+    bool serving;
+};
+
+static const char *const by_names[CONF_BYS] = {
+    [CONF_BY_STREAM] = "stream", [CONF_BY_CAMPAIGN] = "campaign", [CONF_BY_SOURCE] = "source",
+    [CONF_BY_POOL] = "pool",     [CONF_BY_ISP] = "isp",           [CONF_BY_DOMAIN] = "domain",
+    [CONF_BY_MX] = "mx"};
+
+/* --- rules --- */
+
+enum { PATH_BY = 1 << CONF_BY_SOURCE | 1 << CONF_BY_ISP };
+
+static void add_rule(struct limits *ls, struct rule rule)
+{
+    if (!rule.rate.quota && !rule.most)
+        return;
+    if (rule.kind == RULE_CONNECTIONS || rule.kind == RULE_NEW_CONNECTIONS)
+        rule.scope = LIMIT_OPEN;
+    else if (!(rule.by & ~(unsigned)PATH_BY))
+        rule.scope = LIMIT_PATH;
+    else
+        rule.scope = rule.by & 1 << CONF_BY_DOMAIN ? LIMIT_LANE : LIMIT_SHARE;
+    ls->rules = mem_realloc(ls->rules, (ls->nrules + 1) * sizeof rule);
+    ls->rules[ls->nrules++] = rule;
+    ls->scopes |= rule.scope;
+    ls->by |= rule.by;
+}
+
+static void add_rules(struct limits *ls, const struct conf_amounts *a, struct rule rule)
+{
+    rule.kind = RULE_MESSAGES;
+    rule.rate = a->rate;
+    add_rule(ls, rule);
+    rule.kind = RULE_RECIPIENTS;
+    rule.rate = a->recipients;
+    add_rule(ls, rule);
+    rule.kind = RULE_NEW_CONNECTIONS;
+    rule.rate = a->new_connections;
+    add_rule(ls, rule);
+}
+
+struct limits *limits_new(const struct limits_conf *conf)
+{
+    struct limits *ls = mem_zalloc(sizeof *ls);
+    struct hash_key hk;
+    ls->conf = *conf;
+    loop_random_bytes(conf->loop, &hk, sizeof hk);
+    map_init(&ls->instances, hk);
+    for (size_t i = 0; i < conf->conf->nisps; i++) {
+        const struct conf_isp *isp = &conf->conf->isps[i];
+        /* Its connections at once are the path's, with their ramp. */
+        add_rules(ls, &isp->amounts, (struct rule){.by = PATH_BY, .isp = isp, .place = isp->place});
+    }
+    for (size_t i = 0; i < conf->conf->nlimits; i++) {
+        const struct conf_limit *l = &conf->conf->limits[i];
+        struct rule rule = {.by = l->by, .place = l->place};
+        add_rules(ls, &l->amounts, rule);
+        rule.kind = RULE_CONNECTIONS;
+        rule.most = l->connections;
+        add_rule(ls, rule);
+    }
+    return ls;
+}
+
+void limits_free(struct limits *ls)
+{
+    size_t at = 0;
+    if (!ls)
+        return;
+    for (struct map_entry *e; (e = map_next(&ls->instances, &at));) {
+        struct limit *l = e->value;
+        loop_timer_stop(ls->conf.loop, &l->timer);
+        pace_free(&l->pace);
+        free(l->values);
+        free(l);
+    }
+    map_free(&ls->instances);
+    buf_free(&ls->key);
+    free(ls->rules);
+    free(ls);
+}
+
+bool limits_have(const struct limits *ls, unsigned scopes)
+{
+    return ls->scopes & scopes;
+}
+
+bool limits_have_by(const struct limits *ls, enum conf_by by)
+{
+    return ls->by & 1u << by;
+}
+
+bool limits_pace(const struct limits *ls, const struct conf_isp *isp)
+{
+    if (!limits_have(ls, LIMIT_MESSAGE))
+        return false;
+    for (size_t i = 0; i < ls->nrules; i++)
+        if (ls->rules[i].scope & LIMIT_MESSAGE && (!ls->rules[i].isp || ls->rules[i].isp == isp))
+            return true;
+    return false;
+}
+
+int64_t limits_horizon_ms(const struct limits *ls)
+{
+    int64_t most = 0;
+    for (size_t i = 0; i < ls->nrules; i++)
+        if (ls->rules[i].rate.quota && ls->rules[i].rate.per_ms > most)
+            most = ls->rules[i].rate.per_ms;
+    return most;
+}
+
+/* --- limits --- */
+
+static bool applies(const struct rule *r, const struct limit_who *who)
+{
+    if (r->isp && r->isp != who->isp)
+        return false;
+    for (int by = 0; by < CONF_BYS; by++)
+        if (r->by & 1u << by && !who->v[by].n)
+            return false;
+    return true;
+}
+
+static char *values_text(const struct rule *r, const struct limit_who *who)
+{
+    struct buf b = {0};
+    for (int by = 0; by < CONF_BYS; by++)
+        if (r->by & 1u << by)
+            buf_printf(&b, "%s%s %.*s", b.n ? ", " : "", by_names[by], SLICE_FMT(who->v[by]));
+    buf_cstr(&b);
+    return b.p;
+}
+
+static struct limit *instance(struct limits *ls, const struct rule *r, const struct limit_who *who)
+{
+    uint32_t index = (uint32_t)(r - ls->rules);
+    buf_clear(&ls->key);
+    buf_add(&ls->key, &index, sizeof index);
+    for (int by = 0; by < CONF_BYS; by++) {
+        if (!(r->by & 1u << by))
+            continue;
+        uint32_t n = (uint32_t)who->v[by].n;
+        buf_add(&ls->key, &n, sizeof n);
+        buf_adds(&ls->key, who->v[by]);
+    }
+    struct limit *l = map_get(&ls->instances, buf_slice(&ls->key));
+    if (l)
+        return l;
+    l = mem_zalloc(sizeof *l);
+    l->rule = r;
+    l->limits = ls;
+    l->values = values_text(r, who);
+    if (r->rate.quota)
+        pace_init(&l->pace, &r->rate);
+    map_put(&ls->instances, buf_slice(&ls->key), l);
+    return l;
+}
+
+int64_t limit_due_ms(const struct limit *l)
+{
+    if (l->rule->kind == RULE_CONNECTIONS)
+        return l->used < l->rule->most ? INT64_MIN : INT64_MAX;
+    return pace_due_ms(&l->pace);
+}
+
+bool limit_counts_by(const struct limit *l, enum conf_by by)
+{
+    return l->rule->by & 1u << by;
+}
+
+struct limit *limits_lacking(struct limits *ls, unsigned scopes, const struct limit_who *who)
+{
+    struct limit *last = NULL;
+    int64_t now = loop_now_ms(ls->conf.loop);
+    if (!(ls->scopes & scopes))
+        return NULL;
+    for (size_t i = 0; i < ls->nrules; i++) {
+        const struct rule *r = &ls->rules[i];
+        if (!(r->scope & scopes) || !applies(r, who))
+            continue;
+        struct limit *l = instance(ls, r, who);
+        bool lacks = limit_due_ms(l) > now || (l->waiting && !ls->serving);
+        if (lacks && (!last || limit_due_ms(l) > limit_due_ms(last)))
+            last = l;
+    }
+    return last;
+}
+
+void limits_take(struct limits *ls, unsigned scopes, const struct limit_who *who, uint64_t id)
+{
+    int64_t now = loop_now_ms(ls->conf.loop);
+    if (!(ls->scopes & scopes))
+        return;
+    for (size_t i = 0; i < ls->nrules; i++) {
+        const struct rule *r = &ls->rules[i];
+        if (!(r->scope & scopes) || !applies(r, who))
+            continue;
+        struct limit *l = instance(ls, r, who);
+        l->last_id = id;
+        if (r->kind == RULE_CONNECTIONS)
+            l->used++;
+        else
+            pace_take(&l->pace, now);
+    }
+}
+
+void limits_count(struct limits *ls, unsigned scopes, const struct limit_who *who, int64_t at_ms)
+{
+    for (size_t i = 0; i < ls->nrules; i++) {
+        const struct rule *r = &ls->rules[i];
+        if (r->rate.quota && r->scope & scopes && applies(r, who))
+            pace_take(&instance(ls, r, who)->pace, at_ms);
+    }
+}
+
+/* --- who waits --- */
+
+static void on_due(struct loop_timer *t);
+
+static void arm(struct limit *l)
+{
+    struct loop *loop = l->limits->conf.loop;
+    int64_t due = limit_due_ms(l), now = loop_now_ms(loop);
+    if (!l->waiting || due == INT64_MAX)
+        loop_timer_stop(loop, &l->timer);
+    else
+        loop_timer_start(loop, &l->timer, due > now ? due - now : 0, on_due);
+}
+
+void limit_wait(struct limit *l, struct limit_wait *w, enum limit_waiter kind, enum conf_priority priority)
+{
+    if (w->at == l && w->priority <= priority)
+        return;
+    limit_leave(w);
+    struct line *line = &l->lines[priority];
+    *w = (struct limit_wait){.at = l, .prev = line->last, .priority = priority, .kind = kind};
+    if (line->last)
+        line->last->next = w;
+    else
+        line->first = w;
+    line->last = w;
+    if (!l->waiting++)
+        arm(l);
+}
+
+void limit_leave(struct limit_wait *w)
+{
+    struct limit *l = w->at;
+    if (!l)
+        return;
+    struct line *line = &l->lines[w->priority];
+    if (w->prev)
+        w->prev->next = w->next;
+    else
+        line->first = w->next;
+    if (w->next)
+        w->next->prev = w->prev;
+    else
+        line->last = w->prev;
+    w->at = NULL;
+    if (!--l->waiting)
+        arm(l);
+}
+
+static struct limit_wait *first_in_line(const struct limit *l)
+{
+    for (int p = 0; p < CONF_PRIORITIES; p++)
+        if (l->lines[p].first)
+            return l->lines[p].first;
+    return NULL;
+}
+
+/* Those who wait again while others are served stand behind them: this ends. */
+static void on_due(struct loop_timer *t)
+{
+    struct limit *l = CONTAINER(t, struct limit, timer);
+    struct limits *ls = l->limits;
+    struct limit_wait *w;
+    while (limit_due_ms(l) <= loop_now_ms(ls->conf.loop) && (w = first_in_line(l))) {
+        limit_leave(w);
+        ls->serving = true;
+        ls->conf.serve(ls->conf.data, w, l);
+        ls->serving = false;
+    }
+    arm(l);
+}
+
+static void take_back(struct limits *ls, const struct limit_who *who, uint64_t id, bool again)
+{
+    int64_t now = loop_now_ms(ls->conf.loop);
+    if (!(ls->scopes & LIMIT_MESSAGE))
+        return;
+    for (size_t i = 0; i < ls->nrules; i++) {
+        const struct rule *r = &ls->rules[i];
+        if (!(r->scope & LIMIT_MESSAGE) || !applies(r, who))
+            continue;
+        struct limit *l = instance(ls, r, who);
+        if (l->last_id != id)
+            continue;
+        pace_return(&l->pace);
+        if (again)
+            pace_take(&l->pace, now);
+        else
+            l->last_id = 0;
+        arm(l);
+    }
+}
+
+void limits_return(struct limits *ls, const struct limit_who *who, uint64_t id)
+{
+    take_back(ls, who, id, false);
+}
+
+void limits_renew(struct limits *ls, const struct limit_who *who, uint64_t id)
+{
+    take_back(ls, who, id, true);
+}
+
+void limits_release(struct limits *ls, const struct limit_who *who)
+{
+    if (!(ls->scopes & LIMIT_OPEN))
+        return;
+    for (size_t i = 0; i < ls->nrules; i++) {
+        const struct rule *r = &ls->rules[i];
+        if (r->kind != RULE_CONNECTIONS || !applies(r, who))
+            continue;
+        struct limit *l = instance(ls, r, who);
+        INVARIANT(l->used);
+        l->used--;
+        arm(l);
+    }
+}
+
+/* --- in words --- */
+
+static void rate_text(const struct pace_rate *r, struct buf *out)
+{
+    static const struct {
+        int64_t ms;
+        const char *word;
+    } units[] = {{1000, "s"}, {60000, "min"}, {3600000, "h"}, {86400000, "d"}};
+    buf_printf(out, "%u/", r->quota);
+    for (size_t i = 0; i < COUNT(units); i++) {
+        if (units[i].ms == r->per_ms) {
+            buf_printf(out, "%s", units[i].word);
+            return;
+        }
+    }
+    words_duration_text(out, r->per_ms);
+}
+
+void limit_text(const struct limit *l, struct buf *out)
+{
+    const struct rule *r = l->rule;
+    static const char *const words[] = {"rate", "recipients", "new_connections", "connections"};
+    buf_printf(out, "%s ", words[r->kind]);
+    if (r->kind == RULE_CONNECTIONS)
+        buf_printf(out, "%u", r->most);
+    else
+        rate_text(&r->rate, out);
+    if (l->values[0])
+        buf_printf(out, " of %s", l->values);
+    buf_printf(out, " (%.*s:%d)", SLICE_FMT(r->place.file), r->place.line);
+}
