@@ -142,6 +142,9 @@ static int print_message(struct program *p, struct err *e)
     int r = message_assemble(&in, s, &m, e);
     for (size_t i = 0; !r && i < m.nwire; i++)
         fwrite(m.wire[i].p, 1, m.wire[i].n, stdout);
+    if (!r && m.unmappable)
+        fprintf(stderr, "%u character%s that ISO-2022-JP does not have\n", m.unmappable,
+                m.unmappable == 1 ? "" : "s");
     message_free(&m);
     message_scratch_free(s);
     return r;

@@ -106,13 +106,15 @@ static void on_sent(void *data, uint64_t id, int status)
 }
 
 /* A message of its own must be as sound as a campaign's before it is accepted: it is compiled once here. */
-static int check_send(const struct api_send *send, const struct conf_content *c, struct err *e)
+static int check_send(const struct api_send *send, const struct conf_content *c, bool must_map, struct err *e)
 {
     struct content *content;
     struct arena a = {0};
     int r = content_compile(c, S("hato.send"), &content, e);
     if (r)
         return r;
+    if (must_map)
+        content_must_map(content);
     content_add_columns(content, 1, send->columns);
     r = content_missing_values(content, send->columns.n ? 1 : 0, send->values, send->to, &a, e);
     content_free(content);
@@ -140,7 +142,7 @@ static int on_send(void *data, const struct api_send *send, struct task_wait wai
             r = err_set(e, ERR_CANCELED, "left out by --only or --limit");
     }
     if (!r)
-        r = check_send(send, &c, e);
+        r = check_send(send, &c, conf_stream_must_map(&h->conf->streams[send->stream]), e);
     if (!r) {
         struct stream *st = deliver_stream(h->deliver, h->conf->streams[send->stream].name);
         struct sending *s = mem_zalloc(sizeof *s);
@@ -218,7 +220,7 @@ static void on_message(void *data, uint64_t id, const struct campaign *c, const 
     hooks_message(h->api, fields, COUNT(fields), columns, rec->values, on_hook_done, call);
 }
 
-enum { EVENT_FIELDS = 24 };
+enum { EVENT_FIELDS = 26 };
 
 /* An event as scripts see it: the names of contract.md. */
 static size_t event_fields(struct hato *h, const struct rec_event *ev, char *id, size_t nid, char *enhanced,
@@ -258,7 +260,7 @@ static size_t event_fields(struct hato *h, const struct rec_event *ev, char *id,
     } numbers[] = {{"attempt", ev->attempt},       {"code", ev->code},
                    {"next_due", ev->next_due_ms},  {"queued_ms", ev->queued_ms},
                    {"connect_ms", ev->connect_ms}, {"send_ms", ev->send_ms},
-                   {"size", (int64_t)ev->size}};
+                   {"size", (int64_t)ev->size},    {"unmappable", ev->unmappable}};
     for (size_t i = 0; i < COUNT(numbers); i++)
         if (numbers[i].value)
             f[n++] = int_field(numbers[i].name, numbers[i].value);

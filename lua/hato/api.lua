@@ -66,8 +66,18 @@ M.functions = {
       { name = "weight", type = "integer", default = "1", doc = "Share among streams of one priority, 1 to 1000." },
       { name = "tls", type = "word", words = { "none", "opportunistic", "require" }, default = "opportunistic",
         doc = "Holds for all its mail; an isp may ask for more." },
+      { name = "charset", type = "word", words = { "utf-8", "iso-2022-jp" }, default = "utf-8",
+        doc = "Of its mail. ISO-2022-JP has Windows's characters too (CP50221): ① ㈱ 髙, half-width kana." },
+      { name = "unmappable", type = "word", words = { "utf-8", "fold", "geta", "error" }, default = "utf-8",
+        doc = "What becomes of a mail with characters that ISO-2022-JP does not have (🎉 𠮷). `utf-8`: the whole mail is "
+        .. "UTF-8, nothing is lost. `fold`: what plain JIS X 0208 can say is written in it, for the oldest readers, "
+        .. "where CP50221 would have it too (ｶﾞ→ガ, ①→(1), ㈱→(株), Ⅲ→III, é→e; 髙 stays 髙), the rest is 〓. "
+        .. "`geta`: 〓. `error`: a bad row. Events count them as `unmappable`, and so does the report." },
+      { name = "flowed", type = "bool", default = "false",
+        doc = "Text leaves as format=flowed; delsp=yes (RFC 3676): wrapped, and put together again by readers that "
+        .. "know it." },
     },
-    later = { "quiet", "cap", "law", "charset", "unmappable" },
+    later = { "quiet", "cap", "law" },
     returns = "the stream, for `stream =`",
     example = [[
 local news = hato.stream "news" {

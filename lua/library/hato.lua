@@ -25,6 +25,9 @@ hato.tz = "UTC"
 ---@field priority? "urgent"|"normal"|"bulk" Which waiting mail goes first.
 ---@field weight? integer Share among streams of one priority, 1 to 1000.
 ---@field tls? "none"|"opportunistic"|"require" Holds for all its mail; an isp may ask for more.
+---@field charset? "utf-8"|"iso-2022-jp" Of its mail. ISO-2022-JP has Windows's characters too (CP50221): ① ㈱ 髙, half-width kana.
+---@field unmappable? "utf-8"|"fold"|"geta"|"error" What becomes of a mail with characters that ISO-2022-JP does not have (🎉 𠮷). `utf-8`: the whole mail is UTF-8, nothing is lost. `fold`: what plain JIS X 0208 can say is written in it, for the oldest readers, where CP50221 would have it too (ｶﾞ→ガ, ①→(1), ㈱→(株), Ⅲ→III, é→e; 髙 stays 髙), the rest is 〓. `geta`: 〓. `error`: a bad row. Events count them as `unmappable`, and so does the report.
+---@field flowed? boolean Text leaves as format=flowed; delsp=yes (RFC 3676): wrapped, and put together again by readers that know it.
 
 ---Declares a stream: one sending reputation, with its From domain, keys and sources.
 ---@param name string

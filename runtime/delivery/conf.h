@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "delivery/verdict.h"
 #include "format/ip.h"
+#include "format/mime.h"
 #include "format/pace.h"
 
 enum { CONF_NONE = UINT16_MAX }; /* an index that points nowhere */
@@ -44,7 +45,15 @@ struct conf_stream {
     enum conf_priority priority;
     uint32_t weight; /* 1 unless given */
     enum conf_tls tls;
+    enum mime_charset charset;
+    enum mime_unmappable unmappable; /* of MIME_ISO2022JP */
+    bool flowed;
 };
+/* Whether a character that its charset does not have is a mistake of the script or its data. */
+static inline bool conf_stream_must_map(const struct conf_stream *s)
+{
+    return s->charset == MIME_ISO2022JP && s->unmappable == MIME_UNMAPPABLE_ERROR;
+}
 
 struct conf_source {
     struct slice name;

@@ -1,6 +1,7 @@
 /* content.c - see content.h. */
 #include "delivery/content.h"
 #include "format/charset.h"
+#include "format/iso2022jp.h"
 #include "format/record.h"
 
 #include <openssl/evp.h>
@@ -37,7 +38,7 @@ struct content {
     struct mime_part *parts;
     size_t nparts;
     struct buf *encoded;
-    bool missing_empty;
+    bool missing_empty, must_map;
     struct arena arena;
 };
 
@@ -167,6 +168,11 @@ int content_compile(const struct conf_content *conf, struct slice name, struct c
     c->bare = binding_new(c, 0, SLICE_NONE);
     *out = c;
     return 0;
+}
+
+void content_must_map(struct content *c)
+{
+    c->must_map = true;
 }
 
 void content_free(struct content *c)
@@ -561,6 +567,29 @@ static int check_headers(const struct content *c, const struct binding *b, const
     return r;
 }
 
+static int check_mappable(const struct content *c, const struct binding *b, const struct liquid_value *cells,
+                          struct slice address, struct arena *a, struct err *e)
+{
+    struct content_values v = {.address = address, .token = S("-")};
+    struct buf out = {0};
+    int r = 0;
+    for (size_t t = 0; !r && t < c->n; t++) {
+        static const char *const names[T_FIXED] = {
+            [T_SUBJECT] = "the subject", [T_PREHEADER] = "the preheader", [T_FROM] = "from",
+            [T_REPLY_TO] = "reply_to",   [T_TEXT] = "the text",           [T_HTML] = "the HTML"};
+        char what[96];
+        if (!c->templates[t].program)
+            continue;
+        snprintf(what, sizeof what, "header %.*s", SLICE_FMT(c->templates[t].header));
+        struct liquid_input in = input_of(c, fill(c, b, t, cells, &v, a), &v);
+        buf_clear(&out);
+        r = liquid_render(c->templates[t].program, &in, a, &out, e);
+        r = r ? r : iso2022jp_check(buf_slice(&out), t < T_FIXED ? names[t] : what, e);
+    }
+    buf_free(&out);
+    return r;
+}
+
 int content_missing_values(const struct content *c, uint32_t columns, struct slice values,
                            struct slice address, struct arena *a, struct err *e)
 {
@@ -570,7 +599,8 @@ int content_missing_values(const struct content *c, uint32_t columns, struct sli
     if (to_cells(values, b->ncolumns, a, &cells))
         return err_set(e, ERR_SYNTAX, "the values cannot be read");
     int r = c->missing_empty ? 0 : missing(c, b, cells, address, a, e);
-    return r ? r : check_headers(c, b, cells, address, a, e);
+    r = r ? r : check_headers(c, b, cells, address, a, e);
+    return !r && c->must_map ? check_mappable(c, b, cells, address, a, e) : r;
 }
 
 /* --- rendering --- */

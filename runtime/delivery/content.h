@@ -14,6 +14,8 @@ struct content;
 /* Compile every template of it (HTML with escaping by place) and encode its files. name: the campaign's, for
  * errors. All bytes are copied. */
 int content_compile(const struct conf_content *c, struct slice name, struct content **out, struct err *e);
+/* Before it is used: a row for which ISO-2022-JP has not every character is a bad one. */
+void content_must_map(struct content *c);
 void content_free(struct content *c); /* NULL is fine */
 
 /* --- freezing --- */
@@ -39,7 +41,7 @@ void content_add_columns(struct content *c, uint32_t number, struct slice column
 int content_missing(const struct content *c, uint32_t columns, const struct slice *cells,
                     struct slice address, struct arena *a, struct err *e);
 /* The same for values in msgpack, an array with one value a column; and ERR_INVAL for one that would break a
- * line of a header, or is not UTF-8. */
+ * line of a header, or is not UTF-8; ERR_UNSUPPORTED for a character that content_must_map() is about. */
 int content_missing_values(const struct content *c, uint32_t columns, struct slice values,
                            struct slice address, struct arena *a, struct err *e);
 

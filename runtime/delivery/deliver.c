@@ -235,6 +235,8 @@ static int campaign_bind(struct deliver *d, struct campaign *c, struct err *e)
         r = content_compile(&c->conf->content, c->name, &c->content, e);
         if (r)
             err_prefix(e, "%.*s:%d: campaign ", SLICE_FMT(c->conf->place.file), c->conf->place.line);
+        else if (conf_stream_must_map(c->stream->conf))
+            content_must_map(c->content);
     }
     if (r) {
         buf_free(&frozen);

@@ -123,7 +123,7 @@ bool on_prepare(void *data, struct flight *f);
 bool on_may_begin(void *data);
 void on_begin(void *data, struct session *s, struct flight *f);
 void on_settle(void *data, struct session *s, struct flight *f, const struct verdict *v,
-               enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool raw_rcpt);
+               enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool other_rcpt);
 bool on_fit(void *data, struct flight *f);
 void on_unfit(void *data, struct flight *f);
 void on_back(void *data, struct flight *f);

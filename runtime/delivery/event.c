@@ -459,6 +459,10 @@ static void put_attempt(struct buf *out, const struct rec_event *ev)
     put_number(out, ev->send_ms);
     KEY(out, "size");
     put_number(out, ev->size);
+    if (ev->unmappable) {
+        KEY(out, "unmappable");
+        put_number(out, ev->unmappable);
+    }
 }
 
 void event_json(struct buf *out, const struct rec_event *ev, const struct event_names *n)
@@ -554,6 +558,8 @@ void event_line(struct buf *out, const struct rec_event *ev, const struct event_
         text_safe(out, ev->class_name);
         buf_addc(out, ']');
     }
+    if (ev->unmappable)
+        buf_printf(out, "  (%u not in ISO-2022-JP)", ev->unmappable);
     if (event_is_attempt(ev) && ev->next_due_ms) {
         buf_adds(out, S("  next "));
         text_time_plain(out, ev->next_due_ms);

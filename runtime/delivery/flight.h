@@ -26,8 +26,9 @@ struct flight {
     int status;              /* of assembly */
     struct err error;
     bool assembled, offered, begun;
-    unsigned attempt;             /* the number this one has, from 1 */
-    int64_t begun_wall_ms;        /* UTC */
+    bool raw_first;        /* its domain takes an old carrier's address unquoted: that form is in mail.rcpt */
+    unsigned attempt;      /* the number this one has, from 1 */
+    int64_t begun_wall_ms; /* UTC */
     int64_t claimed_ms, begun_ms; /* loop_now_ms() */
     struct smtp_mail mail;
     struct work_job job;

@@ -2,6 +2,7 @@
 #include "delivery/message.h"
 #include "delivery/content.h"
 #include "format/codec.h"
+#include "format/iso2022jp.h"
 
 #include <stdlib.h>
 
@@ -37,6 +38,7 @@ void message_clear(struct message *m)
     buf_clear(&m->rcpt_raw);
     m->nwire = 0;
     m->size_bytes = 0;
+    m->unmappable = 0;
     m->message_id = SLICE_NONE;
     content_free(m->own);
     m->own = NULL;
@@ -128,6 +130,17 @@ int identity_new(const struct conf_stream *conf, const struct secret *secret, st
         if (r) {
             err_prefix(e, "%.*s:%d: stream %.*s: unsubscribe: ", SLICE_FMT(conf->place.file),
                        conf->place.line, SLICE_FMT(conf->name));
+            identity_free(i);
+            return r;
+        }
+    }
+    if (conf_stream_must_map(conf)) {
+        r = iso2022jp_check(conf->from, "from", e);
+        r = r ? r : iso2022jp_check(conf->reply_to, "reply_to", e);
+        r = r ? r : iso2022jp_check(conf->list_id, "list_id", e);
+        if (r) {
+            err_prefix(e, "%.*s:%d: stream %.*s: ", SLICE_FMT(conf->place.file), conf->place.line,
+                       SLICE_FMT(conf->name));
             identity_free(i);
             return r;
         }
@@ -375,6 +388,9 @@ int message_assemble(const struct message_in *in, struct message_scratch *s, str
         .list_unsubscribe = SLICE_NONE,
         .extra = extra,
         .boundary_seed = hash64(id->secret->id_key, slice_of(&in->id, sizeof in->id)),
+        .charset = id->conf->charset,
+        .unmappable = id->conf->unmappable,
+        .flowed = id->conf->flowed,
     };
     mm.parts = content_parts(content, &mm.nparts);
     if (id->unsubscribe)
@@ -404,6 +420,7 @@ int message_assemble(const struct message_in *in, struct message_scratch *s, str
     r = mime_build(&mm, &m->mime, e);
     if (r)
         return r;
+    m->unmappable = m->mime.unmappable;
     put_envelope(in, &mm.to.addr, &mm.from, m);
     return sign(in, s, m, e);
 }

@@ -59,6 +59,7 @@ struct message {
     uint64_t size_bytes;
     struct buf from, rcpt, rcpt_raw; /* envelope, SMTP form */
     bool needs_smtputf8;
+    uint32_t unmappable;     /* characters that its stream's charset could not show as written */
     struct slice message_id; /* in arena */
     struct content *own;     /* hato.send: compiled for this message alone */
     struct arena arena;

@@ -81,6 +81,8 @@ void report_event(struct report *r, const struct rec_event *ev, struct slice isp
     switch ((enum rec_event_type)ev->type) {
     case EVENT_DELIVERED:
         COUNT_IN(r, isp, campaign, delivered, 1);
+        r->unmappable += ev->unmappable;
+        r->unmappable_mails += ev->unmappable > 0;
         break;
     case EVENT_BOUNCED:
         COUNT_IN(r, isp, campaign, bounced, 1);
@@ -276,6 +278,14 @@ static void put_summary(struct buf *out, const struct report *r)
         buf_adds(out, t->ambiguous == 1 ? S(" transaction") : S(" transactions"));
         buf_adds(out, S(" broke off between the last byte and the reply: these may arrive twice\n"));
     }
+    if (r->unmappable) {
+        text_count(out, r->unmappable);
+        buf_adds(out, r->unmappable == 1 ? S(" character in ") : S(" characters in "));
+        text_count(out, r->unmappable_mails);
+        buf_adds(out, r->unmappable_mails == 1 ? S(" mail") : S(" mails"));
+        buf_adds(out,
+                 S(" that ISO-2022-JP does not have: its stream's `unmappable` says what became of that\n"));
+    }
     if (r->forgotten) {
         text_count(out, r->forgotten);
         buf_adds(out, S(" more came to an end so long ago that their events are no longer kept\n"));
@@ -409,6 +419,8 @@ void report_json(const struct report *r, struct buf *out)
                ",\"cancelled\":%llu,\"carried\":%llu,\"known\":%llu,\"deferrals\":%llu,\"ambiguous\":%llu",
                (unsigned long long)t->cancelled, (unsigned long long)r->carried, (unsigned long long)r->known,
                (unsigned long long)t->deferrals, (unsigned long long)t->ambiguous);
+    buf_printf(out, ",\"unmappable\":%llu,\"unmappable_mails\":%llu", (unsigned long long)r->unmappable,
+               (unsigned long long)r->unmappable_mails);
     buf_adds(out, S(",\"errors\":{"));
     for (int i = 0; i < REPORT_COUNT; i++)
         buf_printf(out, "%s\"%s\":%llu", i ? "," : "", categories[i], (unsigned long long)r->errors[i]);

@@ -25,6 +25,8 @@ struct report {
     struct report_row no_isp, no_campaign;
     uint64_t errors[REPORT_COUNT]; /* of bounced and expired */
     uint64_t classes[CLASS_COUNT]; /* the same */
+    uint64_t unmappable,
+        unmappable_mails; /* delivered: characters that their charset lacked, and mails with such */
     /* The caller's: */
     uint64_t carried;       /* recipients that waited from before what was counted */
     uint64_t known;         /* rows that were accepted before */

@@ -132,6 +132,22 @@ static void replay_begin(struct replay *rp, struct spool_pos pos, const struct r
     m->restore_due_ms = 0;
 }
 
+/* Whether it is one of the old carriers' addresses (a..b@, a.@), whose form the domain is known for. */
+static bool wants_quotes(struct slice address)
+{
+    struct arena a = {0};
+    struct addr addr;
+    /* Most addresses are spared the parser: without two dots or a dot before the @ there is nothing to quote.
+     */
+    if (slice_find(address, S("..")) < 0 && slice_find(address, S(".@")) < 0 &&
+        !slice_starts(address, S(".")) && slice_find(address, S(".\"@")) < 0 &&
+        !slice_starts(address, S("\".")))
+        return false;
+    bool wants = addr_parse(address, &a, &addr, NULL) == 0 && addr.needs_quoting;
+    arena_free(&a);
+    return wants;
+}
+
 static void replay_settled(struct deliver *d, const struct rec_event *ev)
 {
     struct q_entry *e = queue_get(d->queue, ev->id);
@@ -139,6 +155,8 @@ static void replay_settled(struct deliver *d, const struct rec_event *ev)
     struct lane *lane = queue_lane_at(d->queue, e->lane);
     if (ev->type == EVENT_DELIVERED && ev->at_ms > lane->domain->delivered_ms)
         lane->domain->delivered_ms = ev->at_ms;
+    if (ev->type == EVENT_DELIVERED && (ev->raw_rcpt || wants_quotes(ev->recipient)))
+        domain_took(lane->domain, ev->raw_rcpt);
     lane->campaign->queued--;
     if (u) {
         u->live--;

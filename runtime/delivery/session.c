@@ -274,10 +274,15 @@ static unsigned not_offered(const struct session *s)
 static void offer(struct session *s, struct flight *f)
 {
     const struct message *m = f->message;
+    const struct domain *dom = f->lane->domain;
+    struct slice rcpt = buf_slice(&m->rcpt), raw = buf_slice(&m->rcpt_raw);
     f->offered = true;
+    f->raw_first = raw.n && dom->took_raw && !dom->took_quoted;
     f->mail = (struct smtp_mail){.from = buf_slice(&m->from),
-                                 .rcpt = buf_slice(&m->rcpt),
-                                 .rcpt_raw = buf_slice(&m->rcpt_raw),
+                                 .rcpt = f->raw_first ? raw : rcpt,
+                                 .rcpt_raw = f->raw_first       ? rcpt
+                                             : dom->took_quoted ? SLICE_NONE
+                                                                : raw,
                                  .body = m->wire,
                                  .nbody = m->nwire,
                                  .size_bytes = m->size_bytes,

@@ -67,7 +67,7 @@ struct sessions_conf {
     /* The attempt is over: v says what it means. reply NULL: there was none, text says what was seen instead.
      * The recipient is CLAIMED and must leave that state here. */
     void (*settle)(void *data, struct session *s, struct flight *f, const struct verdict *v,
-                   enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool raw_rcpt);
+                   enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool other_rcpt);
     /* It could not be assembled: f->error says why. Must leave CLAIMED. */
     void (*unfit)(void *data, struct flight *f);
     /* Offered but not taken, or never offered: back where it came from, uncharged. Must leave CLAIMED. */

@@ -373,6 +373,7 @@ static struct outcome *outcome_of_flight(struct deliver *d, struct session *s, s
     o->ev.source = source_number(d, facts->source);
     o->ev.session = facts->number;
     o->ev.size = f->message->size_bytes;
+    o->ev.unmappable = f->message->unmappable;
     o->ev.connect_ms = (uint32_t)facts->connect_ms;
     if (f->begun) {
         o->begun_ms = f->begun_wall_ms;
@@ -418,7 +419,7 @@ static bool is_rate(enum reply_class c)
 }
 
 void on_settle(void *data, struct session *s, struct flight *f, const struct verdict *v,
-               enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool raw_rcpt)
+               enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool other_rcpt)
 {
     struct deliver *d = data;
     const struct session_facts *facts = session_facts(s);
@@ -426,10 +427,10 @@ void on_settle(void *data, struct session *s, struct flight *f, const struct ver
     struct domain *dom = f->lane->domain;
     take_answer(o, phase, reply, text);
     o->v = *v;
-    o->ev.raw_rcpt = raw_rcpt;
+    o->ev.raw_rcpt = f->raw_first ? !other_rcpt : other_rcpt;
     if (v->delivered) {
-        dom->took_raw |= raw_rcpt;
-        dom->took_quoted |= !raw_rcpt && f->mail.rcpt_raw.n > 0;
+        if (f->message->rcpt_raw.n)
+            domain_took(dom, o->ev.raw_rcpt);
         path_took(facts->path);
     } else if (is_rate(v->cls)) {
         path_refused(facts->path);

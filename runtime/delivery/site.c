@@ -140,6 +140,12 @@ static void on_wait_over(struct loop_timer *t)
     d->sites->conf.on_domain(d->sites->conf.data, d);
 }
 
+void domain_took(struct domain *d, bool raw)
+{
+    d->took_raw |= raw;
+    d->took_quoted |= !raw;
+}
+
 void domain_again(struct domain *d)
 {
     loop_timer_start(d->sites->conf.loop, &d->timer, 10, on_wait_over);

@@ -40,7 +40,7 @@ struct domain {
     struct sites *sites;
     struct domain *next_queued;
     struct lane *lanes;         /* by lane->of_domain */
-    bool took_quoted, took_raw; /* which form of an old carrier's address was accepted */
+    bool took_quoted, took_raw; /* which form of an old carrier's address was accepted: domain_took() */
     int64_t delivered_ms;       /* UTC, of the last message it took; 0: none that the journal remembers */
 };
 
@@ -101,6 +101,9 @@ void domain_want(struct domain *d);
 
 /* on_domain once more, shortly: there was too much to do for one turn. */
 void domain_again(struct domain *d);
+/* It accepted mail to an address that wants quotes, in them or raw. From then on a domain that ever took one
+ * in quotes gets only those, and one that took raw ones alone gets them raw first. */
+void domain_took(struct domain *d, bool raw);
 
 /* Indexes into site->hosts in the order in which to try them: by preference, equals shuffled, resting ones
  * left out. Returns how many (at most max); 0: all rest, *rest_ms says for how much longer. */

@@ -45,7 +45,7 @@ struct smtp_client_conf {
 struct smtp_mail {
     struct slice from;     /* envelope sender without <>; empty: the null sender */
     struct slice rcpt;     /* as written in SMTP, without <> */
-    struct slice rcpt_raw; /* a second form, tried once in the same session if rcpt gets a 5xx; empty: none */
+    struct slice rcpt_raw; /* another form, tried once in the same session if rcpt gets a 5xx; empty: none */
     const struct slice *body; /* the message in pieces */
     size_t nbody;
     uint64_t size_bytes;  /* for SIZE (RFC 1870) */

@@ -122,7 +122,8 @@ struct rec_event {
     bool raw_rcpt;     /* an old carrier's address was taken unquoted */
     struct slice meta; /* raw msgpack map of the campaign's log columns */
     uint32_t domain,
-        sender; /* NAME_DOMAIN, NAME_SENDER: with the id they give Message-ID and envelope sender */
+        sender;          /* NAME_DOMAIN, NAME_SENDER: with the id they give Message-ID and envelope sender */
+    uint32_t unmappable; /* characters of the message that its charset could not show as written */
 };
 
 enum rec_campaign_state {

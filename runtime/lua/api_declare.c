@@ -12,6 +12,13 @@ static const struct conv_word priority_words[] = {
 static const struct conv_word family_words[] = {
     {"ipv4", CONF_FAMILY_4}, {"ipv6", CONF_FAMILY_6}, {"both", CONF_FAMILY_BOTH}, {0}};
 
+static const struct conv_word charset_words[] = {{"utf-8", MIME_UTF8}, {"iso-2022-jp", MIME_ISO2022JP}, {0}};
+static const struct conv_word unmappable_words[] = {{"utf-8", MIME_UNMAPPABLE_UTF8},
+                                                    {"fold", MIME_UNMAPPABLE_FOLD},
+                                                    {"geta", MIME_UNMAPPABLE_GETA},
+                                                    {"error", MIME_UNMAPPABLE_ERROR},
+                                                    {0}};
+
 static struct conv begin(lua_State *L, const char *what, struct slice *name)
 {
     struct conv c = {L, &api_of(L)->conf->arena, api_who(L, what, name)};
@@ -129,8 +136,9 @@ static const struct conv_field stream_fields[] = {
     {"quiet", CONV_LATER},
     {"cap", CONV_LATER},
     {"law", CONV_LATER},
-    {"charset", CONV_LATER},
-    {"unmappable", CONV_LATER},
+    {"charset", CONV_WORD, CONV_AT(struct conf_stream, charset), .words = charset_words},
+    {"unmappable", CONV_WORD, CONV_AT(struct conf_stream, unmappable), .words = unmappable_words},
+    {"flowed", CONV_BOOL, CONV_AT(struct conf_stream, flowed)},
     {0}};
 
 static int take_stream(lua_State *L)
@@ -146,6 +154,8 @@ static int take_stream(lua_State *L)
         twice(&c, &conf->streams[first].place);
     s.place = api_place(L);
     conv_table(&c, 1, stream_fields, 0, &s);
+    if (s.unmappable != MIME_UNMAPPABLE_UTF8 && s.charset == MIME_UTF8)
+        conv_fail(&c, "unmappable is for charset = \"iso-2022-jp\": UTF-8 has every character");
     *(struct conf_stream *)api_grow(L, &conf->streams, &conf->nstreams, &api->cap_streams, sizeof s, c.who) =
         s;
     api_push_handle(L, "stream", s.name);

@@ -1,7 +1,9 @@
 /* mime_test.c - mails as they leave: header folding, encodings, structure, and what is refused. That foreign
  * readers get back what went in is tests/e2e/mime_judges_test.py's. */
 #include "format/charset.h"
+#include "format/iso2022jp.h"
 #include "format/mime.h"
+#include "format/text.h"
 #include "test.h"
 
 #include <stdlib.h>
@@ -193,7 +195,10 @@ TEST(encoded_words_of_others_are_read)
         {"=?UTF-8?B?5aQ=?=", "=?UTF-8?B?5aQ=?="}, /* half a character */
         {"=?UTF-8?X?5aSP?=", "=?UTF-8?X?5aSP?="},
         {"=?UTF-8?Q?a b?=", "=?UTF-8?Q?a b?="},
-        {"=?ISO-2022-JP?B?GyRCMkYbKEI=?=", "=?ISO-2022-JP?B?GyRCMkYbKEI=?="},
+        {"=?ISO-2022-JP?B?GyRCMkYbKEI=?=", "夏"},
+        {"=?iso-2022-jp?B?GyRCLSEbKEI=?=\r\n =?iso-2022-jp?q?=1B$B2F=1B(B?=", "①夏"},
+        {"=?ISO-2022-JP?B?GyRCMkY=?=", "=?ISO-2022-JP?B?GyRCMkY=?="}, /* ends in kanji */
+        {"=?EUC-JP?B?svY=?=", "=?EUC-JP?B?svY=?="},
         {"=?", "=?"},
         {"=?UTF-8?Q?=E?=", "=?UTF-8?Q?=E?="},
     };
@@ -203,6 +208,285 @@ TEST(encoded_words_of_others_are_read)
         CHECK_STR(buf_slice(&b), slice_cstr(rows[i].want));
         buf_free(&b);
     }
+}
+
+TEST(a_subject_in_iso_2022_jp_takes_15_kanji_and_then_18)
+{
+    static const struct {
+        const char *in, *want;
+    } rows[] = {
+        {"plain", "Subject: plain\r\n"},
+        {"夏", "Subject: =?ISO-2022-JP?B?GyRCMkYbKEI=?=\r\n"},
+        {"夏夏夏夏夏夏夏夏夏夏夏夏夏夏夏",
+         "Subject: =?ISO-2022-JP?B?GyRCMkYyRjJGMkYyRjJGMkYyRjJGMkYyRjJGMkYyRjJGGyhC?=\r\n"},
+        {"夏夏夏夏夏夏夏夏夏夏夏夏夏夏夏夏",
+         "Subject: =?ISO-2022-JP?B?GyRCMkYyRjJGMkYyRjJGMkYyRjJGMkYyRjJGMkYyRjJGGyhC?=\r\n"
+         " =?ISO-2022-JP?B?GyRCMkYbKEI=?=\r\n"},
+        {"夏夏夏夏夏夏夏夏夏夏夏夏夏夏夏秋秋秋秋秋秋秋秋秋秋秋秋秋秋秋秋秋秋冬",
+         "Subject: =?ISO-2022-JP?B?GyRCMkYyRjJGMkYyRjJGMkYyRjJGMkYyRjJGMkYyRjJGGyhC?=\r\n"
+         " =?ISO-2022-JP?B?GyRCPSk9KT0pPSk9KT0pPSk9KT0pPSk9KT0pPSk9KT0pPSk9KT0pGyhC?=\r\n"
+         " =?ISO-2022-JP?B?GyRCRV8bKEI=?=\r\n"},
+        {"①㈱髙ｶﾞ", "Subject: =?ISO-2022-JP?B?GyRCLSEtanxiGyhJNl4bKEI=?=\r\n"},
+        {"=?UTF-8?Q?no?=", "Subject: =?UTF-8?B?PT9VVEYtOD9RP25vPz0=?=\r\n"},
+    };
+    struct arena a = {0};
+    struct mime_out o = {0};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct mime_message m = message(&a);
+        m.subject = slice_cstr(rows[i].in);
+        m.text = S("x\n");
+        m.charset = MIME_ISO2022JP;
+        CHECK_INT(mime_build(&m, &o, NULL), 0);
+        ptrdiff_t from = slice_find(buf_slice(&o.head), S("Subject:")),
+                  to = slice_find(buf_slice(&o.head), S("Date:"));
+        CHECK(from > 0 && to > from);
+        CHECK_STR(slice_of(o.head.p + from, (size_t)(to - from)), slice_cstr(rows[i].want));
+        CHECK_INT(o.unmappable, 0);
+    }
+    mime_out_free(&o);
+    arena_free(&a);
+}
+
+/* The promises about lines with encoded words, and that each word alone is whole text. */
+static bool words_are_clean(struct slice head)
+{
+    bool words = false;
+    for (struct slice rest = head; rest.n;) {
+        struct slice line = slice_cut(rest, '\n', &rest);
+        ptrdiff_t at = slice_find(line, S("=?ISO-2022-JP?"));
+        if (at < 0)
+            continue;
+        words = true;
+        struct buf one = {0};
+        mime_word_decode(&one, slice_of(line.p + at, line.n - (size_t)at));
+        bool whole = slice_find(buf_slice(&one), S("=?")) < 0 && line.n - 1 <= 76;
+        buf_free(&one);
+        if (!whole)
+            return false;
+    }
+    return words;
+}
+
+TEST(words_in_iso_2022_jp_read_back_at_every_length)
+{
+    static const char *const alphabets[] = {"夏", "a夏", "第1回", "ｶﾞ漢", "①a", "夏 b祭"};
+    struct arena a = {0};
+    struct mime_out o = {0};
+    for (size_t k = 0; k < COUNT(alphabets); k++) {
+        struct buf text = {0}, back = {0};
+        for (int n = 1; n < 60; n++) {
+            buf_adds(&text, slice_cstr(alphabets[k]));
+            struct mime_message m = message(&a);
+            m.subject = buf_slice(&text);
+            m.from.name = text.n <= ADDR_NAME_MAX ? buf_slice(&text) : SLICE_NONE;
+            m.text = S("x\n");
+            m.charset = MIME_ISO2022JP;
+            CHECK_INT(mime_build(&m, &o, NULL), 0);
+            CHECK(words_are_clean(buf_slice(&o.head)));
+            ptrdiff_t from = slice_find(buf_slice(&o.head), S("Subject:")),
+                      to = slice_find(buf_slice(&o.head), S("Date:"));
+            buf_clear(&back);
+            mime_word_decode(&back, slice_of(o.head.p + from + 9, (size_t)(to - from) - 11));
+            CHECK_STR(buf_slice(&back), buf_slice(&text));
+            arena_reset(&a);
+        }
+        buf_free(&text);
+        buf_free(&back);
+    }
+    mime_out_free(&o);
+    arena_free(&a);
+}
+
+static struct slice body_of(const struct mime_out *o, struct buf *b)
+{
+    buf_clear(b);
+    ptrdiff_t at = slice_find(buf_slice(&o->head), S("Content-Type"));
+    buf_adds(b, slice_of(o->head.p + at, o->head.n - (size_t)at));
+    for (size_t i = 0; i < o->nbody; i++)
+        buf_adds(b, o->body[i]);
+    return buf_slice(b);
+}
+
+TEST(bodies_in_iso_2022_jp_are_7bit_and_every_line_ends_in_ascii)
+{
+    static const struct {
+        const char *in, *want;
+    } rows[] = {
+        {"夏です\n祭 です", "7bit\r\n\x1b$B2F$G$9\x1b(B\r\n\x1b$B:W\x1b(B \x1b$B$G$9\x1b(B\r\n"},
+        {"plain\n", "7bit\r\nplain\r\n"},
+        {".夏\n", "base64\r\nLhskQjJGGyhCDQo=\r\n"},
+        {"夏 \n", "base64\r\nGyRCMkYbKEIgDQo=\r\n"},
+        {"か\xe3\x82\x99\n", "7bit\r\n\x1b$B$,\x1b(B\r\n"},
+    };
+    struct arena a = {0};
+    struct buf b = {0}, longest = {0};
+    struct mime_out o = {0};
+    struct mime_message m = message(&a);
+    m.charset = MIME_ISO2022JP;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        m.text = slice_cstr(rows[i].in);
+        CHECK_INT(mime_build(&m, &o, NULL), 0);
+        buf_clear(&longest);
+        buf_printf(&longest, "Content-Type: text/plain; charset=ISO-2022-JP\r\nContent-Transfer-Encoding: %s",
+                   rows[i].want);
+        CHECK_STR(body_of(&o, &b), buf_slice(&longest));
+    }
+    for (int n = 495; n <= 497; n++) { /* 6 octets are the two switches */
+        buf_clear(&longest);
+        for (int i = 0; i < n; i++)
+            buf_adds(&longest, S("夏"));
+        m.text = buf_slice(&longest);
+        CHECK_INT(mime_build(&m, &o, NULL), 0);
+        CHECK((slice_find(body_of(&o, &b), S("Encoding: 7bit")) > 0) == (n <= 496));
+    }
+    mime_out_free(&o);
+    buf_free(&b);
+    buf_free(&longest);
+    arena_free(&a);
+}
+
+TEST(what_iso_2022_jp_does_not_have_goes_the_way_that_was_asked)
+{
+    static const struct {
+        enum mime_unmappable how;
+        const char *text, *want;
+        unsigned lost;
+    } rows[] = {
+        {MIME_UNMAPPABLE_UTF8, "①㈱髙\n",
+         "ISO-2022-JP\r\nContent-Transfer-Encoding: 7bit\r\n\x1b$B-!-j|b\x1b(B\r\n", 0},
+        {MIME_UNMAPPABLE_UTF8, "祭🎉\n", "UTF-8\r\nContent-Transfer-Encoding: base64\r\n56Wt8J+OiQ0K\r\n", 1},
+        {MIME_UNMAPPABLE_GETA, "祭🎉𠮷①\n",
+         "ISO-2022-JP\r\nContent-Transfer-Encoding: 7bit\r\n\x1b$B:W\".\".-!\x1b(B\r\n", 2},
+        {MIME_UNMAPPABLE_FOLD, "①㈱ｶﾞ～\n",
+         "ISO-2022-JP\r\nContent-Transfer-Encoding: 7bit\r\n(1)(\x1b$B3t\x1b(B)\x1b$B%,!A\x1b(B\r\n", 3},
+    };
+    struct arena a = {0};
+    struct buf b = {0}, want = {0};
+    struct mime_out o = {0};
+    struct mime_message m = message(&a);
+    m.charset = MIME_ISO2022JP;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        m.unmappable = rows[i].how;
+        m.text = slice_cstr(rows[i].text);
+        CHECK_INT(mime_build(&m, &o, NULL), 0);
+        buf_clear(&want);
+        buf_printf(&want, "Content-Type: text/plain; charset=%s", rows[i].want);
+        CHECK_STR(body_of(&o, &b), buf_slice(&want));
+        CHECK_INT(o.unmappable, rows[i].lost);
+        CHECK((o.charset == MIME_UTF8) == (i == 1));
+    }
+    mime_out_free(&o);
+    buf_free(&b);
+    buf_free(&want);
+    arena_free(&a);
+}
+
+TEST(a_character_that_is_an_error_is_named_with_its_place)
+{
+    static const struct mime_header extra = {S("X-Kind"), S("𠮷")};
+    struct arena a = {0};
+    struct mime_out o = {0};
+    struct err e = {0};
+    struct mime_message m = message(&a);
+    m.charset = MIME_ISO2022JP;
+    m.unmappable = MIME_UNMAPPABLE_ERROR;
+    m.text = S("髙\n");
+    CHECK_INT(mime_build(&m, &o, &e), 0);
+    m.extra = &extra;
+    m.nextra = 1;
+    CHECK_INT(mime_build(&m, &o, &e), ERR_UNSUPPORTED);
+    CHECK_STR(slice_cstr(e.text), S("header X-Kind has 𠮷 U+20BB7, which ISO-2022-JP has not"));
+    m.text = S("a\x1b$Bb\n");
+    CHECK_INT(mime_build(&m, &o, &e), ERR_UNSUPPORTED);
+    CHECK_STR(slice_cstr(e.text), S("the text has U+001B, which ISO-2022-JP has not"));
+    m.subject = S("夏🎉");
+    CHECK_INT(mime_build(&m, &o, &e), ERR_UNSUPPORTED);
+    CHECK_STR(slice_cstr(e.text), S("the subject has 🎉 U+1F389, which ISO-2022-JP has not"));
+    mime_out_free(&o);
+    arena_free(&a);
+}
+
+/* What RFC 3676 has a reader do with delsp=yes. */
+static void unflow(struct slice text, struct buf *out)
+{
+    while (text.n) {
+        struct slice line = slice_cut(text, '\n', &text);
+        line.n -= line.n && line.p[line.n - 1] == '\r';
+        if (line.n && line.p[0] == ' ')
+            line = slice_of(line.p + 1, line.n - 1);
+        bool soft = line.n && line.p[line.n - 1] == ' ' && !slice_eq(line, S("-- "));
+        buf_add(out, line.p, line.n - soft);
+        if (!soft)
+            buf_addc(out, '\n');
+    }
+}
+
+TEST(flowed_text_is_wrapped_and_comes_together_again)
+{
+    static const struct {
+        const char *in, *want;
+    } rows[] = {
+        {"short\n", "short\r\n"},
+        {"The quick brown fox jumps over the lazy dog and then the dog jumps over the fox, twice\n",
+         "The quick brown fox jumps over the lazy dog and then the dog jumps over  \r\nthe fox, twice\r\n"},
+        {"> quoted\nFrom here\n.dot\n indented\n-- \nsig\n",
+         " > quoted\r\n From here\r\n .dot\r\n  indented\r\n-- \r\nsig\r\n"},
+        {"https://example.jp/"
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
+         "https://example.jp/"
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"},
+        {"\n\n", "\r\n\r\n"},
+        {"trailing   \nb\n", "trailing\r\nb\r\n"},
+    };
+    struct arena a = {0};
+    struct buf b = {0}, want = {0};
+    struct mime_out o = {0};
+    struct mime_message m = message(&a);
+    m.flowed = true;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        m.text = slice_cstr(rows[i].in);
+        CHECK_INT(mime_build(&m, &o, NULL), 0);
+        if (slice_find(body_of(&o, &b), S("Encoding: 7bit")) < 0)
+            continue; /* the long address: quoted-printable */
+        buf_clear(&want);
+        buf_printf(&want,
+                   "Content-Type: text/plain; charset=UTF-8; format=flowed; delsp=yes\r\n"
+                   "Content-Transfer-Encoding: 7bit\r\n%s",
+                   rows[i].want);
+        CHECK_STR(body_of(&o, &b), buf_slice(&want));
+    }
+    m.charset = MIME_ISO2022JP;
+    static const char *const words[] = {"夏祭り", "word ", "👨‍👩",
+                                        "、",     "--",    "https://example.jp/a "};
+    unsigned dice = 1;
+    for (int i = 0; i < 200; i++) {
+        struct buf text = {0}, back = {0}, decoded = {0};
+        for (int n = 0; n < 40; n++) {
+            dice = dice * 1103515245 + 12345;
+            buf_adds(&text,
+                     slice_cstr(words[dice >> 16 & 3 ? 0 : (dice >> 20) % (i % 2 ? 2 : COUNT(words))]));
+        }
+        buf_adds(&text, S("x\n"));
+        m.text = buf_slice(&text);
+        CHECK_INT(mime_build(&m, &o, NULL), 0);
+        if (slice_find(body_of(&o, &b), S("Encoding: 7bit\r\n")) > 0) {
+            size_t bad_at;
+            CHECK_INT(iso2022jp_decode(o.body[0], &decoded, &bad_at), 0);
+            for (struct slice rest = buf_slice(&decoded); rest.n;)
+                CHECK(text_width(slice_cut(rest, '\n', &rest)) <= 78);
+            unflow(buf_slice(&decoded), &back);
+            CHECK_STR(buf_slice(&back), buf_slice(&text));
+        } else {
+            CHECK(o.charset == MIME_UTF8 && i % 2 == 0);
+        }
+        buf_free(&text);
+        buf_free(&back);
+        buf_free(&decoded);
+    }
+    mime_out_free(&o);
+    buf_free(&b);
+    buf_free(&want);
+    arena_free(&a);
 }
 
 TEST(bodies_leave_in_the_encoding_that_suits_them)

@@ -489,3 +489,71 @@ TEST(a_receiver_that_refused_the_source_is_left_alone_after_a_restart_too)
     CHECK_INT(deliver_counts(t.d).queued, 10);
     town_free(&t);
 }
+
+/* What was asked for at a town whose transactions are told, in order: q in quotes, r raw. */
+static struct buf asked_forms;
+
+static void on_old_carrier(void *town, const struct world_isp *isp, const struct smtp_server_tx *tx)
+{
+    (void)town, (void)isp;
+    for (size_t i = 0; i < tx->nrcpts; i++)
+        buf_addc(&asked_forms, tx->rcpts[i].address.p[0] == '"' ? 'q' : 'r');
+}
+
+TEST(the_form_of_an_old_carriers_address_is_tried_once_and_remembered_after_a_restart)
+{
+    static const struct {
+        const char *refuses, *first, *later;
+    } rows[] = {
+        {"^\"", "qr", "r"}, /* raw once, in the same session; from then on raw */
+        {"^p", "q", "q"},   /* quoted is taken, so raw is never tried */
+    };
+    static const char *const a[] = {"a.test"};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct town t;
+        char world[400];
+        snprintf(
+            world, sizeof world,
+            "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
+            " connections = 1, replies = { { phase = 'rcpt', to = '%s', reply = '550 5.1.1 no' } } } } }",
+            rows[i].refuses);
+        CHECK(town_new(&t, world, 5));
+        t.transaction = on_old_carrier;
+        t.behind_name = ".";
+        buf_clear(&asked_forms);
+        CHECK_INT(town_send(&t, a, 1, 1), 1);
+        town_run(&t);
+        CHECK_STR(buf_slice(&asked_forms), slice_cstr(rows[i].first));
+        buf_clear(&asked_forms);
+        CHECK_INT(town_send(&t, a, 1, 2), 1);
+        town_run(&t);
+        CHECK_STR(buf_slice(&asked_forms), slice_cstr(rows[i].later));
+        town_close(&t);
+        CHECK(town_open(&t));
+        buf_clear(&asked_forms);
+        CHECK_INT(town_send(&t, a, 1, 3), 1);
+        town_run(&t);
+        CHECK_STR(buf_slice(&asked_forms), slice_cstr(rows[i].later));
+        CHECK_INT(deliver_counts(t.d).bounced, 0);
+        CHECK(town_accounted(&t, 1));
+        town_free(&t);
+    }
+    buf_free(&asked_forms);
+}
+
+TEST(an_address_that_neither_form_reaches_bounces_with_the_second_answer)
+{
+    static const char *const a[] = {"a.test"};
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
+                   " replies = { { phase = 'rcpt', to = '^\"', reply = '501 5.1.3 syntax' },"
+                   "             { phase = 'rcpt', reply = '550 5.1.1 no such user' } } } } }",
+                   6));
+    t.behind_name = "..x";
+    CHECK_INT(town_send(&t, a, 1, 1), 1);
+    town_run(&t);
+    CHECK_INT(deliver_counts(t.d).bounced, 1);
+    CHECK_STR(buf_slice(&t.trace), S("1 bounced 550 no_such_user\n"));
+    town_free(&t);
+}

@@ -150,7 +150,7 @@ size_t town_send(struct town *t, const char *const *domains, size_t ndomains, in
             char text[128];
             struct buf values = {0}, key = {0};
             uint64_t id;
-            snprintf(text, sizeof text, "p%d@%s", i, domains[k]);
+            snprintf(text, sizeof text, "p%d%s@%s", i, t->behind_name ? t->behind_name : "", domains[k]);
             arena_reset(&a);
             if (addr_parse(slice_cstr(text), &a, &addr, &t->err))
                 return 0;

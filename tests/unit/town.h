@@ -35,6 +35,7 @@ struct town {
     /* Of a receiver; may be NULL. */
     void (*transaction)(void *town, const struct world_isp *isp, const struct smtp_server_tx *tx);
     struct town_person *people; /* by number; NULL: nobody asks */
+    const char *behind_name;    /* stands before the @ of everybody; NULL: nothing */
     uint32_t segment_bytes;     /* for the next town_open(); 0: the spool's own */
 };
 

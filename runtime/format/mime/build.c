@@ -6,7 +6,10 @@
  * 2046 5.1.1). */
 #include "base/hash.h"
 #include "format/charset.h"
+#include "format/iso2022jp.h"
 #include "format/mime.h"
+#include "format/mime/fit.h"
+#include "format/mime/flowed.h"
 #include "format/mime/preheader.h"
 #include "format/mime/transfer.h"
 #include "format/mime/words.h"
@@ -81,22 +84,38 @@ static void end_multipart(struct builder *b, const struct boundary *x)
 
 static void put_text_part(struct builder *b, const char *subtype, struct slice text)
 {
-    struct buf *lines = &b->out->text;
-    buf_clear(lines);
-    crlf_text(lines, text);
-    enum transfer how = transfer_choose(buf_slice(lines));
-    buf_printf(b->fields, "Content-Type: text/%s; charset=UTF-8\r\nContent-Transfer-Encoding: %s\r\n",
-               subtype, transfer_name(how));
+    struct mime_out *out = b->out;
+    bool iso2022jp = b->m->charset == MIME_ISO2022JP, flowed = b->m->flowed && strcmp(subtype, "plain") == 0;
+    enum transfer how;
+    buf_clear(&out->text);
+    crlf_text(&out->text, text);
+    struct slice lines = buf_slice(&out->text);
+    if (flowed) {
+        buf_clear(&out->flowed);
+        flowed_text(&out->flowed, lines);
+        lines = buf_slice(&out->flowed);
+    }
+    if (iso2022jp) {
+        buf_clear(&out->coded);
+        INVARIANT(iso2022jp_encode(lines, &out->coded) == 0);
+        lines = buf_slice(&out->coded);
+        how = transfer_choose_iso2022jp(lines, flowed);
+    } else {
+        how = transfer_choose(lines, flowed);
+    }
+    buf_printf(b->fields, "Content-Type: text/%s; charset=%s%s\r\nContent-Transfer-Encoding: %s\r\n", subtype,
+               iso2022jp ? "ISO-2022-JP" : "UTF-8", flowed ? "; format=flowed; delsp=yes" : "",
+               transfer_name(how));
     headers_done(b);
     switch (how) {
     case TRANSFER_7BIT:
-        buf_adds(&b->out->own, buf_slice(lines));
+        buf_adds(&out->own, lines);
         break;
     case TRANSFER_QP:
-        qp_text(&b->out->own, buf_slice(lines));
+        qp_text(&out->own, lines);
         break;
     case TRANSFER_BASE64:
-        base64_lines(&b->out->own, buf_slice(lines));
+        base64_lines(&out->own, lines);
         break;
     }
 }
@@ -130,13 +149,13 @@ static struct slice type_by_name(struct slice filename)
 static void put_file(struct builder *b, const struct mime_part *p)
 {
     struct buf *h = b->fields;
-    struct field f = field_begin(h, S("Content-Type"));
+    struct field f = field_begin(h, S("Content-Type"), MIME_UTF8);
     put_plain(&f, p->content_type.n ? p->content_type : type_by_name(p->filename));
     if (p->filename.n && param_is_plain("name", p->filename))
         put_param(&f, "name", p->filename);
     field_end(&f);
     buf_adds(h, S("Content-Transfer-Encoding: base64\r\n"));
-    f = field_begin(h, S("Content-Disposition"));
+    f = field_begin(h, S("Content-Disposition"), MIME_UTF8);
     put_plain(&f, p->kind == MIME_INLINE ? S("inline") : S("attachment"));
     if (p->filename.n)
         put_param(&f, "filename", p->filename);
@@ -329,7 +348,8 @@ static int check_name(struct slice name, struct err *e)
                 : err_set(e, ERR_INVAL, "a header name is empty, too long, or has a character it may not");
 }
 
-int mime_put_header(struct buf *out, struct slice name, struct slice value, struct err *e)
+static int put_unstructured(struct buf *out, enum mime_charset charset, struct slice name, struct slice value,
+                            struct err *e)
 {
     char what[96];
     int rc = check_name(name, e);
@@ -339,10 +359,15 @@ int mime_put_header(struct buf *out, struct slice name, struct slice value, stru
     rc = check_line(value, what, e);
     if (rc)
         return rc;
-    struct field f = field_begin(out, name);
+    struct field f = field_begin(out, name, charset);
     put_text(&f, value);
     field_end(&f);
     return 0;
+}
+
+int mime_put_header(struct buf *out, struct slice name, struct slice value, struct err *e)
+{
+    return put_unstructured(out, MIME_UTF8, name, value, e);
 }
 
 /* A field with a grammar of its own: ASCII, folded at its blanks only. */
@@ -355,7 +380,7 @@ static int put_structured(struct buf *out, struct slice name, struct slice value
         return rc;
     if (!ascii_only(value))
         return err_set(e, ERR_INVAL, "%s may have ASCII characters only", what);
-    struct field f = field_begin(out, name);
+    struct field f = field_begin(out, name, MIME_UTF8);
     if (put_plain(&f, value))
         return err_set(e, ERR_INVAL,
                        "%s is longer than a line may be (998 octets) and has no blank to fold at", what);
@@ -363,7 +388,7 @@ static int put_structured(struct buf *out, struct slice name, struct slice value
     return 0;
 }
 
-static int put_list_id(struct buf *out, struct slice value, struct err *e)
+static int put_list_id(struct buf *out, enum mime_charset charset, struct slice value, struct err *e)
 {
     struct slice name = SLICE_NONE, id = slice_trim(value);
     const char *angle = id.n ? memrchr(id.p, '<', id.n) : NULL;
@@ -380,7 +405,7 @@ static int put_list_id(struct buf *out, struct slice value, struct err *e)
     if (!is_id(id, false) || name.n > ADDR_NAME_MAX)
         return err_set(e, ERR_INVAL,
                        "header List-Id must be like \"news.example.jp\" or \"Name <news.example.jp>\"");
-    struct field f = field_begin(out, S("List-Id"));
+    struct field f = field_begin(out, S("List-Id"), charset);
     put_phrase(&f, name);
     size_t at = out->n;
     buf_printf(out, " <%.*s>", SLICE_FMT(id));
@@ -389,9 +414,10 @@ static int put_list_id(struct buf *out, struct slice value, struct err *e)
     return 0;
 }
 
-static void put_mailbox_field(struct buf *out, struct slice name, const struct mailbox *m)
+static void put_mailbox_field(struct buf *out, enum mime_charset charset, struct slice name,
+                              const struct mailbox *m)
 {
-    struct field f = field_begin(out, name);
+    struct field f = field_begin(out, name, charset);
     put_mailbox(&f, m);
     field_end(&f);
 }
@@ -404,7 +430,7 @@ static bool is_one_of(struct slice name, const char *const *names, size_t n)
     return false;
 }
 
-static int put_extra(struct buf *out, const struct mime_header *h, struct err *e)
+static int put_extra(struct buf *out, enum mime_charset charset, const struct mime_header *h, struct err *e)
 {
     /* Written from their own members, or by who carries the mail, or never sent. */
     static const char *const TAKEN[] = {"From",
@@ -432,23 +458,23 @@ static int put_extra(struct buf *out, const struct mime_header *h, struct err *e
         return err_set(e, ERR_INVAL, "header %.*s cannot be set as an extra header", SLICE_FMT(h->name));
     if (is_one_of(h->name, STRUCTURED, COUNT(STRUCTURED)))
         return put_structured(out, h->name, h->value, e);
-    return mime_put_header(out, h->name, h->value, e);
+    return put_unstructured(out, charset, h->name, h->value, e);
 }
 
 static int put_head(const struct mime_message *m, struct buf *out, struct err *e)
 {
     int rc;
-    put_mailbox_field(out, S("From"), &m->from);
-    put_mailbox_field(out, S("To"), &m->to);
+    put_mailbox_field(out, m->charset, S("From"), &m->from);
+    put_mailbox_field(out, m->charset, S("To"), &m->to);
     if (m->reply_to.addr.local.n)
-        put_mailbox_field(out, S("Reply-To"), &m->reply_to);
-    if ((rc = mime_put_header(out, S("Subject"), m->subject, e)))
+        put_mailbox_field(out, m->charset, S("Reply-To"), &m->reply_to);
+    if ((rc = put_unstructured(out, m->charset, S("Subject"), m->subject, e)))
         return rc;
     buf_adds(out, S("Date: "));
     if ((rc = mime_put_date(out, m->date_unix_s, m->utc_offset_min, e)))
         return rc;
     buf_printf(out, "\r\nMessage-ID: <%.*s>\r\n", SLICE_FMT(m->message_id));
-    if (m->list_id.n && (rc = put_list_id(out, m->list_id, e)))
+    if (m->list_id.n && (rc = put_list_id(out, m->charset, m->list_id, e)))
         return rc;
     if (m->list_unsubscribe.n && (rc = put_structured(out, S("List-Unsubscribe"), m->list_unsubscribe, e)))
         return rc;
@@ -457,7 +483,7 @@ static int put_head(const struct mime_message *m, struct buf *out, struct err *e
     if (m->feedback_id.n && (rc = put_structured(out, S("Feedback-ID"), m->feedback_id, e)))
         return rc;
     for (size_t i = 0; i < m->nextra; i++)
-        if ((rc = put_extra(out, &m->extra[i], e)))
+        if ((rc = put_extra(out, m->charset, &m->extra[i], e)))
             return rc;
     buf_adds(out, S("MIME-Version: 1.0\r\n"));
     return 0;
@@ -490,25 +516,30 @@ static int check_message(const struct mime_message *m, struct builder *b, struct
     return 0;
 }
 
-int mime_build(const struct mime_message *m, struct mime_out *out, struct err *e)
+int mime_build(const struct mime_message *message, struct mime_out *out, struct err *e)
 {
-    struct builder b = {.m = m, .out = out, .fields = &out->head, .html = m->html};
+    struct mime_message m;
+    struct builder b = {.m = &m, .out = out, .fields = &out->head};
     buf_clear(&out->head);
     buf_clear(&out->own);
+    arena_reset(&out->arena);
     out->nbody = 0;
     out->body_bytes = 0;
-    int rc = check_message(m, &b, e);
-    rc = rc ? rc : put_head(m, &out->head, e);
+    int rc = check_message(message, &b, e);
+    rc = rc ? rc : fit_charset(message, &out->arena, &m, &out->unmappable, e);
+    rc = rc ? rc : put_head(&m, &out->head, e);
     if (rc)
         return rc;
-    if (m->preheader.n) {
+    b.html = m.html;
+    if (m.preheader.n) {
         buf_clear(&out->page);
-        preheader_insert(&out->page, m->html, m->preheader);
+        preheader_insert(&out->page, m.html, m.preheader);
         b.html = buf_slice(&out->page);
     }
     put_body(&b);
-    out->needs_smtputf8 = m->from.addr.needs_smtputf8 || m->to.addr.needs_smtputf8 ||
-                          (m->reply_to.addr.local.n && m->reply_to.addr.needs_smtputf8);
+    out->charset = m.charset;
+    out->needs_smtputf8 = m.from.addr.needs_smtputf8 || m.to.addr.needs_smtputf8 ||
+                          (m.reply_to.addr.local.n && m.reply_to.addr.needs_smtputf8);
     return 0;
 }
 
@@ -522,7 +553,10 @@ void mime_out_free(struct mime_out *out)
     buf_free(&out->head);
     buf_free(&out->own);
     buf_free(&out->text);
+    buf_free(&out->flowed);
+    buf_free(&out->coded);
     buf_free(&out->page);
+    arena_free(&out->arena);
     free(out->body);
     *out = (struct mime_out){0};
 }

@@ -2,7 +2,7 @@
 #include "format/mime/transfer.h"
 #include "format/codec.h"
 
-enum { TEXT_COLUMNS = 78, QP_COLUMNS = 76, BASE64_COLUMNS = 76 };
+enum { TEXT_COLUMNS = 78, QP_COLUMNS = 76, BASE64_COLUMNS = 76, LINE_LONGEST = 998 };
 
 static const char HEX[] = "0123456789ABCDEF";
 
@@ -53,7 +53,28 @@ static inline uint32_t kind_of(char c)
     return kinds[(unsigned char)c];
 }
 
-enum transfer transfer_choose(struct slice text)
+/* Whether a line of n octets may leave as it is, as far as its length and its ends go. */
+static inline bool is_harmless(struct slice line, size_t n, size_t longest, bool flowed)
+{
+    return n <= longest && !slice_starts(line, S("--=_")) &&
+           !(n && (line.p[0] == '.' || (!flowed && line.p[n - 1] == ' ') || line.p[n - 1] == '\t'));
+}
+
+enum transfer transfer_choose_iso2022jp(struct slice text, bool flowed)
+{
+    for (struct slice rest = text; rest.n;) {
+        struct slice line = slice_cut(rest, '\n', &rest);
+        size_t n = line.n && line.p[line.n - 1] == '\r' ? line.n - 1 : line.n;
+        if (!is_harmless(line, n, LINE_LONGEST, flowed))
+            return TRANSFER_BASE64;
+        for (size_t i = 0; i < n; i++)
+            if (kind_of(line.p[i]) == NO_TEXT && line.p[i] != 0x1b)
+                return TRANSFER_BASE64;
+    }
+    return TRANSFER_7BIT;
+}
+
+enum transfer transfer_choose(struct slice text, bool flowed)
 {
     bool plain = true;
     size_t escaped = 0, soft = 0;
@@ -70,8 +91,7 @@ enum transfer transfer_choose(struct slice text)
             here += sum & 0xffff;
             no_text += sum >> 16;
         }
-        plain = plain && !no_text && n <= TEXT_COLUMNS && !slice_starts(line, S("--=_")) &&
-                !(n && (line.p[0] == '.' || line.p[n - 1] == ' ' || line.p[n - 1] == '\t'));
+        plain = plain && !no_text && is_harmless(line, n, TEXT_COLUMNS, flowed);
         escaped += here;
         soft += (n + 2 * here) / QP_COLUMNS;
     }

@@ -2,17 +2,18 @@
 #include "format/mime/words.h"
 #include "format/charset.h"
 #include "format/codec.h"
+#include "format/iso2022jp.h"
 #include "format/mime/transfer.h"
 
 #include <stdio.h>
 
 static const char HEX[] = "0123456789ABCDEF";
 
-struct field field_begin(struct buf *out, struct slice name)
+struct field field_begin(struct buf *out, struct slice name, enum mime_charset charset)
 {
     buf_adds(out, name);
     buf_addc(out, ':');
-    return (struct field){out, name.n + 1};
+    return (struct field){out, name.n + 1, charset};
 }
 
 void field_end(struct field *f)
@@ -81,69 +82,122 @@ static void put_q(struct field *f, struct slice s)
     }
 }
 
-/* The most bytes of s, whole characters, whose encoding takes at most `room` columns. */
-static size_t fit_word(struct slice s, bool q, size_t room)
-{
-    if (!q)
-        return utf8_fit(s, room / 4 * 3);
-    size_t n = 0, used = 0;
-    while (n < s.n) {
-        uint32_t cp = 0;
-        int len = utf8_decode(slice_of(s.p + n, s.n - n), &cp);
-        INVARIANT(len > 0);
-        used += q_len(slice_of(s.p + n, (size_t)len));
-        if (used > room)
-            break;
-        n += (size_t)len;
-    }
-    return n;
-}
+/* A word to be: text of n bytes, and what it is in the word's charset. */
+struct word {
+    bool iso2022jp, q;
+    size_t n;
+    struct slice bytes;
+    char own[80];
+};
 
-enum { FRAME = 12 /* =?UTF-8?B? and ?= */, WORD_MAX = 75 };
+enum { WORD_MAX = 75 };
+
+static struct slice frame(const struct word *w)
+{
+    if (w->iso2022jp)
+        return w->q ? S("=?ISO-2022-JP?Q?") : S("=?ISO-2022-JP?B?");
+    return w->q ? S("=?UTF-8?Q?") : S("=?UTF-8?B?");
+}
 
 /* Columns for the encoded text of a word that begins at col. */
-static size_t room_at(size_t col)
+static size_t room_at(const struct word *w, size_t col)
 {
+    size_t around = frame(w).n + 2;
     size_t end = col + WORD_MAX < LINE_WORDS ? col + WORD_MAX : LINE_WORDS;
-    return col + FRAME < end ? end - col - FRAME : 0;
+    return col + around < end ? end - col - around : 0;
 }
 
-/* Cut n down to whole characters that fill whole groups of three bytes, if there are such. */
-static size_t fit_unpadded(struct slice s, size_t n)
+static size_t encoded_len(const struct word *w, struct slice bytes)
 {
-    for (size_t m = n; m; m = utf8_fit(s, m - 1))
-        if (m % 3 == 0)
-            return m;
-    return n;
+    return w->q ? q_len(bytes) : (bytes.n + 2) / 3 * 4;
 }
 
 /* Some readers (GMime 3.2 is one) join neighbouring B words before they decode them, and stop at the padding
  * of the first. So padding stands in the last word only, or else the next word is Q. */
+static bool is_good_end(const struct word *w, size_t nbytes, bool last)
+{
+    return w->q || last || nbytes % 3 == 0;
+}
+
+/* Take as many characters off the front of text as `room` columns hold. */
+static void take_utf8(struct word *w, struct slice text, size_t room)
+{
+    size_t best = 0, n = 0, used = 0;
+    if (!w->q)
+        n = utf8_fit(text, room / 4 * 3);
+    while (w->q && n < text.n) {
+        uint32_t cp = 0;
+        int len = utf8_decode(slice_of(text.p + n, text.n - n), &cp);
+        INVARIANT(len > 0);
+        used += q_len(slice_of(text.p + n, (size_t)len));
+        if (used > room)
+            break;
+        n += (size_t)len;
+    }
+    for (size_t m = n; m && !best; m = utf8_fit(text, m - 1))
+        if (is_good_end(w, m, m == text.n))
+            best = m;
+    w->n = best ? best : n;
+    w->bytes = slice_of(text.p, w->n);
+}
+
+/* The same; a word begins and ends in ASCII (RFC 1468, and RFC 2047 3). */
+static void take_iso2022jp(struct word *w, struct slice text, size_t room)
+{
+    struct iso2022jp s = {ISO2022JP_ASCII}, good = s;
+    size_t used = 0, good_used = 0, n = 0, good_n = 0;
+    bool good_is_whole = false;
+    while (n < text.n) {
+        uint32_t cp = 0;
+        int len = utf8_decode(slice_of(text.p + n, text.n - n), &cp);
+        INVARIANT(len > 0 && used + 8 <= sizeof w->own);
+        size_t more = iso2022jp_put(&s, cp, w->own + used);
+        INVARIANT(more > 0);
+        struct iso2022jp closed = s;
+        size_t end = used + more + iso2022jp_end(&closed, w->own + used + more);
+        if (encoded_len(w, slice_of(w->own, end)) > room)
+            break;
+        used += more;
+        n += (size_t)len;
+        bool whole = is_good_end(w, end, n == text.n);
+        if (whole || !good_is_whole) {
+            good = s;
+            good_used = used;
+            good_n = n;
+            good_is_whole = whole;
+        }
+    }
+    w->n = good_n;
+    w->bytes = slice_of(w->own, good_used + iso2022jp_end(&good, w->own + good_used));
+}
+
 static void put_words(struct field *f, struct slice text)
 {
-    bool q_is_shorter = q_len(text) <= (text.n + 2) / 3 * 4, q = q_is_shorter;
-    if (room_at(f->col + 1) < 12) /* no room for every character: four bytes in Q */
+    struct word w = {.iso2022jp = f->charset == MIME_ISO2022JP && !ascii_only(text)};
+    bool q_is_shorter = !w.iso2022jp && q_len(text) <= (text.n + 2) / 3 * 4;
+    w.q = q_is_shorter;
+    if (room_at(&w, f->col + 1) < 12) /* no room for every character: UTF-8's longest in Q, a kanji in B */
         fold(f);
     else
         put(f, S(" "));
     for (;;) {
-        size_t n = fit_word(text, q, room_at(f->col));
-        INVARIANT(n > 0);
-        if (!q && n < text.n)
-            n = fit_unpadded(text, n);
-        struct slice now = slice_of(text.p, n);
-        text = slice_of(text.p + n, text.n - n);
-        put(f, q ? S("=?UTF-8?Q?") : S("=?UTF-8?B?"));
-        if (q) {
-            put_q(f, now);
+        if (w.iso2022jp)
+            take_iso2022jp(&w, text, room_at(&w, f->col));
+        else
+            take_utf8(&w, text, room_at(&w, f->col));
+        INVARIANT(w.n > 0);
+        text = slice_of(text.p + w.n, text.n - w.n);
+        put(f, frame(&w));
+        if (w.q) {
+            put_q(f, w.bytes);
         } else {
-            codec_base64(f->out, now, 0);
-            f->col += (n + 2) / 3 * 4;
+            codec_base64(f->out, w.bytes, 0);
+            f->col += encoded_len(&w, w.bytes);
         }
         put(f, S("?="));
         if (!text.n)
             return;
-        q = q_is_shorter || (!q && n % 3 != 0);
+        w.q = q_is_shorter || !is_good_end(&w, w.bytes.n, false);
         fold(f);
     }
 }
@@ -337,6 +391,18 @@ void put_param(struct field *f, const char *name, struct slice value)
 
 /* --- reading --- */
 
+/* What lies in out from `at` on becomes UTF-8; false: it is no ISO-2022-JP. */
+static bool from_iso2022jp(struct buf *out, size_t at)
+{
+    struct buf text = {0};
+    size_t bad_at;
+    bool good = iso2022jp_decode(slice_of(out->p + at, out->n - at), &text, &bad_at) == 0;
+    out->n = at;
+    buf_adds(out, buf_slice(&text));
+    buf_free(&text);
+    return good;
+}
+
 /* An encoded word at the front of s: its length, and its decoded bytes appended to out; 0 if there is none
  * that we can read. */
 static size_t decode_word(struct slice s, struct buf *out)
@@ -348,7 +414,9 @@ static size_t decode_word(struct slice s, struct buf *out)
     charset = slice_cut(charset, '*', &text); /* RFC 2231 5: a language behind it */
     encoding = slice_cut(rest, '?', &rest);
     ptrdiff_t end = slice_find(rest, S("?="));
-    if (end < 0 || encoding.n != 1 || !(slice_ieq(charset, S("utf-8")) || slice_ieq(charset, S("us-ascii"))))
+    bool iso2022jp = slice_ieq(charset, S("iso-2022-jp"));
+    if (end < 0 || encoding.n != 1 ||
+        !(iso2022jp || slice_ieq(charset, S("utf-8")) || slice_ieq(charset, S("us-ascii"))))
         return 0;
     text = slice_of(rest.p, (size_t)end);
     for (size_t i = 0; i < text.n; i++)
@@ -364,6 +432,8 @@ static size_t decode_word(struct slice s, struct buf *out)
         good = q_decode(out, text);
         break;
     }
+    if (good && iso2022jp)
+        good = from_iso2022jp(out, before);
     if (!good || !utf8_valid(slice_of(out->p + before, out->n - before))) {
         out->n = before;
         return 0;

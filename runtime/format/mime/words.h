@@ -15,10 +15,11 @@ enum {
 struct field {
     struct buf *out;
     size_t col;
+    enum mime_charset charset; /* of encoded words; what is written must have been fitted to it */
 };
 
-struct field field_begin(struct buf *out, struct slice name); /* "Name:" */
-void field_end(struct field *f);                              /* CRLF */
+struct field field_begin(struct buf *out, struct slice name, enum mime_charset charset); /* "Name:" */
+void field_end(struct field *f);                                                         /* CRLF */
 
 /* A value of one line in valid UTF-8; `what` names it in the error. */
 int check_line(struct slice value, const char *what, struct err *e);
@@ -31,7 +32,7 @@ void put_phrase(struct field *f, struct slice name); /* a display name; nothing 
 /* Bytes were added to f->out from `at` on, a blank first: fold before them if they do not fit the line. */
 void put_behind_name(struct field *f, size_t at);
 
-/* "; name=value" */
+/* "; name=value", in UTF-8 whatever the field's charset is. */
 void put_param(struct field *f, const char *name, struct slice value);
 /* Whether put_param() writes value as a quoted-string and not by RFC 2231. */
 bool param_is_plain(const char *name, struct slice value);
