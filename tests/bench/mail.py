@@ -50,11 +50,14 @@ class Sink:
 
     def first_at(self):
         """When the first message was all here."""
-        return self._at(self.bytes / self.messages)
+        return self._at(self._each())
 
     def last_at(self):
         """When the last message was: what follows it is QUIT, which is less than half a message."""
-        return self._at(self.bytes - self.bytes / self.messages / 2)
+        return self._at(self.curve[-1][1] - self._each() / 2)
+
+    def _each(self):
+        return self.curve[-1][1] / self.messages
 
     def _at(self, size):
         return next(when for when, seen in self.curve if seen >= size)

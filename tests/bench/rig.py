@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HATO = ROOT / "build" / "hato"
 CORES = 2  # the marks are of two cores; a larger machine lends that many
 PR_SET_CHILD_SUBREAPER = 36
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Failed(Exception):
@@ -80,6 +81,46 @@ def cpu_of(pid, thread=None):
     return ns / 1e9
 
 
+def _stat(pid):
+    """(parent, seconds of CPU with the children it has waited for), or None where there is no such process."""
+    try:
+        words = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(words[1]), sum(map(int, words[11:15])) / TICKS
+
+
+def tree_cpu(root):
+    """Seconds of CPU of a process and of all below it, those that ended too."""
+    parents, total = {}, 0
+    stats = {int(entry): stat for entry in os.listdir("/proc") if entry.isdigit() and (stat := _stat(entry))}
+    for pid, (parent, _) in stats.items():
+        parents.setdefault(parent, []).append(pid)
+    todo = [root]
+    while todo:
+        pid = todo.pop()
+        total += stats[pid][1] if pid in stats else 0
+        todo += parents.get(pid, [])
+    return total
+
+
+class Others:
+    """How many cores went to anybody but us since this was made: a figure taken while that is much is worth little."""
+
+    def __init__(self):
+        self.began, self.busy, self.ours = time.monotonic(), self._busy(), tree_cpu(os.getpid())
+
+    @staticmethod
+    def _busy():
+        # user nice system idle iowait irq softirq steal
+        words = list(map(int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+        return (sum(words) - words[3] - words[4]) / TICKS
+
+    def cores(self):
+        took = self._busy() - self.busy - (tree_cpu(os.getpid()) - self.ours)
+        return round(max(0, took) / (time.monotonic() - self.began), 2)
+
+
 def rss_anon(pid):
     """Bytes of memory of its own: neither files nor what it shares."""
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -96,16 +137,8 @@ def io_of(pid, what):
 
 
 def children_of(parent):
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
-            except OSError:
-                continue
-            if int(stat.rpartition(")")[2].split()[1]) == parent:
-                found.append(int(entry))
-    return found
+    return [int(entry) for entry in os.listdir("/proc")
+            if entry.isdigit() and (stat := _stat(entry)) and stat[0] == parent]
 
 
 class Process:

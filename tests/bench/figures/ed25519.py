@@ -2,13 +2,8 @@
 
 HATO_BENCH_MESSAGES=N sends so many (50000)."""
 import mail
-from rig import Failed, Process, figure, mark, setting
-
-
-def smtp_source(room, port, n, size=mail.MAIL_BYTES, sessions=mail.CONNECTIONS):
-    """Postfix's load generator: n messages of size bytes and a few headers, connections kept (-d)."""
-    return Process(["/usr/sbin/smtp-source", "-s", sessions, "-m", n, "-l", size, "-d", "-M", "bench.test",
-                    "-f", "news@bench.test", "-t", "person@bench.test", f"127.0.0.1:{port}"], room)
+from relays import smtp_source
+from rig import Failed, figure, mark, setting
 
 
 def bench(rig):
