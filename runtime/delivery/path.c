@@ -1,30 +1,10 @@
-/* path.c - see path.h. */
-#include "delivery/path.h"
+/* path.c - see path.h: isps, rings, the pull, and when a session is opened. Why something waits is
+ * path_wait.c's. */
+#include "delivery/path_impl.h"
 
 #include <stdlib.h>
 
-/* What an earlier process put in place at an isp that this one has not met yet. */
-struct remembered {
-    char *isp, *why;
-    uint16_t source;
-    struct stream *stream;
-    int64_t until_ms;
-    struct remembered *next;
-};
-
-struct paths {
-    struct paths_conf conf;
-    struct limits *limits;
-    struct map isps;
-    struct remembered *remembered;
-    uint64_t searches;
-    unsigned sockets;
-    unsigned *source_sockets;
-};
-
 enum { STRIDE = 1 << 20 };
-
-static void serve(void *data, struct limit_wait *w, struct limit *at);
 
 struct paths *paths_new(const struct paths_conf *conf)
 {
@@ -38,8 +18,8 @@ struct paths *paths_new(const struct paths_conf *conf)
     ps->source_sockets = mem_zalloc(conf->conf->nsources * sizeof *ps->source_sockets);
     loop_random_bytes(conf->loop, &hk, sizeof hk);
     map_init(&ps->isps, hk);
-    ps->limits =
-        limits_new(&(struct limits_conf){.loop = conf->loop, .conf = conf->conf, .data = ps, .serve = serve});
+    ps->limits = limits_new(
+        &(struct limits_conf){.loop = conf->loop, .conf = conf->conf, .data = ps, .serve = path_serve});
     return ps;
 }
 
@@ -180,7 +160,7 @@ struct isp *paths_next_isp(struct paths *ps, size_t *at)
 
 /* --- rings of ready lanes and sites --- */
 
-static void site_ring_add(struct site *s)
+void site_ring_add(struct site *s)
 {
     struct isp *isp = s->isp;
     if (s->next_ready)
@@ -213,16 +193,15 @@ static void site_ring_remove(struct site *s)
     s->next_ready = s->prev_ready = NULL;
 }
 
-/* It has mail for a pull to look at. */
-static bool is_active(const struct share *sh)
+bool share_is_active(const struct share *sh)
 {
     return sh->ring && !limit_waits(&sh->wait);
 }
 
-static void site_ring_check(struct site *s)
+void site_ring_check(struct site *s)
 {
     for (struct share *sh = s->shares; sh; sh = sh->next)
-        if (is_active(sh))
+        if (share_is_active(sh))
             return;
     site_ring_remove(s);
 }
@@ -253,18 +232,6 @@ static struct share *share_of(struct site *site, struct campaign *c)
     return s;
 }
 
-/* Paths that wait with less urgent mail than this stream's go to its line. */
-static void stand_forward(struct isp *isp, const struct stream *st)
-{
-    for (size_t i = 0; i < st->nsources; i++) {
-        struct path *p = &isp->by_source[st->sources[i]];
-        if (limit_waits(&p->wait) && st->priority < p->wait.priority)
-            limit_wait(p->wait.at, &p->wait, LIMIT_WAIT_PATH, st->priority);
-        if (limit_waits(&p->wait_open) && st->priority < p->wait_open.priority)
-            limit_wait(p->wait_open.at, &p->wait_open, LIMIT_WAIT_OPEN, st->priority);
-    }
-}
-
 void path_attach(struct paths *ps, struct lane *lane)
 {
     struct site *site = lane->domain->site;
@@ -287,11 +254,11 @@ void path_attach(struct paths *ps, struct lane *lane)
     if (limit_waits(&sh->wait))
         return;
     site_ring_add(site);
-    stand_forward(site->isp, lane->campaign->stream);
+    isp_stand_forward(site->isp, lane->campaign->stream);
     isp_service(site->isp);
 }
 
-static void ring_remove(struct lane *lane)
+void lane_ring_remove(struct lane *lane)
 {
     struct share *sh = lane->share;
     struct site *site = sh->site;
@@ -314,176 +281,7 @@ void path_detach(struct paths *ps, struct lane *lane)
     (void)ps;
     limit_leave(&lane->wait);
     if (lane->next)
-        ring_remove(lane);
-}
-
-/* --- permits --- */
-
-static size_t source_index(const struct stream *st, uint16_t source)
-{
-    for (size_t i = 0; i < st->nsources; i++)
-        if (st->sources[i] == source)
-            return i;
-    return SIZE_MAX;
-}
-
-static struct limit_who who_of_path(const struct path *p)
-{
-    struct limit_who w = {.isp = p->isp->conf};
-    for (int by = 0; by < CONF_BYS; by++)
-        w.v[by] = SLICE_NONE;
-    w.v[CONF_BY_SOURCE] = p->paths->conf.conf->sources[p->source].name;
-    w.v[CONF_BY_ISP] = p->isp->name;
-    return w;
-}
-
-void path_who(const struct conf *conf, const struct campaign *c, struct limit_who *out)
-{
-    const struct conf_stream *stream = c->stream->conf;
-    out->v[CONF_BY_STREAM] = c->stream->name;
-    if (c->number)
-        out->v[CONF_BY_CAMPAIGN] = c->name;
-    if (stream && stream->pool != CONF_NONE)
-        out->v[CONF_BY_POOL] = conf->pools[stream->pool].name;
-}
-
-/* lane NULL: any of the campaign at this site. */
-static struct limit_who who_of_mail(const struct path *p, const struct campaign *c, const struct site *s,
-                                    const struct lane *lane)
-{
-    struct limit_who w = who_of_path(p);
-    path_who(p->paths->conf.conf, c, &w);
-    if (s)
-        w.v[CONF_BY_MX] = s->key;
-    if (lane)
-        w.v[CONF_BY_DOMAIN] = lane->domain->name;
-    return w;
-}
-
-static void on_again(struct loop_timer *t)
-{
-    isp_service(CONTAINER(t, struct isp, again));
-}
-
-/* This path lacks a permit of l for the share's mail (lane NULL) or the lane's. Where no other source has one
- * either, the limit to wait at: the first that is due. NULL: another source has, and this one looks again. */
-static struct limit *lacks_everywhere(struct path *p, const struct share *sh, const struct lane *lane,
-                                      struct limit *l)
-{
-    struct paths *ps = p->paths;
-    const struct stream *st = sh->campaign->stream;
-    unsigned scopes = lane ? LIMIT_LANE : LIMIT_SHARE;
-    bool bound = lane && lane->source != UINT16_MAX && p->isp->by_source[lane->source].usable;
-    if (bound || !limit_counts_by(l, CONF_BY_SOURCE))
-        return l;
-    for (size_t i = 0; i < st->nsources; i++) {
-        struct path *other = &p->isp->by_source[st->sources[i]];
-        if (other == p || !other->usable || other->held_until_ms)
-            continue;
-        struct limit_who who = who_of_mail(other, sh->campaign, sh->site, lane);
-        struct limit *theirs = limits_lacking(ps->limits, scopes, &who);
-        if (!theirs) {
-            int64_t delay = limit_due_ms(l) - loop_now_ms(ps->conf.loop);
-            if (!loop_timer_active(&p->isp->again))
-                loop_timer_start(ps->conf.loop, &p->isp->again, delay > 1 ? delay : 1, on_again);
-            return NULL;
-        }
-        if (limit_due_ms(theirs) < limit_due_ms(l))
-            l = theirs;
-    }
-    return l;
-}
-
-static bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane)
-{
-    struct limits *ls = p->paths->limits;
-    if (!limits_have(ls, LIMIT_LANE))
-        return false;
-    struct limit_who who = who_of_mail(p, sh->campaign, sh->site, lane);
-    struct limit *l = limits_lacking(ls, LIMIT_LANE, &who);
-    if (!l)
-        return false;
-    l = lacks_everywhere(p, sh, lane, l);
-    if (l) {
-        ring_remove(lane);
-        limit_wait(l, &lane->wait, LIMIT_WAIT_LANE, lane->campaign->stream->priority);
-    }
-    return true;
-}
-
-static bool share_lacks(struct path *p, struct share *sh)
-{
-    struct limits *ls = p->paths->limits;
-    if (!limits_have(ls, LIMIT_SHARE))
-        return false;
-    struct limit_who who = who_of_mail(p, sh->campaign, sh->site, NULL);
-    struct limit *l = limits_lacking(ls, LIMIT_SHARE, &who);
-    if (!l)
-        return false;
-    l = lacks_everywhere(p, sh, NULL, l);
-    if (l) {
-        limit_wait(l, &sh->wait, LIMIT_WAIT_SHARE, sh->campaign->stream->priority);
-        site_ring_check(sh->site);
-    }
-    return true;
-}
-
-/* The most urgent mail that this site has for this path; CONF_PRIORITIES: none. */
-static enum conf_priority path_urgency(const struct path *p, const struct site *s)
-{
-    enum conf_priority best = CONF_PRIORITIES;
-    for (const struct share *sh = s->shares; sh; sh = sh->next)
-        if (is_active(sh) && sh->campaign->stream->priority < best &&
-            source_index(sh->campaign->stream, p->source) != SIZE_MAX)
-            best = sh->campaign->stream->priority;
-    return best;
-}
-
-static bool path_lacks(struct path *p, struct site *s)
-{
-    struct limits *ls = p->paths->limits;
-    if (!limits_have(ls, LIMIT_PATH))
-        return false;
-    enum conf_priority urgency = path_urgency(p, s);
-    if (urgency == CONF_PRIORITIES || limit_waits(&p->wait))
-        return true;
-    struct limit_who who = who_of_path(p);
-    struct limit *l = limits_lacking(ls, LIMIT_PATH, &who);
-    if (l)
-        limit_wait(l, &p->wait, LIMIT_WAIT_PATH, urgency);
-    return l != NULL;
-}
-
-/* The same for a new connection, also to a site that has one. */
-static bool open_lacks(struct path *p, struct site *s)
-{
-    struct limits *ls = p->paths->limits;
-    if (!limits_have(ls, LIMIT_OPEN))
-        return false;
-    enum conf_priority urgency = path_urgency(p, s);
-    if (urgency == CONF_PRIORITIES || limit_waits(&p->wait_open))
-        return true;
-    struct limit_who who = who_of_path(p);
-    struct limit *l = limits_lacking(ls, LIMIT_OPEN, &who);
-    if (l)
-        limit_wait(l, &p->wait_open, LIMIT_WAIT_OPEN, urgency);
-    return l != NULL;
-}
-
-void path_begin(struct path *p, struct lane *lane, uint64_t id)
-{
-    if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
-        return;
-    struct limit_who who = who_of_mail(p, lane->campaign, lane->domain->site, lane);
-    limits_renew(p->paths->limits, &who, id);
-}
-
-void path_return(struct path *p, struct lane *lane, uint64_t id)
-{
-    if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
-        return;
-    struct limit_who who = who_of_mail(p, lane->campaign, lane->domain->site, lane);
-    limits_return(p->paths->limits, &who, id);
+        lane_ring_remove(lane);
 }
 
 /* --- the pull --- */
@@ -511,7 +309,7 @@ static bool lane_fits(const struct path *p, const struct lane *lane, const struc
     if (tls != CONF_TLS_UNSET && tls != path_tls(p->isp, lane))
         return false;
     bool bound = lane->source != UINT16_MAX && p->isp->by_source[lane->source].usable;
-    if (bound ? lane->source != source : source_index(lane->campaign->stream, source) == SIZE_MAX)
+    if (bound ? lane->source != source : path_source_index(lane->campaign->stream, source) == SIZE_MAX)
         return false;
     return !host || !lane->host || slice_eq(slice_cstr(lane->host), host->name);
 }
@@ -544,7 +342,7 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
     if (p->held_until_ms || (ahead && limits_pace(ls, p->isp->conf)) || path_lacks(p, s))
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
-        if (!is_active(sh) || (best && !goes_before(sh, best)) ||
+        if (!share_is_active(sh) || (best && !goes_before(sh, best)) ||
             stream_stopped(s->isp, sh->campaign->stream) || share_lacks(p, sh))
             continue;
         struct lane *found = find_lane(p, sh, host, tls);
@@ -559,18 +357,18 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
     uint64_t id = lane_pop(p->paths->conf.queue, lane, false);
     INVARIANT(id);
     if (limits_have(ls, LIMIT_MESSAGE)) {
-        struct limit_who who = who_of_mail(p, best->campaign, s, lane);
+        struct limit_who who = path_who_of_mail(p, best->campaign, s, lane);
         limits_take(ls, LIMIT_MESSAGE, &who, id);
     }
     best->ring = lane->next;
     if (s->isp->pass < best->at_isp->pass)
         s->isp->pass = best->at_isp->pass;
     best->at_isp->pass += STRIDE / (st->weight ? st->weight : 1);
-    size_t si = source_index(st, p->source);
+    size_t si = path_source_index(st, p->source);
     if (si != SIZE_MAX)
         st->source_pass[si] += STRIDE / (st->source_weight[si] ? st->source_weight[si] : 1);
     if (!lane->ready.n)
-        ring_remove(lane);
+        lane_ring_remove(lane);
     *out = lane;
     return id;
 }
@@ -626,7 +424,7 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
         for (size_t i = 0; i < n; i++) {
             uint64_t pass = UINT64_MAX - 1;
             for (struct share *sh = s->shares; sh; sh = sh->next) {
-                size_t si = sh->ring ? source_index(sh->campaign->stream, (uint16_t)i) : SIZE_MAX;
+                size_t si = sh->ring ? path_source_index(sh->campaign->stream, (uint16_t)i) : SIZE_MAX;
                 if (si != SIZE_MAX && sh->campaign->stream->source_pass[si] < pass)
                     pass = sh->campaign->stream->source_pass[si];
             }
@@ -649,7 +447,7 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
             isp->starved = true;
             continue;
         }
-        if (open_lacks(p, s))
+        if (path_open_lacks(p, s))
             continue;
         *id = path_pull(p, s, NULL, CONF_TLS_UNSET, false, lane);
         if (*id)
@@ -675,7 +473,7 @@ static bool open_one(struct isp *isp, struct site *s)
     if (!p)
         return false;
     if (limits_have(ps->limits, LIMIT_OPEN)) {
-        struct limit_who who = who_of_path(p);
+        struct limit_who who = path_who_of(p);
         limits_take(ps->limits, LIMIT_OPEN, &who, 0);
     }
     p->sessions++;
@@ -697,7 +495,7 @@ static bool isp_has_room(const struct isp *isp)
 }
 
 /* Round the ring, one session for each site in its turn, until a whole round opened none. */
-static void service(struct isp *isp)
+void isp_serve(struct isp *isp)
 {
     const struct paths_conf *conf = &isp->paths->conf;
     size_t fruitless = 0;
@@ -712,60 +510,7 @@ static void service(struct isp *isp)
 
 static void on_service(struct loop_task *t)
 {
-    service(CONTAINER(t, struct isp, task));
-}
-
-/* The share, and those that waited with it at the site: the pull decides between them. */
-static struct isp *share_back(struct share *sh, struct limit *at)
-{
-    struct site *s = sh->site;
-    for (struct share *other = s->shares; other; other = other->next)
-        if (other->wait.at == at)
-            limit_leave(&other->wait);
-    if (!sh->ring)
-        return s->isp;
-    site_ring_add(s);
-    s->isp->ready = s;
-    return s->isp;
-}
-
-static struct isp *lane_back(struct paths *ps, struct lane *lane, struct limit *at)
-{
-    for (struct lane *other = lane->domain->lanes; other; other = other->of_domain) {
-        if (other->wait.at == at) {
-            limit_leave(&other->wait);
-            path_attach(ps, other);
-        }
-    }
-    path_attach(ps, lane);
-    if (!lane->share)
-        return NULL;
-    lane->share->ring = lane;
-    if (is_active(lane->share))
-        lane->share->site->isp->ready = lane->share->site;
-    return lane->share->site->isp;
-}
-
-/* A limit has a permit: the first in its line looks whether it has all that it needs. */
-static void serve(void *data, struct limit_wait *w, struct limit *at)
-{
-    struct isp *isp = NULL;
-    switch (w->kind) {
-    case LIMIT_WAIT_PATH:
-        isp = CONTAINER(w, struct path, wait)->isp;
-        break;
-    case LIMIT_WAIT_OPEN:
-        isp = CONTAINER(w, struct path, wait_open)->isp;
-        break;
-    case LIMIT_WAIT_SHARE:
-        isp = share_back(CONTAINER(w, struct share, wait), at);
-        break;
-    case LIMIT_WAIT_LANE:
-        isp = lane_back(data, CONTAINER(w, struct lane, wait), at);
-        break;
-    }
-    if (isp)
-        service(isp);
+    isp_serve(CONTAINER(t, struct isp, task));
 }
 
 void isp_service(struct isp *isp)
@@ -781,7 +526,7 @@ void path_session_gone(struct path *p)
     ps->sockets--;
     ps->source_sockets[p->source]--;
     if (limits_have(ps->limits, LIMIT_OPEN)) {
-        struct limit_who who = who_of_path(p);
+        struct limit_who who = path_who_of(p);
         limits_release(ps->limits, &who);
     }
     isp_service(p->isp);
@@ -811,110 +556,4 @@ void path_refused(struct path *p)
 {
     p->ramp = 1;
     p->accepted = 0;
-}
-
-/* --- holds and stops --- */
-
-static void on_hold_over(struct loop_timer *t)
-{
-    struct path *p = CONTAINER(t, struct path, timer);
-    p->held_until_ms = 0;
-    isp_service(p->isp);
-}
-
-void path_hold(struct path *p, int64_t until_ms, const char *why)
-{
-    struct loop *loop = p->paths->conf.loop;
-    if (until_ms <= p->held_until_ms)
-        return;
-    free(p->held_why);
-    p->held_why = mem_dup(why, strlen(why));
-    p->held_until_ms = until_ms;
-    loop_timer_start(loop, &p->timer, until_ms - loop_wall_ms(loop), on_hold_over);
-}
-
-static void on_stop_over(struct loop_timer *t)
-{
-    struct isp_stop *s = CONTAINER(t, struct isp_stop, timer);
-    s->until_ms = 0;
-    isp_service(s->isp);
-}
-
-void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, const char *why)
-{
-    struct loop *loop = isp->paths->conf.loop;
-    struct isp_stop *s = isp->stops;
-    while (s && s->stream != stream)
-        s = s->next;
-    if (!s) {
-        s = mem_zalloc(sizeof *s);
-        s->stream = stream;
-        s->isp = isp;
-        s->next = isp->stops;
-        isp->stops = s;
-    }
-    if (until_ms <= s->until_ms)
-        return;
-    free(s->why);
-    s->why = mem_dup(why, strlen(why));
-    s->until_ms = until_ms;
-    loop_timer_start(loop, &s->timer, until_ms - loop_wall_ms(loop), on_stop_over);
-}
-
-/* UTC ms of the permit for which w waits; 0: it waits for none, or only until a connection ends. */
-static int64_t permit_ms(const struct loop *loop, const struct limit_wait *w)
-{
-    int64_t due = w->at ? limit_due_ms(w->at) : INT64_MAX, now = loop_now_ms(loop);
-    return due == INT64_MAX ? 0 : loop_wall_ms(loop) + (due > now ? due - now : 0);
-}
-
-static int64_t later(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static bool may_carry(const struct path *p, const struct lane *lane)
-{
-    return p->usable && (lane->source == UINT16_MAX || lane->source == p->source ||
-                         !p->isp->by_source[lane->source].usable);
-}
-
-int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
-{
-    const struct stream *st = lane->campaign->stream;
-    const struct loop *loop = isp->paths->conf.loop;
-    int64_t first = INT64_MAX, all = permit_ms(loop, &lane->wait);
-    if (lane->share)
-        all = later(all, permit_ms(loop, &lane->share->wait));
-    for (const struct isp_stop *s = isp->stops; s; s = s->next)
-        if (s->stream == st)
-            all = later(all, s->until_ms);
-    for (size_t i = 0; i < st->nsources; i++) {
-        const struct path *p = &isp->by_source[st->sources[i]];
-        if (!may_carry(p, lane))
-            continue;
-        int64_t mine = later(p->held_until_ms, permit_ms(loop, &p->wait));
-        if (!p->sessions)
-            mine = later(mine, permit_ms(loop, &p->wait_open));
-        if (mine < first)
-            first = mine;
-    }
-    return first == INT64_MAX ? all : later(first, all);
-}
-
-const struct limit *path_waits_for(const struct isp *isp, const struct lane *lane)
-{
-    const struct stream *st = lane->campaign->stream;
-    if (lane->wait.at)
-        return lane->wait.at;
-    if (lane->share && lane->share->wait.at)
-        return lane->share->wait.at;
-    for (size_t i = 0; i < st->nsources; i++) {
-        const struct path *p = &isp->by_source[st->sources[i]];
-        if (may_carry(p, lane) && p->wait.at)
-            return p->wait.at;
-        if (may_carry(p, lane) && !p->sessions && p->wait_open.at)
-            return p->wait_open.at;
-    }
-    return NULL;
 }

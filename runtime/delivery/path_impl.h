@@ -1,0 +1,52 @@
+/* path_impl.h - the insides that path.c and path_wait.c share. */
+#ifndef HATO_DELIVERY_PATH_IMPL_H
+#define HATO_DELIVERY_PATH_IMPL_H
+
+#include "delivery/path.h"
+
+/* What an earlier process put in place at an isp that this one has not met yet. */
+struct remembered {
+    char *isp, *why;
+    uint16_t source;
+    struct stream *stream;
+    int64_t until_ms;
+    struct remembered *next;
+};
+
+struct paths {
+    struct paths_conf conf;
+    struct limits *limits;
+    struct map isps;
+    struct remembered *remembered;
+    uint64_t searches;
+    unsigned sockets;
+    unsigned *source_sockets;
+};
+
+/* --- path.c --- */
+void site_ring_add(struct site *s);
+/* Out of the ring where none of its shares is active. */
+void site_ring_check(struct site *s);
+void lane_ring_remove(struct lane *lane);
+/* It has mail for a pull to look at. */
+bool share_is_active(const struct share *sh);
+/* Open sessions and wake idle ones until nothing more can go. */
+void isp_serve(struct isp *isp);
+
+/* --- path_wait.c --- */
+size_t path_source_index(const struct stream *st, uint16_t source); /* SIZE_MAX: not one of its sources */
+struct limit_who path_who_of(const struct path *p);
+/* lane NULL: any of the campaign at this site. */
+struct limit_who path_who_of_mail(const struct path *p, const struct campaign *c, const struct site *s,
+                                  const struct lane *lane);
+/* Each: a permit is lacking, and where it helps, it waits for it now. */
+bool path_lacks(struct path *p, struct site *s);
+bool path_open_lacks(struct path *p, struct site *s);
+bool share_lacks(struct path *p, struct share *sh);
+bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane);
+/* Paths that wait with less urgent mail than this stream's go to its line. */
+void isp_stand_forward(struct isp *isp, const struct stream *st);
+/* A limit has a permit: the first in its line looks whether it has all that it needs. */
+void path_serve(void *data, struct limit_wait *w, struct limit *at);
+
+#endif

@@ -1,0 +1,342 @@
+/* path_wait.c - why something waits: permits it lacks, and whose turn it is when there is one; holds of paths
+ * and stops of streams. */
+#include "delivery/path_impl.h"
+
+#include <stdlib.h>
+
+/* --- permits --- */
+
+size_t path_source_index(const struct stream *st, uint16_t source)
+{
+    for (size_t i = 0; i < st->nsources; i++)
+        if (st->sources[i] == source)
+            return i;
+    return SIZE_MAX;
+}
+
+struct limit_who path_who_of(const struct path *p)
+{
+    struct limit_who w = {.isp = p->isp->conf};
+    for (int by = 0; by < CONF_BYS; by++)
+        w.v[by] = SLICE_NONE;
+    w.v[CONF_BY_SOURCE] = p->paths->conf.conf->sources[p->source].name;
+    w.v[CONF_BY_ISP] = p->isp->name;
+    return w;
+}
+
+void path_who(const struct conf *conf, const struct campaign *c, struct limit_who *out)
+{
+    const struct conf_stream *stream = c->stream->conf;
+    out->v[CONF_BY_STREAM] = c->stream->name;
+    if (c->number)
+        out->v[CONF_BY_CAMPAIGN] = c->name;
+    if (stream && stream->pool != CONF_NONE)
+        out->v[CONF_BY_POOL] = conf->pools[stream->pool].name;
+}
+
+struct limit_who path_who_of_mail(const struct path *p, const struct campaign *c, const struct site *s,
+                                  const struct lane *lane)
+{
+    struct limit_who w = path_who_of(p);
+    path_who(p->paths->conf.conf, c, &w);
+    if (s)
+        w.v[CONF_BY_MX] = s->key;
+    if (lane)
+        w.v[CONF_BY_DOMAIN] = lane->domain->name;
+    return w;
+}
+
+static void on_again(struct loop_timer *t)
+{
+    isp_service(CONTAINER(t, struct isp, again));
+}
+
+/* This path lacks a permit of l for the share's mail (lane NULL) or the lane's. Where no other source has one
+ * either, the limit to wait at: the first that is due. NULL: another source has, and this one looks again. */
+static struct limit *lacks_everywhere(struct path *p, const struct share *sh, const struct lane *lane,
+                                      struct limit *l)
+{
+    struct paths *ps = p->paths;
+    const struct stream *st = sh->campaign->stream;
+    unsigned scopes = lane ? LIMIT_LANE : LIMIT_SHARE;
+    bool bound = lane && lane->source != UINT16_MAX && p->isp->by_source[lane->source].usable;
+    if (bound || !limit_counts_by(l, CONF_BY_SOURCE))
+        return l;
+    for (size_t i = 0; i < st->nsources; i++) {
+        struct path *other = &p->isp->by_source[st->sources[i]];
+        if (other == p || !other->usable || other->held_until_ms)
+            continue;
+        struct limit_who who = path_who_of_mail(other, sh->campaign, sh->site, lane);
+        struct limit *theirs = limits_lacking(ps->limits, scopes, &who);
+        if (!theirs) {
+            int64_t delay = limit_due_ms(l) - loop_now_ms(ps->conf.loop);
+            if (!loop_timer_active(&p->isp->again))
+                loop_timer_start(ps->conf.loop, &p->isp->again, delay > 1 ? delay : 1, on_again);
+            return NULL;
+        }
+        if (limit_due_ms(theirs) < limit_due_ms(l))
+            l = theirs;
+    }
+    return l;
+}
+
+bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane)
+{
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_LANE))
+        return false;
+    struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, lane);
+    struct limit *l = limits_lacking(ls, LIMIT_LANE, &who);
+    if (!l)
+        return false;
+    l = lacks_everywhere(p, sh, lane, l);
+    if (l) {
+        lane_ring_remove(lane);
+        limit_wait(l, &lane->wait, LIMIT_WAIT_LANE, lane->campaign->stream->priority);
+    }
+    return true;
+}
+
+bool share_lacks(struct path *p, struct share *sh)
+{
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_SHARE))
+        return false;
+    struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, NULL);
+    struct limit *l = limits_lacking(ls, LIMIT_SHARE, &who);
+    if (!l)
+        return false;
+    l = lacks_everywhere(p, sh, NULL, l);
+    if (l) {
+        limit_wait(l, &sh->wait, LIMIT_WAIT_SHARE, sh->campaign->stream->priority);
+        site_ring_check(sh->site);
+    }
+    return true;
+}
+
+/* The most urgent mail that this site has for this path; CONF_PRIORITIES: none. */
+static enum conf_priority path_urgency(const struct path *p, const struct site *s)
+{
+    enum conf_priority best = CONF_PRIORITIES;
+    for (const struct share *sh = s->shares; sh; sh = sh->next)
+        if (share_is_active(sh) && sh->campaign->stream->priority < best &&
+            path_source_index(sh->campaign->stream, p->source) != SIZE_MAX)
+            best = sh->campaign->stream->priority;
+    return best;
+}
+
+bool path_lacks(struct path *p, struct site *s)
+{
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_PATH))
+        return false;
+    enum conf_priority urgency = path_urgency(p, s);
+    if (urgency == CONF_PRIORITIES || limit_waits(&p->wait))
+        return true;
+    struct limit_who who = path_who_of(p);
+    struct limit *l = limits_lacking(ls, LIMIT_PATH, &who);
+    if (l)
+        limit_wait(l, &p->wait, LIMIT_WAIT_PATH, urgency);
+    return l != NULL;
+}
+
+/* The same for a new connection, also to a site that has one. */
+bool path_open_lacks(struct path *p, struct site *s)
+{
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_OPEN))
+        return false;
+    enum conf_priority urgency = path_urgency(p, s);
+    if (urgency == CONF_PRIORITIES || limit_waits(&p->wait_open))
+        return true;
+    struct limit_who who = path_who_of(p);
+    struct limit *l = limits_lacking(ls, LIMIT_OPEN, &who);
+    if (l)
+        limit_wait(l, &p->wait_open, LIMIT_WAIT_OPEN, urgency);
+    return l != NULL;
+}
+
+void isp_stand_forward(struct isp *isp, const struct stream *st)
+{
+    for (size_t i = 0; i < st->nsources; i++) {
+        struct path *p = &isp->by_source[st->sources[i]];
+        if (limit_waits(&p->wait) && st->priority < p->wait.priority)
+            limit_wait(p->wait.at, &p->wait, LIMIT_WAIT_PATH, st->priority);
+        if (limit_waits(&p->wait_open) && st->priority < p->wait_open.priority)
+            limit_wait(p->wait_open.at, &p->wait_open, LIMIT_WAIT_OPEN, st->priority);
+    }
+}
+
+void path_begin(struct path *p, struct lane *lane, uint64_t id)
+{
+    if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
+        return;
+    struct limit_who who = path_who_of_mail(p, lane->campaign, lane->domain->site, lane);
+    limits_renew(p->paths->limits, &who, id);
+}
+
+void path_return(struct path *p, struct lane *lane, uint64_t id)
+{
+    if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
+        return;
+    struct limit_who who = path_who_of_mail(p, lane->campaign, lane->domain->site, lane);
+    limits_return(p->paths->limits, &who, id);
+}
+
+/* The share, and those that waited with it at the site: the pull decides between them. */
+static struct isp *share_back(struct share *sh, struct limit *at)
+{
+    struct site *s = sh->site;
+    for (struct share *other = s->shares; other; other = other->next)
+        if (other->wait.at == at)
+            limit_leave(&other->wait);
+    if (!sh->ring)
+        return s->isp;
+    site_ring_add(s);
+    s->isp->ready = s;
+    return s->isp;
+}
+
+static struct isp *lane_back(struct paths *ps, struct lane *lane, struct limit *at)
+{
+    for (struct lane *other = lane->domain->lanes; other; other = other->of_domain) {
+        if (other->wait.at == at) {
+            limit_leave(&other->wait);
+            path_attach(ps, other);
+        }
+    }
+    path_attach(ps, lane);
+    if (!lane->share)
+        return NULL;
+    lane->share->ring = lane;
+    if (share_is_active(lane->share))
+        lane->share->site->isp->ready = lane->share->site;
+    return lane->share->site->isp;
+}
+
+void path_serve(void *data, struct limit_wait *w, struct limit *at)
+{
+    struct isp *isp = NULL;
+    switch (w->kind) {
+    case LIMIT_WAIT_PATH:
+        isp = CONTAINER(w, struct path, wait)->isp;
+        break;
+    case LIMIT_WAIT_OPEN:
+        isp = CONTAINER(w, struct path, wait_open)->isp;
+        break;
+    case LIMIT_WAIT_SHARE:
+        isp = share_back(CONTAINER(w, struct share, wait), at);
+        break;
+    case LIMIT_WAIT_LANE:
+        isp = lane_back(data, CONTAINER(w, struct lane, wait), at);
+        break;
+    }
+    if (isp)
+        isp_serve(isp);
+}
+
+/* --- holds and stops --- */
+
+static void on_hold_over(struct loop_timer *t)
+{
+    struct path *p = CONTAINER(t, struct path, timer);
+    p->held_until_ms = 0;
+    isp_service(p->isp);
+}
+
+void path_hold(struct path *p, int64_t until_ms, const char *why)
+{
+    struct loop *loop = p->paths->conf.loop;
+    if (until_ms <= p->held_until_ms)
+        return;
+    free(p->held_why);
+    p->held_why = mem_dup(why, strlen(why));
+    p->held_until_ms = until_ms;
+    loop_timer_start(loop, &p->timer, until_ms - loop_wall_ms(loop), on_hold_over);
+}
+
+static void on_stop_over(struct loop_timer *t)
+{
+    struct isp_stop *s = CONTAINER(t, struct isp_stop, timer);
+    s->until_ms = 0;
+    isp_service(s->isp);
+}
+
+void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, const char *why)
+{
+    struct loop *loop = isp->paths->conf.loop;
+    struct isp_stop *s = isp->stops;
+    while (s && s->stream != stream)
+        s = s->next;
+    if (!s) {
+        s = mem_zalloc(sizeof *s);
+        s->stream = stream;
+        s->isp = isp;
+        s->next = isp->stops;
+        isp->stops = s;
+    }
+    if (until_ms <= s->until_ms)
+        return;
+    free(s->why);
+    s->why = mem_dup(why, strlen(why));
+    s->until_ms = until_ms;
+    loop_timer_start(loop, &s->timer, until_ms - loop_wall_ms(loop), on_stop_over);
+}
+
+/* UTC ms of the permit for which w waits; 0: it waits for none, or only until a connection ends. */
+static int64_t permit_ms(const struct loop *loop, const struct limit_wait *w)
+{
+    int64_t due = w->at ? limit_due_ms(w->at) : INT64_MAX, now = loop_now_ms(loop);
+    return due == INT64_MAX ? 0 : loop_wall_ms(loop) + (due > now ? due - now : 0);
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static bool may_carry(const struct path *p, const struct lane *lane)
+{
+    return p->usable && (lane->source == UINT16_MAX || lane->source == p->source ||
+                         !p->isp->by_source[lane->source].usable);
+}
+
+int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
+{
+    const struct stream *st = lane->campaign->stream;
+    const struct loop *loop = isp->paths->conf.loop;
+    int64_t first = INT64_MAX, all = permit_ms(loop, &lane->wait);
+    if (lane->share)
+        all = later(all, permit_ms(loop, &lane->share->wait));
+    for (const struct isp_stop *s = isp->stops; s; s = s->next)
+        if (s->stream == st)
+            all = later(all, s->until_ms);
+    for (size_t i = 0; i < st->nsources; i++) {
+        const struct path *p = &isp->by_source[st->sources[i]];
+        if (!may_carry(p, lane))
+            continue;
+        int64_t mine = later(p->held_until_ms, permit_ms(loop, &p->wait));
+        if (!p->sessions)
+            mine = later(mine, permit_ms(loop, &p->wait_open));
+        if (mine < first)
+            first = mine;
+    }
+    return first == INT64_MAX ? all : later(first, all);
+}
+
+const struct limit *path_waits_for(const struct isp *isp, const struct lane *lane)
+{
+    const struct stream *st = lane->campaign->stream;
+    if (lane->wait.at)
+        return lane->wait.at;
+    if (lane->share && lane->share->wait.at)
+        return lane->share->wait.at;
+    for (size_t i = 0; i < st->nsources; i++) {
+        const struct path *p = &isp->by_source[st->sources[i]];
+        if (may_carry(p, lane) && p->wait.at)
+            return p->wait.at;
+        if (may_carry(p, lane) && !p->sessions && p->wait_open.at)
+            return p->wait_open.at;
+    }
+    return NULL;
+}
