@@ -40,6 +40,7 @@ struct limits {
     unsigned scopes, by; /* of all rules */
     struct map instances;
     struct buf key;
+    uint64_t asked;
     bool serving;
 };
 
@@ -142,6 +143,11 @@ bool limits_pace(const struct limits *ls, const struct conf_isp *isp)
     return false;
 }
 
+uint64_t limits_asked(const struct limits *ls)
+{
+    return ls->asked;
+}
+
 int64_t limits_horizon_ms(const struct limits *ls)
 {
     int64_t most = 0;
@@ -216,6 +222,7 @@ struct limit *limits_lacking(struct limits *ls, unsigned scopes, const struct li
     int64_t now = loop_now_ms(ls->conf.loop);
     if (!(ls->scopes & scopes))
         return NULL;
+    ls->asked++;
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
         if (!(r->scope & scopes) || !applies(r, who))

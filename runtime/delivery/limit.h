@@ -85,6 +85,9 @@ bool limit_counts_by(const struct limit *l, enum conf_by by);
 /* "rate 40/s of isp gmail (init.lua:12)" */
 void limit_text(const struct limit *l, struct buf *out);
 
+/* How often anybody asked for a permit: what waits asks for none. */
+uint64_t limits_asked(const struct limits *ls);
+
 /* --- after a restart --- */
 
 /* How far back the journal matters, ms; 0: no rate is declared. */

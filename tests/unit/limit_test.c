@@ -1,20 +1,25 @@
 /* limit_test.c - what leaves keeps every limit, in turn, and what waits costs nothing. */
+#include "delivery/deliver_impl.h"
 #include "test.h"
 #include "town.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { TIMES_MOST = 20000 };
 static int64_t times[TIMES_MOST];
+static char senders[TIMES_MOST]; /* the campaign's first letter, from the return path's domain */
 static size_t ntimes;
 
 static void on_transaction(void *data, const struct world_isp *isp, const struct smtp_server_tx *tx)
 {
     struct town *t = data;
     (void)isp;
-    (void)tx;
-    if (ntimes < TIMES_MOST)
-        times[ntimes++] = loop_now_ms(t->loop);
+    if (ntimes == TIMES_MOST)
+        return;
+    ptrdiff_t at = slice_find(tx->from, S("@"));
+    senders[ntimes] = at < 0 ? 0 : tx->from.p[at + 1];
+    times[ntimes++] = loop_now_ms(t->loop);
 }
 
 /* The most that any window of so many ms held. */
@@ -51,6 +56,87 @@ static bool start(struct town *t, const char *world, uint64_t seed, struct conf_
 
 static struct slice a_mx[] = {S("mx.a.test")};
 
+/* Two streams, x and y, each with a campaign of its name. */
+static struct conf_stream two_streams[] = {{.name = S("x"),
+                                            .from = S("x <x@x.example.jp>"),
+                                            .domain = S("x.example.jp"),
+                                            .bounce = S("x.example.jp"),
+                                            .pool = CONF_NONE,
+                                            .priority = CONF_BULK,
+                                            .weight = 1},
+                                           {.name = S("y"),
+                                            .from = S("y <y@y.example.jp>"),
+                                            .domain = S("y.example.jp"),
+                                            .bounce = S("y.example.jp"),
+                                            .pool = CONF_NONE,
+                                            .priority = CONF_BULK,
+                                            .weight = 1}};
+static struct conf_campaign two_campaigns[2];
+
+static bool start_two(struct town *t, const char *world, uint64_t seed, struct conf_limit *limits,
+                      size_t nlimits)
+{
+    ntimes = 0;
+    if (!town_new(t, world, seed))
+        return false;
+    town_close(t);
+    for (size_t i = 0; i < 2; i++) {
+        two_campaigns[i] = t->conf.campaigns[0];
+        two_campaigns[i].name = two_streams[i].name;
+        two_campaigns[i].stream = (uint16_t)i;
+        two_streams[i].priority = CONF_BULK;
+        two_streams[i].weight = 1;
+    }
+    t->conf.streams = two_streams;
+    t->conf.campaigns = two_campaigns;
+    t->conf.nstreams = t->conf.ncampaigns = 2;
+    t->conf.limits = limits;
+    t->conf.nlimits = nlimits;
+    t->transaction = on_transaction;
+    return town_open(t);
+}
+
+static size_t count_of(char sender, size_t from, size_t to)
+{
+    size_t n = 0;
+    for (size_t i = from; i < to && i < ntimes; i++)
+        n += senders[i] == sender;
+    return n;
+}
+
+/* A world of n domains: on one MX host for all, or with one each. */
+static struct buf many_domains(size_t n, bool one_mx)
+{
+    struct buf b = {0};
+    buf_printf(&b, "return { isps = { a = { address = '127.0.1.1', domains = {");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&b, "'d%zu.test',", i);
+    buf_printf(&b, "}, mx = {");
+    for (size_t i = 0; i < (one_mx ? 1 : n); i++)
+        buf_printf(&b, "'mx%zu.a.test',", i);
+    buf_printf(&b, "} } } }");
+    buf_cstr(&b);
+    return b;
+}
+
+static const char **domain_names(size_t n)
+{
+    const char **names = mem_alloc(n * sizeof *names);
+    for (size_t i = 0; i < n; i++) {
+        char text[32];
+        int length = snprintf(text, sizeof text, "d%zu.test", i);
+        names[i] = mem_dup(text, (size_t)length);
+    }
+    return names;
+}
+
+static void names_free(const char **names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free((char *)names[i]);
+    free(names);
+}
+
 TEST(mail_to_a_listed_receiver_keeps_its_rate)
 {
     struct conf_isp isp = {.name = S("a"), .mx = a_mx, .nmx = 1, .amounts.rate = {20, 0, 1000}};
@@ -65,4 +151,257 @@ TEST(mail_to_a_listed_receiver_keeps_its_rate)
     CHECK_INT(most_in(1000), 20);
     CHECK(times[399] - times[0] <= 399 * 50 + 60); /* and not slower */
     town_free(&t);
+}
+
+enum {
+    BY_ISP = 1 << CONF_BY_ISP,
+    BY_SOURCE = 1 << CONF_BY_SOURCE,
+    BY_CAMPAIGN = 1 << CONF_BY_CAMPAIGN,
+    BY_STREAM = 1 << CONF_BY_STREAM,
+    BY_DOMAIN = 1 << CONF_BY_DOMAIN,
+    BY_MX = 1 << CONF_BY_MX
+};
+
+TEST(domains_on_one_set_of_hosts_obey_one_limit)
+{
+    enum { N = 383 };
+    static const unsigned bys[] = {BY_ISP, BY_MX, BY_SOURCE | BY_ISP, 0, BY_CAMPAIGN};
+    struct buf world = many_domains(N, true);
+    const char **names = domain_names(N);
+    for (size_t i = 0; i < COUNT(bys); i++) {
+        struct conf_limit limit = {.by = bys[i], .amounts.rate = {20, 0, 1000}};
+        struct town t;
+        CHECK(start(&t, world.p, i, NULL, 0, &limit, 1));
+        CHECK_INT(town_send(&t, names, N, 2), 2 * N);
+        t.patience_ms = 5000;
+        town_run(&t);
+        CHECK(town_accounted(&t, 2 * N));
+        CHECK_INT(deliver_counts(t.d).delivered, 2 * N);
+        CHECK_INT(most_in(1000), 20);
+        CHECK(times[2 * N - 1] - times[0] <= 2 * N * 50 + 500);
+        town_free(&t);
+    }
+    names_free(names, N);
+    buf_free(&world);
+}
+
+TEST(hosts_under_one_pattern_obey_one_limit)
+{
+    enum { N = 400 };
+    struct slice mx[] = {S("a.test")};
+    struct conf_isp isp = {.name = S("a"), .mx = mx, .nmx = 1, .amounts.rate = {20, 0, 1000}};
+    struct buf b = {0};
+    const char **names = domain_names(N);
+    struct town t;
+    buf_printf(&b, "return { isps = {");
+    for (size_t i = 0; i < N; i++)
+        buf_printf(&b,
+                   "i%zu = { domains = {'d%zu.test'}, mx = {'mx%zu.a.test'}, address = '127.1.%zu.%zu' },", i,
+                   i, i, i / 200, i % 200 + 1);
+    buf_printf(&b, "} }");
+    CHECK(start(&t, buf_cstr(&b), 1, &isp, 1, NULL, 0));
+    CHECK_INT(town_send(&t, names, N, 2), 2 * N);
+    t.patience_ms = 5000;
+    town_run(&t);
+    CHECK(town_accounted(&t, 2 * N));
+    CHECK_INT(deliver_counts(t.d).delivered, 2 * N);
+    CHECK_INT(most_in(1000), 20);
+    CHECK(times[2 * N - 1] - times[0] <= 2 * N * 50 + 2000);
+    town_free(&t);
+    names_free(names, N);
+    buf_free(&b);
+}
+
+TEST(all_permits_are_taken_together_or_none)
+{
+    enum { N = 20 };
+    struct buf world = many_domains(N, true);
+    const char **names = domain_names(N);
+    /* If what lacks its domain's permit took the isp's, the whole would be slower. */
+    struct conf_limit limits[] = {{.by = BY_ISP, .amounts.rate = {20, 0, 1000}},
+                                  {.by = BY_DOMAIN, .amounts.rate = {1, 0, 1000}}};
+    struct town t;
+    CHECK(start(&t, world.p, 3, NULL, 0, limits, 2));
+    CHECK_INT(town_send(&t, names, N, 20), 20 * N);
+    t.patience_ms = 5000;
+    town_run(&t);
+    CHECK_INT(deliver_counts(t.d).delivered, 20 * N);
+    CHECK(most_in(1000) <= 20);
+    CHECK(times[20 * N - 1] - times[0] <= 21000);
+    town_free(&t);
+    names_free(names, N);
+    buf_free(&world);
+}
+
+TEST(a_campaign_at_its_own_cap_does_not_hold_up_another)
+{
+    /* x has a pool, y has none: the limit by pool is about x alone. */
+    struct conf_pool_member member = {0, 1};
+    struct conf_pool pool = {.name = S("slow"), .members = &member, .nmembers = 1};
+    struct conf_limit limit = {.by = 1 << CONF_BY_POOL, .amounts.rate = {1, 0, 1000}};
+    struct town t;
+    CHECK(start_two(&t, one_isp, 4, &limit, 1));
+    town_close(&t);
+    t.conf.pools = &pool;
+    t.conf.npools = 1;
+    two_streams[0].pool = 0;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send_as(&t, S("x"), a_only, 1, 60), 60);
+    CHECK_INT(town_send_as(&t, S("y"), a_only, 1, 1000), 1000);
+    town_run_for(&t, 10000);
+    CHECK_INT(count_of('y', 0, ntimes), 1000);
+    CHECK_INT(count_of('x', 0, ntimes), 10);
+    t.patience_ms = 5000;
+    town_run(&t);
+    CHECK_INT(count_of('x', 0, ntimes), 60);
+    CHECK(town_accounted(&t, 1060));
+    two_streams[0].pool = CONF_NONE;
+    town_free(&t);
+}
+
+TEST(shares_hold_under_a_limit)
+{
+    static const unsigned bys[] = {BY_ISP, BY_MX, 0};
+    for (size_t i = 0; i < COUNT(bys); i++) {
+        struct conf_limit limit = {.by = bys[i], .amounts.rate = {50, 0, 1000}};
+        struct town t;
+        CHECK(start_two(&t, one_isp, 5, &limit, 1));
+        town_close(&t);
+        two_streams[0].weight = 3;
+        CHECK(town_open(&t));
+        CHECK_INT(town_send_as(&t, S("x"), a_only, 1, 1000), 1000);
+        CHECK_INT(town_send_as(&t, S("y"), a_only, 1, 1000), 1000);
+        town_run_for(&t, 20000);
+        CHECK_INT(count_of('x', 0, 1000), 750);
+        town_free(&t);
+    }
+}
+
+TEST(what_is_urgent_goes_with_the_next_permit)
+{
+    static const unsigned bys[] = {BY_ISP, BY_MX, 0, BY_DOMAIN};
+    for (size_t i = 0; i < COUNT(bys); i++) {
+        struct conf_limit limit = {.by = bys[i], .amounts.rate = {1, 0, 1000}};
+        struct town t;
+        CHECK(start_two(&t, one_isp, 6, &limit, 1));
+        town_close(&t);
+        two_streams[1].priority = CONF_URGENT;
+        CHECK(town_open(&t));
+        CHECK_INT(town_send_as(&t, S("x"), a_only, 1, 100), 100);
+        town_run_for(&t, 10500);
+        size_t before = ntimes;
+        CHECK_INT(town_send_as(&t, S("y"), a_only, 1, 3), 3);
+        town_run_for(&t, 3100);
+        CHECK_INT(count_of('y', before, before + 3), 3);
+        town_free(&t);
+    }
+}
+
+TEST(each_source_has_its_rate_and_a_total_holds_over_all)
+{
+    struct conf_source sources[] = {
+        {.name = S("one"), .address = ip_v4(127, 0, 0, 11), .ehlo = S("one.example.jp")},
+        {.name = S("two"), .address = ip_v4(127, 0, 0, 12), .ehlo = S("two.example.jp")}};
+    struct conf_isp isp = {.name = S("a"), .mx = a_mx, .nmx = 1, .amounts.rate = {20, 0, 1000}};
+    struct conf_limit total = {.by = BY_ISP, .amounts.rate = {30, 0, 1000}};
+    for (size_t nlimits = 0; nlimits < 2; nlimits++) {
+        struct town t;
+        CHECK(start(&t, one_isp, 7, &isp, 1, &total, nlimits));
+        town_close(&t);
+        t.conf.sources = sources;
+        t.conf.nsources = 2;
+        CHECK(town_open(&t));
+        CHECK_INT(town_send(&t, a_only, 1, 600), 600);
+        t.patience_ms = 5000;
+        town_run(&t);
+        CHECK_INT(deliver_counts(t.d).delivered, 600);
+        int64_t took = times[599] - times[0];
+        CHECK(nlimits ? took >= 19900 && took < 21000 : took >= 14900 && took < 16000);
+        town_free(&t);
+    }
+}
+
+TEST(a_source_without_a_permit_passes_its_turn)
+{
+    /* By campaign and source: what one source lacks, the other may have. */
+    struct conf_source sources[] = {
+        {.name = S("one"), .address = ip_v4(127, 0, 0, 11), .ehlo = S("one.example.jp")},
+        {.name = S("two"), .address = ip_v4(127, 0, 0, 12), .ehlo = S("two.example.jp")}};
+    static const unsigned bys[] = {BY_CAMPAIGN | BY_SOURCE, BY_DOMAIN | BY_SOURCE};
+    for (size_t i = 0; i < COUNT(bys); i++) {
+        struct conf_limit limit = {.by = bys[i], .amounts.rate = {10, 0, 1000}};
+        struct town t;
+        CHECK(start(&t, one_isp, 8, NULL, 0, &limit, 1));
+        town_close(&t);
+        t.conf.sources = sources;
+        t.conf.nsources = 2;
+        CHECK(town_open(&t));
+        CHECK_INT(town_send(&t, a_only, 1, 400), 400);
+        t.patience_ms = 5000;
+        town_run(&t);
+        CHECK_INT(deliver_counts(t.d).delivered, 400);
+        CHECK(times[399] - times[0] < 21000);
+        CHECK(times[399] - times[0] >= 19800);
+        town_free(&t);
+    }
+}
+
+TEST(a_burst_goes_at_once_and_the_window_holds)
+{
+    struct conf_isp isp = {.name = S("a"), .mx = a_mx, .nmx = 1, .amounts.rate = {60, 10, 60000}};
+    struct town t;
+    CHECK(start(&t, one_isp, 9, &isp, 1, NULL, 0));
+    CHECK_INT(town_send(&t, a_only, 1, 130), 130);
+    town_run_for(&t, 900);
+    CHECK_INT(ntimes, 10);
+    t.patience_ms = 60000;
+    town_run(&t);
+    CHECK_INT(ntimes, 130);
+    CHECK(most_in(60000) <= 60);
+    town_free(&t);
+}
+
+TEST(a_permit_that_was_not_used_is_there_again)
+{
+    struct slice mx[] = {S("mx.a.test")};
+    struct conf_isp isp = {.name = S("a"), .mx = mx, .nmx = 1, .amounts.rate = {1, 0, 86400000}};
+    struct town t;
+    /* Nobody answers at first: the receiver is at another address than DNS says. */
+    CHECK(start(&t,
+                "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
+                " replies = { { phase = 'banner', share = 1, disconnect = true } } } } }",
+                10, &isp, 1, NULL, 0));
+    CHECK_INT(town_send(&t, a_only, 1, 1), 1);
+    town_run_for(&t, 2 * 3600000);
+    CHECK(t.events[EVENT_DEFERRED] >= 2); /* it was tried again long before the day was over */
+    town_free(&t);
+}
+
+TEST(what_waits_costs_nothing)
+{
+    enum { N = 20000, SECONDS = 20 };
+    static const unsigned bys[] = {BY_ISP, 0, BY_CAMPAIGN, BY_MX, BY_DOMAIN};
+    struct buf world = many_domains(N, true);
+    const char **names = domain_names(N);
+    for (size_t i = 0; i < COUNT(bys); i++) {
+        bool own = bys[i] & BY_DOMAIN; /* each domain waits at a limit of its own, for a day */
+        struct conf_limit limit = {.by = bys[i], .amounts.rate = {own ? 1 : 20, 0, own ? 86400000 : 1000}};
+        struct town t;
+        CHECK(start(&t, world.p, 11, NULL, 0, &limit, 1));
+        t.conf.streams[0].weight = 1;
+        CHECK_INT(town_send(&t, names, N, 2), 2 * N);
+        town_run_for(&t, own ? 3600000 : 60000); /* names are resolved, the first went, all stand in line */
+        uint64_t asked = limits_asked(paths_limits(t.d->paths)), turns = loop_stats(t.loop).turns;
+        size_t before = ntimes;
+        town_run_for(&t, SECONDS * 1000);
+        asked = limits_asked(paths_limits(t.d->paths)) - asked;
+        turns = loop_stats(t.loop).turns - turns;
+        CHECK_INT(ntimes - before, own ? 0 : 20 * SECONDS);
+        CHECK(asked <= (ntimes - before) * 8);
+        CHECK(turns <= (ntimes - before) * 40 + 100);
+        CHECK(town_accounted(&t, 2 * N));
+        town_free(&t);
+    }
+    names_free(names, N);
+    buf_free(&world);
 }

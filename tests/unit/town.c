@@ -139,7 +139,12 @@ static void on_accepted(void *data, uint64_t id, int status)
 
 size_t town_send(struct town *t, const char *const *domains, size_t ndomains, int n)
 {
-    struct campaign *c = deliver_campaign(t->d, S("hello"));
+    return town_send_as(t, S("hello"), domains, ndomains, n);
+}
+
+size_t town_send_as(struct town *t, struct slice name, const char *const *domains, size_t ndomains, int n)
+{
+    struct campaign *c = deliver_campaign(t->d, name);
     struct arena a = {0};
     size_t fresh = 0;
     uint32_t columns = deliver_columns(t->d, S("name"));

@@ -52,6 +52,9 @@ void town_crash(struct town *t);
 
 /* n people at each domain, p0, p1 ... Counts those who were new. */
 size_t town_send(struct town *t, const char *const *domains, size_t ndomains, int n);
+/* The same for a campaign other than "hello". */
+size_t town_send_as(struct town *t, struct slice campaign, const char *const *domains, size_t ndomains,
+                    int n);
 /* Until nothing falls due within patience_ms. */
 void town_run(struct town *t);
 /* For so long. */
