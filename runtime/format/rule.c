@@ -5,6 +5,7 @@
  * whose needles are absent are out; the few others are asked in order. */
 #include "format/rule.h"
 #include "format/charset.h"
+#include "format/rule_needle.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -39,12 +40,16 @@ struct rules {
     size_t n;
     struct slice *isps; /* each name once; owned */
     size_t nisps;
+    struct haystack *in_text, *in_words; /* needles; a bit a rule */
+    uint64_t *always;                    /* bits of rules of which no needle is known */
 };
 
 struct rule_work {
     pcre2_match_data *match;
     pcre2_match_context *limits;
     struct buf text, words;
+    uint64_t *maybe; /* bits of rules that may match */
+    size_t cap;      /* of maybe, in words */
 };
 
 unsigned rule_phase_bits(enum smtp_phase named)
@@ -123,9 +128,10 @@ static int pattern_compile(struct slice text, pcre2_code **out, struct err *e)
 
     if (text.n > RULE_PATTERN_MAX)
         return err_set(e, ERR_LIMIT, "text is a pattern of %zu bytes; at most %d", text.n, RULE_PATTERN_MAX);
-    pcre2_code *p = pcre2_compile(
-        (PCRE2_SPTR)text.p, text.n,
-        PCRE2_CASELESS | PCRE2_UTF | PCRE2_NO_AUTO_CAPTURE | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+    if (!utf8_valid(text))
+        return err_set(e, ERR_INVAL, "text is not UTF-8");
+    pcre2_code *p = pcre2_compile((PCRE2_SPTR)text.p, text.n,
+                                  PCRE2_CASELESS | PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
     if (!p) {
         if (pcre2_get_error_message(code, why, sizeof why) < 0)
             snprintf((char *)why, sizeof why, "PCRE2 error %d", code);
@@ -144,7 +150,7 @@ static bool pattern_found(const pcre2_code *p, struct rule_work *w, struct slice
 
 /* --- compile --- */
 
-static int isp_index(struct rules *r, struct slice name)
+static int isp_index(const struct rules *r, struct slice name)
 {
     for (size_t i = 0; i < r->nisps; i++)
         if (slice_eq(r->isps[i], name))
@@ -186,8 +192,21 @@ int rule_check(const struct rule_spec *spec, struct err *e)
     return rc;
 }
 
+static void learn_needles(struct rules *r, size_t i, struct slice pattern, struct arena *a)
+{
+    struct haystack *h = r->v[i].words ? r->in_words : r->in_text;
+    struct slice *needles;
+    size_t n = pattern.n ? pattern_needles(pattern, a, &needles) : 0;
+
+    for (size_t k = 0; k < n; k++)
+        haystack_add(h, needles[k], (uint32_t)i);
+    if (!n)
+        r->always[i / 64] |= 1ull << i % 64;
+}
+
 int rules_compile(const struct rule_spec *specs, size_t n, struct rules **out, struct err *e)
 {
+    struct arena arena = {0};
     struct rules *r;
     int rc;
 
@@ -196,12 +215,16 @@ int rules_compile(const struct rule_spec *specs, size_t n, struct rules **out, s
     r = mem_zalloc(sizeof *r);
     r->v = mem_zalloc((n + 1) * sizeof *r->v);
     r->isps = mem_zalloc((n + 1) * sizeof *r->isps);
+    r->always = mem_zalloc((n / 64 + 1) * sizeof *r->always);
+    r->in_text = haystack_new();
+    r->in_words = haystack_new();
     for (; r->n < n; r->n++) {
         const struct rule_spec *s = &specs[r->n];
         struct rule *rule = &r->v[r->n];
         if ((rc = rule_compile(s, rule, e))) {
             err_prefix(e, "%.*s: ", SLICE_FMT(s->name));
             rules_free(r);
+            arena_free(&arena);
             return rc;
         }
         rule->name = mem_dup(s->name.p, s->name.n);
@@ -211,7 +234,11 @@ int rules_compile(const struct rule_spec *specs, size_t n, struct rules **out, s
         }
         if (rule->text) /* without executable memory PCRE2 interprets */
             pcre2_jit_compile(rule->text, PCRE2_JIT_COMPLETE);
+        learn_needles(r, r->n, s->text, &arena);
     }
+    haystack_build(r->in_text);
+    haystack_build(r->in_words);
+    arena_free(&arena);
     *out = r;
     return 0;
 }
@@ -226,6 +253,9 @@ void rules_free(struct rules *r)
     }
     for (size_t i = 0; i < r->nisps; i++)
         free((char *)r->isps[i].p);
+    haystack_free(r->in_text);
+    haystack_free(r->in_words);
+    free(r->always);
     free(r->isps);
     free(r->v);
     free(r);
@@ -259,6 +289,7 @@ void rule_work_free(struct rule_work *w)
     pcre2_match_context_free(w->limits);
     buf_free(&w->text);
     buf_free(&w->words);
+    free(w->maybe);
     free(w);
 }
 
@@ -293,9 +324,14 @@ static bool is_host(struct slice w)
     return true;
 }
 
+/* An address, a link or a host. Most words have neither '@' nor '.' and are not asked about. */
 static bool is_name(struct slice word)
 {
-    if (memchr(word.p, '@', word.n) || slice_find(word, S("://")) >= 0)
+    if (memchr(word.p, '@', word.n))
+        return true;
+    if (!memchr(word.p, '.', word.n))
+        return false;
+    if (slice_find(word, S("://")) >= 0)
         return true;
     while (word.n && !is_alnum(word.p[0]))
         word = slice_of(word.p + 1, word.n - 1);
@@ -309,13 +345,15 @@ static bool is_name(struct slice word)
 static void take_names_out(struct slice text, struct buf *out)
 {
     buf_clear(out);
+    buf_reserve(out, text.n);
     while (text.n) {
         struct slice word = slice_cut(text, ' ', &text);
         if (is_name(word))
             continue;
         if (out->n)
-            buf_addc(out, ' ');
-        buf_adds(out, word);
+            out->p[out->n++] = ' ';
+        memcpy(out->p + out->n, word.p, word.n);
+        out->n += word.n;
     }
 }
 
@@ -351,24 +389,44 @@ static bool rule_fits(const struct rule *r, struct rule_work *w, const struct ru
            (!r->text || pattern_found(r->text, w, r->words ? buf_slice(&w->words) : text));
 }
 
+/* Into w->maybe. */
+static void pick_candidates(const struct rules *r, struct rule_work *w, struct slice text)
+{
+    size_t words = r->n / 64 + 1;
+
+    if (words > w->cap) {
+        w->maybe = mem_realloc(w->maybe, words * sizeof *w->maybe);
+        w->cap = words;
+    }
+    memcpy(w->maybe, r->always, words * sizeof *w->maybe);
+    if (!haystack_scan(r->in_text, text, w->maybe) ||
+        !haystack_scan(r->in_words, buf_slice(&w->words), w->maybe))
+        memset(w->maybe, 0xff, words * sizeof *w->maybe);
+}
+
 void rules_classify(const struct rules *r, struct rule_work *w, const struct rule_in *in,
                     struct rule_out *out)
 {
     struct slice text = prepare(w, in->text);
-    int isp = in->isp.n ? isp_index((struct rules *)r, in->isp) : -1;
+    int isp = isp_index(r, in->isp);
 
+    pick_candidates(r, w, text);
     *out = (struct rule_out){.cls = CLASS_UNKNOWN, .rule = "none", .index = -1};
-    for (size_t i = 0; i < r->n; i++)
-        if (rule_fits(&r->v[i], w, in, isp, text)) {
-            *out = (struct rule_out){r->v[i].cls, r->v[i].retry, r->v[i].name, (int)i};
-            return;
+    for (size_t at = 0; at * 64 < r->n; at++) {
+        for (uint64_t left = w->maybe[at]; left; left &= left - 1) {
+            size_t i = at * 64 + (size_t)__builtin_ctzll(left);
+            if (i < r->n && rule_fits(&r->v[i], w, in, isp, text)) {
+                *out = (struct rule_out){r->v[i].cls, r->v[i].retry, r->v[i].name, (int)i};
+                return;
+            }
         }
+    }
 }
 
 bool rules_one_matches(const struct rules *r, struct rule_work *w, size_t index, const struct rule_in *in)
 {
     struct slice text = prepare(w, in->text);
-    int isp = in->isp.n ? isp_index((struct rules *)r, in->isp) : -1;
+    int isp = isp_index(r, in->isp);
 
     INVARIANT(index < r->n);
     return rule_fits(&r->v[index], w, in, isp, text);

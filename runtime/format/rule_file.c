@@ -15,8 +15,11 @@ struct reader {
     bool has_source;
     struct rule_file file;
     size_t cap, samples_cap;
-    size_t says, nots;       /* of the last rule */
-    struct buf alternatives; /* of the last rule's pattern */
+    /* Of the rule that is being read: */
+    struct rule_spec rule;
+    size_t first; /* its first spec */
+    size_t says, nots;
+    bool open;
 };
 
 static int bad(struct reader *r, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -46,19 +49,27 @@ static struct slice next_word(struct slice *rest)
     return word;
 }
 
-static struct rule_spec *last(struct reader *r)
+static void add_spec(struct reader *r, bool words, struct slice pattern)
 {
-    return &r->file.specs[r->file.n - 1];
+    if (r->file.n == r->cap) {
+        r->cap = r->cap ? r->cap * 2 : 256;
+        r->file.specs = mem_realloc(r->file.specs, r->cap * sizeof *r->file.specs);
+    }
+    r->rule.words = words;
+    r->rule.text = pattern;
+    r->file.specs[r->file.n++] = r->rule;
 }
 
 /* The rule above is whole. */
 static int end_rule(struct reader *r)
 {
-    if (!r->file.n)
+    if (!r->open)
         return 0;
-    if (r->alternatives.n)
-        last(r)->text = arena_copy(r->arena, buf_slice(&r->alternatives));
-    buf_clear(&r->alternatives);
+    r->open = false;
+    if (!r->says || !r->nots)
+        return bad(r, ERR_MISSING, "the rule above has no `%s`", r->says ? "not" : "says");
+    if (r->first == r->file.n)
+        add_spec(r, false, SLICE_NONE);
     return 0;
 }
 
@@ -125,12 +136,10 @@ static int begin_rule(struct reader *r, struct slice line)
     while (line.n)
         if ((rc = read_want(r, next_word(&line), &spec)))
             return rc;
-    if (r->file.n == r->cap) {
-        r->cap = r->cap ? r->cap * 2 : 64;
-        r->file.specs = mem_realloc(r->file.specs, r->cap * sizeof *r->file.specs);
-    }
-    r->file.specs[r->file.n++] = spec;
+    r->rule = spec;
+    r->first = r->file.n;
     r->says = r->nots = 0;
+    r->open = true;
     return 0;
 }
 
@@ -139,17 +148,12 @@ static int read_below(struct reader *r, struct slice line)
     struct slice key = next_word(&line);
     bool words = slice_eq(key, S("words")), miss = slice_eq(key, S("not"));
 
-    if (!r->file.n)
+    if (!r->open)
         return bad(r, ERR_SYNTAX, "an indented line belongs to a rule, and none stands above");
     if (!line.n)
         return bad(r, ERR_SYNTAX, "nothing behind \"%.*s\"", SLICE_FMT(key));
     if (words || slice_eq(key, S("text"))) {
-        if (r->alternatives.n && last(r)->words != words)
-            return bad(r, ERR_SYNTAX, "a rule has text or words, not both");
-        last(r)->words = words;
-        buf_printf(&r->alternatives, "%s(?:", r->alternatives.n ? "|" : "");
-        buf_adds(&r->alternatives, line);
-        buf_addc(&r->alternatives, ')');
+        add_spec(r, words, line);
         return 0;
     }
     if (!miss && !slice_eq(key, S("says")))
@@ -159,7 +163,7 @@ static int read_below(struct reader *r, struct slice line)
         r->samples_cap = r->samples_cap ? r->samples_cap * 2 : 64;
         r->file.samples = mem_realloc(r->file.samples, r->samples_cap * sizeof *r->file.samples);
     }
-    r->file.samples[r->file.nsamples++] = (struct rule_sample){r->file.n - 1, miss, line, r->line};
+    r->file.samples[r->file.nsamples++] = (struct rule_sample){r->first, miss, line, r->line};
     return 0;
 }
 
@@ -207,7 +211,6 @@ int rule_file_read(struct slice text, const char *name, const char *prefix, stru
         rc = end_rule(&r);
     if (!rc)
         keep(&r, out);
-    buf_free(&r.alternatives);
     free(r.file.specs);
     free(r.file.samples);
     return rc;

@@ -10,16 +10,17 @@
  *
  * A line at the margin begins a rule: class, name, then what it wants: isp=, phase=, code= (550 or 500-599),
  * enhanced=, and the word retry. Below it `text` (or `words`: the same without addresses, host names and
- * links) is a pattern, and more such lines are alternatives to it. `says` is a reply that the rule is for,
- * `not` one that comes near and means something else; each at least once. `source` holds for the rules after
- * it. Why not Lua: readers of returned mail have no VM, and a rule's proof should stand beside the rule. */
+ * links) is a pattern, and more such lines are alternatives to it; each becomes a spec of its own, so that
+ * each is looked for only where it can match. `says` is a reply that the rule is for, `not` one that comes
+ * near and means something else; each at least once. `source` holds for the rules after it. Why not Lua:
+ * readers of returned mail have no VM, and a rule's proof should stand beside the rule. */
 #ifndef HATO_FORMAT_RULE_FILE_H
 #define HATO_FORMAT_RULE_FILE_H
 
 #include "format/rule.h"
 
 struct rule_sample {
-    size_t rule;       /* index of its rule */
+    size_t spec;       /* index of its rule's first spec; more of the same name may follow */
     bool miss;         /* a `not` */
     struct slice text; /* the reply */
     int line;

@@ -178,7 +178,7 @@ TEST(verdict_classes_of_common_replies)
         {"421 too many concurrent SMTP connections", SMTP_PHASE_BANNER, "too_many_connections"},
         {"450 4.2.0 Recipient address rejected: Greylisted", SMTP_PHASE_RCPT, "greylisted"},
         {"451 4.7.1 Greylisting in action, please try again later", SMTP_PHASE_RCPT, "greylisted"},
-        {"554 5.7.9 Message not accepted for policy reasons", SMTP_PHASE_EOD, "security"},
+        {"554 5.7.9 Message not accepted for policy reasons", SMTP_PHASE_EOD, "policy"},
         {"550 Denied by policy", SMTP_PHASE_EOD, "policy"},
         {"530 5.7.0 Authentication required", SMTP_PHASE_MAIL, "security"},
         {"554 5.7.1 <a@example.jp>: Relay access denied", SMTP_PHASE_RCPT, "relaying_denied"},
