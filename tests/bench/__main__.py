@@ -4,7 +4,7 @@ import sys
 
 from rig import Failed, Rig, say
 
-ALL = ["setup", "deliver", "ed25519", "peers", "big"]
+ALL = ["setup", "deliver", "ed25519", "peers", "big", "enqueue", "queued", "spool", "steady", "turns", "lanes"]
 
 
 def main():
