@@ -41,6 +41,7 @@ struct limits {
     struct map instances;
     struct buf key;
     uint64_t asked;
+    int64_t spent_ms; /* loop_now_ms() of limits_count_all(); INT64_MIN: never */
     bool serving;
 };
 
@@ -87,6 +88,7 @@ struct limits *limits_new(const struct limits_conf *conf)
     struct limits *ls = mem_zalloc(sizeof *ls);
     struct hash_key hk;
     ls->conf = *conf;
+    ls->spent_ms = INT64_MIN;
     loop_random_bytes(conf->loop, &hk, sizeof hk);
     map_init(&ls->instances, hk);
     for (size_t i = 0; i < conf->conf->nisps; i++) {
@@ -143,6 +145,12 @@ bool limits_pace(const struct limits *ls, const struct conf_isp *isp)
     return false;
 }
 
+struct limit *limits_next(const struct limits *ls, size_t *at)
+{
+    struct map_entry *e = map_next(&ls->instances, at);
+    return e ? e->value : NULL;
+}
+
 uint64_t limits_asked(const struct limits *ls)
 {
     return ls->asked;
@@ -179,6 +187,13 @@ static char *values_text(const struct rule *r, const struct limit_who *who)
     return b.p;
 }
 
+static void spend(struct limit *l, int64_t at_ms)
+{
+    if (l->rule->rate.quota)
+        for (uint32_t n = l->rule->rate.burst ? l->rule->rate.burst : 1; n; n--)
+            pace_take(&l->pace, at_ms);
+}
+
 static struct limit *instance(struct limits *ls, const struct rule *r, const struct limit_who *who)
 {
     uint32_t index = (uint32_t)(r - ls->rules);
@@ -200,6 +215,8 @@ static struct limit *instance(struct limits *ls, const struct rule *r, const str
     l->values = values_text(r, who);
     if (r->rate.quota)
         pace_init(&l->pace, &r->rate);
+    if (ls->spent_ms != INT64_MIN)
+        spend(l, ls->spent_ms);
     map_put(&ls->instances, buf_slice(&ls->key), l);
     return l;
 }
@@ -260,6 +277,14 @@ void limits_count(struct limits *ls, unsigned scopes, const struct limit_who *wh
         if (r->rate.quota && r->scope & scopes && applies(r, who))
             pace_take(&instance(ls, r, who)->pace, at_ms);
     }
+}
+
+void limits_count_all(struct limits *ls)
+{
+    size_t at = 0;
+    ls->spent_ms = loop_now_ms(ls->conf.loop);
+    for (struct limit *l; (l = limits_next(ls, &at));)
+        spend(l, ls->spent_ms);
 }
 
 /* --- who waits --- */

@@ -13,7 +13,8 @@
  * Connections have limits too: how many at once, and how many new ones in a time. They count by source and
  * isp, because a connection carries mail of any campaign and domain of its isp.
  *
- * All is in memory; what must outlive the process is in the journal, see limits_count(). Loop thread only. */
+ * All is in memory; what must outlive the process is in the journal anyway (limit_replay.h). Loop thread
+ * only. */
 #ifndef HATO_DELIVERY_LIMIT_H
 #define HATO_DELIVERY_LIMIT_H
 
@@ -85,6 +86,8 @@ bool limit_counts_by(const struct limit *l, enum conf_by by);
 /* "rate 40/s of isp gmail (init.lua:12)" */
 void limit_text(const struct limit *l, struct buf *out);
 
+/* In order of their making: size_t at = 0; */
+struct limit *limits_next(const struct limits *ls, size_t *at);
 /* How often anybody asked for a permit: what waits asks for none. */
 uint64_t limits_asked(const struct limits *ls);
 
@@ -94,5 +97,8 @@ uint64_t limits_asked(const struct limits *ls);
 int64_t limits_horizon_ms(const struct limits *ls);
 /* An earlier process took a permit at this loop_now_ms(), which is past. In order of time. */
 void limits_count(struct limits *ls, unsigned scopes, const struct limit_who *who, int64_t at_ms);
+/* What the last process took is not all known: each limit, also one not made yet, has given now what it gives
+ * at once. */
+void limits_count_all(struct limits *ls);
 
 #endif

@@ -4,13 +4,14 @@
  * campaigns. An attempt that began and has no outcome counts, and its message is due again: whether it was
  * taken nobody can know. A record that speaks of something unknown was never durable, or is older than what
  * compaction kept; it is passed over. */
-#include "delivery/deliver_impl.h"
+#include "delivery/limit_replay.h"
 
 #include <stdlib.h>
 
 struct replay {
     struct deliver *d;
     struct map hosts; /* session number → host name, for ambiguous ends */
+    struct limit_replay limits;
     struct arena arena;
     struct buf key;
     uint64_t unknown, unreadable;
@@ -50,6 +51,7 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
         mentions_id(d, r->begin.id);
         name_reserve(d, NAME_SOURCE, r->begin.source);
         name_reserve(d, NAME_ISP, r->begin.isp);
+        name_reserve(d, NAME_MX, r->begin.mx);
         break;
     case REC_SESSION:
         name_reserve(d, NAME_SOURCE, r->session.source);
@@ -114,6 +116,7 @@ static void replay_recipient(struct replay *rp, struct spool_pos pos, const stru
 static void replay_begin(struct replay *rp, struct spool_pos pos, const struct rec_begin *b)
 {
     struct deliver *d = rp->d;
+    limit_replay_begin(&rp->limits, b);
     if (b->edits.n)
         segment_use_edits(d, pos.segment, b->at_ms);
     if (!queue_get(d->queue, b->id))
@@ -201,6 +204,7 @@ static void replay_deferred(struct replay *rp, const struct rec_event *ev)
 static void replay_event(struct replay *rp, struct spool_pos pos, const struct rec_event *ev)
 {
     struct deliver *d = rp->d;
+    limit_replay_event(&rp->limits, ev);
     segment_use_event(d, pos.segment, ev->at_ms);
     if (ev->event >= d->next_event)
         d->next_event = ev->event + 1;
@@ -296,6 +300,8 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         struct slice mx = r.session.mx;
         char *old =
             map_put(&rp->hosts, slice_of(&r.session.session, sizeof r.session.session), mem_dup(mx.p, mx.n));
+        if (!old)
+            limit_replay_session(&rp->limits, &r.session);
         free(old);
         break;
     }
@@ -353,6 +359,7 @@ int restore(struct deliver *d, struct err *e)
                               .notice = on_spool_notice,
                               .notice_data = d};
     map_init(&rp.hosts, d->secret.id_key);
+    limit_replay_start(&rp.limits, d);
     int r = spool_open(&d->spool, &conf, replay_record, &rp, &d->report, e);
     if (!r) {
         if (rp.unreadable)
@@ -368,6 +375,7 @@ int restore(struct deliver *d, struct err *e)
     for (struct map_entry *h; (h = map_next(&rp.hosts, &at));)
         free(h->value);
     map_free(&rp.hosts);
+    limit_replay_end(&rp.limits, d->report.last_stop == SPOOL_POWER_LOSS);
     arena_free(&rp.arena);
     buf_free(&rp.key);
     return r;

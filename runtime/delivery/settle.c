@@ -353,6 +353,8 @@ void on_begin(void *data, struct session *s, struct flight *f)
                                    .source = source_number(d, facts->source),
                                    .isp = isp_number(d, facts->site->isp),
                                    .edits = f->in.edits};
+    if (limits_have_by(paths_limits(d->paths), CONF_BY_MX))
+        rec.begin.mx = name_number(d, NAME_MX, facts->site->key);
     uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
     if (f->in.edits.n)
         segment_use_edits(d, segment, f->begun_wall_ms);

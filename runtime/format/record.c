@@ -281,11 +281,15 @@ static const struct field recipient_fields[] = {FIELD(1, F_U64, rec_recipient, i
 static const struct field key_fields[] = {
     FIELD(1, F_U64, rec_key, id), FIELD(2, F_U32, rec_key, campaign), FIELD(3, F_HASH, rec_key, key), {0}};
 
-static const struct field begin_fields[] = {
-    FIELD(1, F_U64, rec_begin, id),     FIELD(2, F_I64, rec_begin, at_ms),
-    FIELD(3, F_I64, rec_begin, date_s), FIELD(4, F_U32, rec_begin, attempt),
-    FIELD(5, F_U32, rec_begin, source), FIELD(6, F_U32, rec_begin, isp),
-    FIELD(7, F_RAW, rec_begin, edits),  {0}};
+static const struct field begin_fields[] = {FIELD(1, F_U64, rec_begin, id),
+                                            FIELD(2, F_I64, rec_begin, at_ms),
+                                            FIELD(3, F_I64, rec_begin, date_s),
+                                            FIELD(4, F_U32, rec_begin, attempt),
+                                            FIELD(5, F_U32, rec_begin, source),
+                                            FIELD(6, F_U32, rec_begin, isp),
+                                            FIELD(7, F_RAW, rec_begin, edits),
+                                            FIELD(8, F_U32, rec_begin, mx),
+                                            {0}};
 
 static const struct field session_fields[] = {FIELD(1, F_U64, rec_session, session),
                                               FIELD(2, F_I64, rec_session, at_ms),

@@ -30,13 +30,15 @@ enum rec_name_kind {
     NAME_COLUMNS,
     NAME_DOMAIN,
     NAME_SENDER,
+    NAME_MX,
     NAME_KINDS
 };
 struct rec_name {
     uint8_t kind;
     uint32_t number;   /* from 1, dense within its kind */
     struct slice name; /* NAME_COLUMNS: column names joined by 0x1f; NAME_DOMAIN: right side of Message-IDs;
-                          NAME_SENDER: a From address, or "@" and the domain of VERP return paths */
+                          NAME_SENDER: a From address, or "@" and the domain of VERP return paths;
+                          NAME_MX: the hosts of a site */
 };
 
 enum { REC_FLAG_TEST = 1, REC_FLAG_ALONE = 2 /* hato.send: no campaign behind it */ };
@@ -67,6 +69,7 @@ struct rec_begin {
     uint32_t attempt; /* from 1 */
     uint32_t source, isp;
     struct slice edits; /* raw msgpack: what a message hook changed */
+    uint32_t mx;        /* NAME_MX, where a limit counts by it; else 0 */
 };
 
 struct rec_session {

@@ -405,3 +405,104 @@ TEST(what_waits_costs_nothing)
     names_free(names, N);
     buf_free(&world);
 }
+
+/* Every limit by its words, and when its next permit is due. */
+static struct buf dues(struct town *t)
+{
+    struct buf b = {0};
+    size_t at = 0;
+    for (struct limit *l; (l = limits_next(paths_limits(t->d->paths), &at));) {
+        limit_text(l, &b);
+        buf_printf(&b, " %lld\n", (long long)limit_due_ms(l));
+    }
+    return b;
+}
+
+static int by_line(const void *a, const void *b)
+{
+    return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+/* The same lines, in any order. */
+static bool same_lines(struct slice a, struct slice b)
+{
+    enum { MOST = 4096 };
+    static struct slice lines[2][MOST];
+    size_t n[2] = {0};
+    struct slice rest[2] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        while (rest[i].n && n[i] < MOST)
+            lines[i][n[i]++] = slice_cut(rest[i], '\n', &rest[i]);
+        qsort(lines[i], n[i], sizeof *lines[i], by_line);
+    }
+    for (size_t k = 0; k < n[0] && k < n[1]; k++)
+        if (!slice_eq(lines[0][k], lines[1][k]))
+            return false;
+    return n[0] == n[1] && n[0] > 0;
+}
+
+/* The machine has a name for its present boot: a crash is told from a loss of power. */
+static bool boot(struct town *t)
+{
+    town_close(t);
+    if (fs_mkdir(t->fs, "/proc/sys/kernel/random", 0700, &t->err) ||
+        fs_write_atomic(t->fs, "/proc/sys/kernel/random/boot_id", S("one"), 0600, &t->err))
+        return false;
+    return town_open(t);
+}
+
+TEST(limits_are_the_same_before_and_after_a_crash)
+{
+    enum { N = 12 };
+    struct buf world = many_domains(N, true);
+    const char **names = domain_names(N);
+    struct slice mx[] = {S("a.test")};
+    struct conf_isp isp = {
+        .name = S("a"), .mx = mx, .nmx = 1, .amounts.rate = {1440, 0, 3600000}, .place = {S("init.lua"), 3}};
+    struct conf_limit limits[] = {
+        {.by = 0, .amounts.rate = {1000, 0, 86400000}, .place = {S("init.lua"), 4}},
+        {.by = BY_MX, .amounts.rate = {900, 0, 3600000}, .place = {S("init.lua"), 5}},
+        {.by = BY_CAMPAIGN, .amounts.rate = {600, 0, 3600000}, .place = {S("init.lua"), 6}},
+        {.by = BY_STREAM | BY_DOMAIN, .amounts.rate = {40, 5, 86400000}, .place = {S("init.lua"), 7}}};
+    for (int crash = 0; crash < 2; crash++) {
+        struct town t;
+        CHECK(start(&t, world.p, 12, &isp, 1, limits, COUNT(limits)));
+        CHECK(boot(&t));
+        CHECK_INT(town_send(&t, names, N, 100), 100 * N);
+        town_run_for(&t, 7 * 3600000);
+        CHECK(ntimes > 150);
+        struct buf before = dues(&t);
+        if (crash)
+            town_crash(&t);
+        else
+            town_close(&t);
+        CHECK(town_open(&t));
+        struct buf after = dues(&t);
+        if (!same_lines(buf_slice(&before), buf_slice(&after)))
+            fprintf(stderr, "before:\n%.*safter:\n%.*s", SLICE_FMT(buf_slice(&before)),
+                    SLICE_FMT(buf_slice(&after)));
+        CHECK(same_lines(buf_slice(&before), buf_slice(&after)));
+        town_run_for(&t, 7 * 3600000);
+        CHECK(most_in(86400000) <= 1000);
+        buf_free(&before);
+        buf_free(&after);
+        town_free(&t);
+    }
+    names_free(names, N);
+    buf_free(&world);
+}
+
+TEST(after_power_loss_every_limit_has_given_what_it_gives_at_once)
+{
+    struct conf_isp isp = {.name = S("a"), .mx = a_mx, .nmx = 1, .amounts.rate = {2, 2, 3600000}};
+    struct town t;
+    CHECK(start(&t, one_isp, 13, &isp, 1, NULL, 0));
+    town_crash(&t);
+    CHECK(town_open(&t)); /* what began in the last moment may have been forgotten with the power */
+    CHECK_INT(town_send(&t, a_only, 1, 10), 10);
+    town_run_for(&t, 3500000);
+    CHECK_INT(ntimes, 0);
+    town_run_for(&t, 200000);
+    CHECK_INT(ntimes, 2);
+    town_free(&t);
+}
