@@ -3,6 +3,7 @@
 #include "delivery/report.h"
 #include "dry_run.h"
 #include "format/text.h"
+#include "operate.h"
 #include "platform/log.h"
 #include "progress.h"
 #include "run.h"
@@ -53,6 +54,7 @@ struct program {
     struct args a;
     struct hato *hato;
     struct run *run;
+    struct operate *operate;
     struct report report;
     struct progress *progress;
     struct log log;
@@ -281,6 +283,8 @@ int cmd_run(int argc, char **argv)
         r = hato_load(p.hato, &e);
     if (!r)
         r = hato_open(p.hato, &e);
+    if (!r && !o.memory_state)
+        r = operate_new(&(struct operate_conf){.hato = p.hato, .state = p.a.state}, &p.operate, &e);
     if (r) {
         fprintf(stderr, "hato run: %s\n", e.text);
         code = r == ERR_INVAL || r == ERR_SYNTAX || r == ERR_MISSING || r == ERR_NOTFOUND ? EXIT_USAGE
@@ -293,6 +297,7 @@ int cmd_run(int argc, char **argv)
         fprintf(stderr, "hato run: %s\n", e.text);
         code = EXIT_FAILED;
     }
+    operate_free(p.operate);
     hato_free(p.hato);
     report_free(&p.report);
     log_free(&p.log);

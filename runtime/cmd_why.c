@@ -209,7 +209,8 @@ static void learn_campaign(struct run *r, const struct rec_campaign *c)
         r->ncampaigns = n;
     }
     /* A later run reads again for who is new; the others wait for that no more. */
-    if (c->state == CAMPAIGN_READING && r->campaigns[c->campaign] > CAMPAIGN_READING)
+    if (c->state == CAMPAIGN_CONTENT ||
+        (c->state == CAMPAIGN_READING && r->campaigns[c->campaign] > CAMPAIGN_READING))
         return;
     r->campaigns[c->campaign] = c->state;
     /* Its records came before this one. */

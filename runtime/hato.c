@@ -10,25 +10,39 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* A script that was read, or is being read: its Lua state and what it declares. */
+struct script {
+    struct hato *hato;
+    struct vm *vm;
+    struct conf *conf;
+    struct api *api;
+    void (*ended)(struct script *s, int status, struct slice error); /* its main file */
+};
+
 struct hato {
     struct hato_options o;
     struct loop *loop;
     struct fs *fs, *script_fs;
     struct net *net;
     struct resolve *resolve;
-    struct vm *vm;
-    struct conf *conf;
-    struct api *api;
+    struct script *script;
+    struct script *next; /* being read beside it, or ready to take its place */
+    hato_next_fn *next_done;
+    void *next_data;
     struct deliver *deliver;
+    struct opt_list content; /* campaigns whose content it may change */
+    struct arena content_names;
+    struct deliver_counts before; /* of deliveries that were replaced */
     /* Of a simulation. */
     struct dns_zone *zone;
     struct sink *sink;
     struct keyset only; /* keyed hashes of the addresses to send to */
     uint64_t taken;
     /* While the script loads. */
-    bool loading, loaded;
+    bool loading;
     int load_status;
     struct err load_err;
+    struct loop_task next_task;
 };
 
 /* --- who is sent to --- */
@@ -90,7 +104,7 @@ void hato_took(struct hato *h)
 /* --- hato.send --- */
 
 struct sending {
-    struct hato *h;
+    struct script *script;
     struct task_wait wait;
 };
 
@@ -100,8 +114,9 @@ static void on_sent(void *data, uint64_t id, int status)
     char text[32] = "";
     if (!status)
         snprintf(text, sizeof text, "m%llu", (unsigned long long)id);
-    if (s->h->api)
-        api_sent(s->h->api, s->wait, status, slice_cstr(text), slice_cstr(status ? err_name(status) : ""));
+    if (s->script->api)
+        api_sent(s->script->api, s->wait, status, slice_cstr(text),
+                 slice_cstr(status ? err_name(status) : ""));
     free(s);
 }
 
@@ -124,11 +139,14 @@ static int check_send(const struct api_send *send, const struct conf_content *c,
 
 static int on_send(void *data, const struct api_send *send, struct task_wait wait, struct err *e)
 {
-    struct hato *h = data;
+    struct script *script = data;
+    struct hato *h = script->hato;
     struct arena a = {0};
     struct buf frozen = {0}, to = {0};
     struct addr addr;
     uint64_t id;
+    if (script != h->script) /* all or nothing: it may still be refused */
+        return err_set(e, ERR_AGAIN, "this script is not in its place yet: nothing is sent while it is read");
     int r = hato_open(h, e);
     if (r)
         return r;
@@ -144,10 +162,10 @@ static int on_send(void *data, const struct api_send *send, struct task_wait wai
     if (!r)
         r = check_send(send, &c, conf_stream_must_map(&h->conf->streams[send->stream]), e);
     if (!r) {
-        struct stream *st = deliver_stream(h->deliver, h->conf->streams[send->stream].name);
+        struct stream *st = deliver_stream(h->deliver, script->conf->streams[send->stream].name);
         struct sending *s = mem_zalloc(sizeof *s);
         int64_t now = loop_wall_ms(h->loop), from = send->at_ms > now ? send->at_ms : now;
-        *s = (struct sending){h, wait};
+        *s = (struct sending){script, wait};
         content_freeze(&c, &frozen);
         struct deliver_accept acc = {
             .campaign = st->alone,
@@ -217,7 +235,7 @@ static void on_message(void *data, uint64_t id, const struct campaign *c, const 
         text_field("stream", c->stream->name), text_field("recipient", rec->address),
         text_field("subject", c->conf ? c->conf->content.subject : SLICE_NONE)};
     *call = (struct hook_call){h, id};
-    hooks_message(h->api, fields, COUNT(fields), columns, rec->values, on_hook_done, call);
+    hooks_message(h->script->api, fields, COUNT(fields), columns, rec->values, on_hook_done, call);
 }
 
 enum { EVENT_FIELDS = 26 };
@@ -292,7 +310,7 @@ static void on_reply(void *data, struct outcome *token, const struct rec_event *
     size_t n = event_fields(h, ev, id, sizeof id, enhanced, sizeof enhanced, f);
     struct reply_call *call = mem_alloc(sizeof *call);
     *call = (struct reply_call){h, token};
-    hooks_reply(h->api, f, n, f, n, on_reply_done, call);
+    hooks_reply(h->script->api, f, n, f, n, on_reply_done, call);
 }
 
 static void on_event(void *data, const struct rec_event *ev)
@@ -300,11 +318,11 @@ static void on_event(void *data, const struct rec_event *ev)
     struct hato *h = data;
     if (h->o.event)
         h->o.event(h->o.data, ev);
-    if (hooks_has(h->api, HOOK_EVENTS)) {
+    if (hooks_has(h->script->api, HOOK_EVENTS)) {
         struct hook_field f[EVENT_FIELDS];
         char id[32], enhanced[24];
         size_t n = event_fields(h, ev, id, sizeof id, enhanced, sizeof enhanced, f);
-        hooks_event(h->api, f, n);
+        hooks_event(h->script->api, f, n);
     }
 }
 
@@ -368,15 +386,58 @@ static int make_args(const struct hato_options *o, struct api_arg *args, size_t 
     return 0;
 }
 
+static void script_free(struct script *s)
+{
+    if (!s)
+        return;
+    api_free(s->api);
+    s->api = NULL;
+    vm_free(s->vm);
+    conf_free(s->conf);
+    free(s);
+}
+
+static struct script *script_new(struct hato *h, struct err *e)
+{
+    struct script *s = mem_zalloc(sizeof *s);
+    struct api_arg args[256];
+    size_t nargs = 0;
+    s->hato = h;
+    if (make_args(&h->o, args, &nargs, e)) {
+        free(s);
+        return NULL;
+    }
+    s->vm = vm_new(&(struct vm_options){.loop = h->loop,
+                                        .fs = h->script_fs,
+                                        .reproducible = h->o.world != NULL,
+                                        .budget = h->o.budget,
+                                        .print = h->o.print ? on_vm_print : NULL,
+                                        .log = on_vm_log,
+                                        .data = h});
+    s->conf = conf_new();
+    struct api_host host = {
+        .data = s, .send = on_send, .resolve = h->resolve, .header_is_ours = message_header_is_ours};
+    s->api = api_new(s->vm, s->conf, &host, args, nargs);
+    return s;
+}
+
+static void on_script_end(void *data, const struct task_result *r)
+{
+    struct script *s = data;
+    s->ended(s, r->status, r->error);
+}
+
+static void script_run(struct script *s, void (*ended)(struct script *, int, struct slice))
+{
+    s->ended = ended;
+    vm_run(s->vm, s->hato->o.script, on_script_end, s);
+}
+
 int hato_new(const struct hato_options *o, struct hato **out, struct err *e)
 {
     struct hato *h = mem_zalloc(sizeof *h);
-    struct api_arg args[256];
-    size_t nargs = 0;
     h->o = *o;
-    int r = make_args(o, args, &nargs, e);
-    if (!r)
-        r = read_addresses(h, e);
+    int r = read_addresses(h, e);
     if (!h->o.smtp_port)
         h->o.smtp_port = 25;
     h->loop = o->world ? loop_new_virtual(o->seed, o->start_ms) : loop_new_real();
@@ -394,52 +455,44 @@ int hato_new(const struct hato_options *o, struct hato **out, struct err *e)
         hato_free(h);
         return r;
     }
-    h->vm = vm_new(&(struct vm_options){.loop = h->loop,
-                                        .fs = h->script_fs,
-                                        .reproducible = o->world != NULL,
-                                        .budget = o->budget,
-                                        .print = o->print ? on_vm_print : NULL,
-                                        .log = on_vm_log,
-                                        .data = h});
-    h->conf = conf_new();
-    struct api_host host = {
-        .data = h, .send = on_send, .resolve = h->resolve, .header_is_ours = message_header_is_ours};
-    h->api = api_new(h->vm, h->conf, &host, args, nargs);
+    h->script = script_new(h, e);
+    if (!h->script) {
+        hato_free(h);
+        return e->code;
+    }
     *out = h;
     return 0;
 }
 
-static void on_script_end(void *data, const struct task_result *r)
+static void on_loaded(struct script *s, int status, struct slice error)
 {
-    struct hato *h = data;
+    struct hato *h = s->hato;
     h->loading = false;
-    h->load_status = r->status;
-    if (r->status)
-        err_set(&h->load_err, ERR_INVAL, "%.*s", SLICE_FMT(r->error));
+    h->load_status = status;
+    if (status)
+        err_set(&h->load_err, ERR_INVAL, "%.*s", SLICE_FMT(error));
     loop_stop(h->loop);
 }
 
 int hato_load(struct hato *h, struct err *e)
 {
     h->loading = true;
-    vm_run(h->vm, h->o.script, on_script_end, h);
+    script_run(h->script, on_loaded);
     if (h->loading && h->deliver && !h->o.sends_nothing)
         deliver_start(h->deliver);
     while (h->loading)
         loop_run(h->loop);
-    h->loaded = true;
     if (h->load_status) {
         *e = h->load_err;
         return ERR_INVAL;
     }
-    return api_seal(h->api, e);
+    return api_seal(h->script->api, e);
 }
 
 /* Without a declared source: any address, and the host's own name. Names without a dot are no EHLO that the
  * world would take. */
-static int default_source(struct hato *h, struct err *e)
+static int default_source(const struct hato *h, struct conf *c, struct err *e)
 {
-    struct conf *c = h->conf;
     char name[256] = "";
     if (c->nsources)
         return 0;
@@ -471,7 +524,7 @@ static void note(struct hato *h, const char *fmt, ...)
 /* What a sender should know before the first mail leaves. */
 static void start_notes(struct hato *h)
 {
-    const struct conf *c = h->conf;
+    const struct conf *c = h->script->conf;
     for (size_t i = 0; i < c->nstreams; i++) {
         const struct conf_stream *s = &c->streams[i];
         const char *file = s->place.file.n ? s->place.file.p : "script";
@@ -497,35 +550,129 @@ static void start_notes(struct hato *h)
                  SLICE_FMT(c->sources[i].ehlo), SLICE_FMT(c->sources[i].name));
 }
 
+/* What delivery is made of, for this script. */
+static struct deliver_conf deliver_conf_of(struct hato *h, struct script *s)
+{
+    return (struct deliver_conf){.loop = h->loop,
+                                 .fs = h->fs,
+                                 .state = h->o.state,
+                                 .net = h->net,
+                                 .resolve = h->resolve,
+                                 .conf = s->conf,
+                                 .smtp_port = h->o.smtp_port,
+                                 .redirect = h->o.redirect,
+                                 .offset_at = api_offset_at,
+                                 .offset_arg = s->api,
+                                 .content_anew = h->content.v,
+                                 .ncontent_anew = h->content.n,
+                                 .hooks = {.data = h,
+                                           .message = hooks_has(s->api, HOOK_MESSAGE) ? on_message : NULL,
+                                           .reply = hooks_has(s->api, HOOK_REPLY) ? on_reply : NULL,
+                                           .event = on_event,
+                                           .notice = on_notice,
+                                           .wants = h->o.only && h->o.only->n ? on_wants : NULL}};
+}
+
+static int script_seal(struct hato *h, struct script *s, struct err *e)
+{
+    int r = api_seal(s->api, e);
+    return r ? r : default_source(h, s->conf, e);
+}
+
 int hato_open(struct hato *h, struct err *e)
 {
     if (h->deliver)
         return 0;
-    int r = api_seal(h->api, e);
-    if (!r)
-        r = default_source(h, e);
+    int r = script_seal(h, h->script, e);
     if (r)
         return r;
-    struct deliver_conf conf = {.loop = h->loop,
-                                .fs = h->fs,
-                                .state = h->o.state,
-                                .net = h->net,
-                                .resolve = h->resolve,
-                                .conf = h->conf,
-                                .smtp_port = h->o.smtp_port,
-                                .redirect = h->o.redirect,
-                                .offset_at = api_offset_at,
-                                .offset_arg = h->api,
-                                .hooks = {.data = h,
-                                          .message = hooks_has(h->api, HOOK_MESSAGE) ? on_message : NULL,
-                                          .reply = hooks_has(h->api, HOOK_REPLY) ? on_reply : NULL,
-                                          .event = on_event,
-                                          .notice = on_notice,
-                                          .wants = h->o.only && h->o.only->n ? on_wants : NULL}};
+    struct deliver_conf conf = deliver_conf_of(h, h->script);
     r = deliver_new(&conf, &h->deliver, e);
+    h->content.n = 0;
     if (!r)
         start_notes(h);
     return r;
+}
+
+/* --- swapping the script --- */
+
+static void next_drop(struct hato *h)
+{
+    struct script *s = h->next;
+    h->next = NULL;
+    if (s)
+        task_cancel_all(s->vm);
+    script_free(s);
+}
+
+static void next_over(struct hato *h, struct err *e)
+{
+    hato_next_fn *done = h->next_done;
+    h->next_done = NULL;
+    if (e->code)
+        next_drop(h);
+    done(h->next_data, e->code, e);
+}
+
+static void on_next_task(struct loop_task *t)
+{
+    struct hato *h = CONTAINER(t, struct hato, next_task);
+    struct err e = h->load_err;
+    if (!e.code && !script_seal(h, h->next, &e)) {
+        struct deliver_conf conf = deliver_conf_of(h, h->next);
+        deliver_check(h->deliver, &conf, &e);
+    }
+    next_over(h, &e);
+}
+
+/* From inside its Lua state, which may have to go: so later. */
+static void on_next_ended(struct script *s, int status, struct slice error)
+{
+    struct hato *h = s->hato;
+    h->load_err = (struct err){0};
+    if (s != h->next || !h->next_done) /* given up meanwhile */
+        return;
+    if (status)
+        err_set(&h->load_err, ERR_INVAL, "%.*s", SLICE_FMT(error));
+    loop_post(h->loop, &h->next_task, on_next_task);
+}
+
+int hato_next(struct hato *h, const struct opt_list *content, hato_next_fn *done, void *data, struct err *e)
+{
+    if (h->next)
+        return err_set(e, ERR_AGAIN, "the script is being swapped already");
+    h->content.n = 0;
+    arena_reset(&h->content_names);
+    for (size_t i = 0; i < content->n; i++)
+        h->content.v[h->content.n++] = arena_copy(&h->content_names, slice_cstr(content->v[i])).p;
+    h->next = script_new(h, e);
+    if (!h->next)
+        return e->code;
+    h->next_done = done;
+    h->next_data = data;
+    script_run(h->next, on_next_ended);
+    return 0;
+}
+
+void hato_next_drop(struct hato *h)
+{
+    h->next_done = NULL;
+    loop_task_cancel(h->loop, &h->next_task);
+    next_drop(h);
+}
+
+int hato_swap(struct hato *h, struct err *e)
+{
+    struct script *was = h->script;
+    INVARIANT(h->next && !h->next_done && h->deliver);
+    h->before = hato_counts(h);
+    task_cancel_all(was->vm);
+    deliver_free(h->deliver);
+    h->deliver = NULL;
+    h->script = h->next;
+    h->next = NULL;
+    script_free(was);
+    return hato_open(h, e);
 }
 
 void hato_free(struct hato *h)
@@ -534,14 +681,12 @@ void hato_free(struct hato *h)
         return;
     struct deliver *d = h->deliver;
     /* A reply hook that waits gives up now, while what it was asked about can still be settled. */
-    if (h->vm)
-        task_cancel_all(h->vm);
+    if (h->script)
+        task_cancel_all(h->script->vm);
+    hato_next_drop(h);
     deliver_free(d);
     h->deliver = NULL;
-    api_free(h->api);
-    h->api = NULL;
-    vm_free(h->vm);
-    conf_free(h->conf);
+    script_free(h->script);
     sink_free(h->sink);
     resolve_free(h->resolve);
     dns_zone_free(h->zone);
@@ -550,12 +695,18 @@ void hato_free(struct hato *h)
     fs_free(h->fs);
     fs_free(h->script_fs);
     keyset_free(&h->only);
+    arena_free(&h->content_names);
     free(h);
 }
 
 struct loop *hato_loop(struct hato *h)
 {
     return h->loop;
+}
+
+struct net *hato_net(struct hato *h)
+{
+    return h->net;
 }
 
 struct fs *hato_script_fs(struct hato *h)
@@ -565,12 +716,24 @@ struct fs *hato_script_fs(struct hato *h)
 
 const struct conf *hato_conf(const struct hato *h)
 {
-    return h->conf;
+    return h->script->conf;
 }
 
 struct api *hato_api(struct hato *h)
 {
-    return h->api;
+    return h->script->api;
+}
+
+struct deliver_counts hato_counts(struct hato *h)
+{
+    struct deliver_counts c = h->deliver ? deliver_counts(h->deliver) : (struct deliver_counts){0};
+    c.accepted += h->before.accepted;
+    c.delivered += h->before.delivered;
+    c.bounced += h->before.bounced;
+    c.expired += h->before.expired;
+    c.deferred += h->before.deferred;
+    c.ambiguous += h->before.ambiguous;
+    return c;
 }
 
 struct deliver *hato_deliver(struct hato *h)
@@ -585,5 +748,5 @@ struct resolve *hato_resolve(struct hato *h)
 
 bool hato_script_is_busy(const struct hato *h)
 {
-    return api_is_busy(h->api);
+    return api_is_busy(h->script->api);
 }

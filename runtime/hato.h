@@ -45,11 +45,27 @@ int hato_load(struct hato *h, struct err *e);
 int hato_open(struct hato *h, struct err *e);
 void hato_free(struct hato *h);
 
+/* --- another script in its place, all or nothing --- */
+
+/* Read the script file again, beside the one that runs, in a Lua state of its own; done is called once,
+ * later: 0, and it could take the place (hato_swap() or hato_next_drop() follow), or why it cannot, and
+ * nothing is changed. content: campaigns whose content may differ from what was frozen; copied. ERR_AGAIN:
+ * one is being read. Meanwhile nothing is sent by the new script: its hato.send returns nil and the reason.
+ */
+typedef void hato_next_fn(void *data, int status, const struct err *e);
+int hato_next(struct hato *h, const struct opt_list *content, hato_next_fn *done, void *data, struct err *e);
+void hato_next_drop(struct hato *h);
+/* From outside the loop, nothing in flight, no run: delivery ends and begins again from its journal, as at a
+ * start, with the new script. After an error (of the disk: the script was checked) the hato must be freed. */
+int hato_swap(struct hato *h, struct err *e);
+
 struct loop *hato_loop(struct hato *h);
+struct net *hato_net(struct hato *h);
 struct fs *hato_script_fs(struct hato *h); /* of what the script names */
 const struct conf *hato_conf(const struct hato *h);
 struct api *hato_api(struct hato *h);
-struct deliver *hato_deliver(struct hato *h); /* NULL before hato_open() */
+struct deliver *hato_deliver(struct hato *h);      /* NULL before hato_open() */
+struct deliver_counts hato_counts(struct hato *h); /* those since the start: through swaps */
 struct resolve *hato_resolve(struct hato *h);
 /* Whether one more is taken in, by --only and --limit; key: addr_dup_key(). Then say that it was. */
 bool hato_wants(const struct hato *h, struct slice key);

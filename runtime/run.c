@@ -148,7 +148,7 @@ void run_stop(struct run *r)
     }
     r->open = 0;
     deliver_drain(hato_deliver(r->conf.hato));
-    loop_timer_start(loop, &r->stop_timer, STOP_MS, on_stop_over);
+    loop_timer_start(loop, &r->stop_timer, r->conf.stop_ms ? r->conf.stop_ms : STOP_MS, on_stop_over);
 }
 
 static bool is_done(struct run *r)

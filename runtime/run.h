@@ -11,6 +11,7 @@ struct run_conf {
     struct hato *hato; /* loaded and opened */
     int64_t wait_ms;   /* end when nothing falls due within it; INT64_MAX: never by itself */
     int64_t end_ms;    /* end at this time whatever waits (UTC; a simulation); 0: no such time */
+    int64_t stop_ms;   /* how long open transactions may take after run_stop(); 0: 10 s */
     bool test;         /* marked as test */
     void *data;
     void (*bad_row)(void *data, const struct campaign *c, uint64_t line, struct slice address,
@@ -25,7 +26,7 @@ struct run *run_new(const struct run_conf *conf);
 /* Takes the people in, delivers, and turns the loop until it is done. 0, or ERR_* of the first campaign that
  * could not be taken in (the others are delivered all the same). Once a run. */
 int run_loop(struct run *r, struct err *e);
-/* From a signal: open transactions finish (10 s), then run_loop() returns. */
+/* From a signal: open transactions finish (stop_ms), then run_loop() returns. */
 void run_stop(struct run *r);
 
 bool run_is_reading(const struct run *r);   /* people still come in */

@@ -196,9 +196,17 @@ static void content_path(const struct deliver *d, struct slice hash, struct buf 
     buf_cstr(out);
 }
 
+static bool may_change(const struct deliver_conf *conf, struct slice campaign)
+{
+    for (size_t i = 0; i < conf->ncontent_anew; i++)
+        if (slice_eq(slice_cstr(conf->content_anew[i]), campaign))
+            return true;
+    return false;
+}
+
 /* The content that was frozen must be the one that the script has now: what is half sent must not change. */
-static int check_frozen(struct deliver *d, struct campaign *c, struct slice now_frozen, struct slice now_hash,
-                        struct err *e)
+static int check_frozen(struct deliver *d, const struct campaign *c, const struct conf_campaign *conf,
+                        struct slice now_frozen, struct slice now_hash, struct err *e)
 {
     struct buf path = {0}, was = {0}, what = {0};
     struct arena a = {0};
@@ -215,7 +223,7 @@ static int check_frozen(struct deliver *d, struct campaign *c, struct slice now_
                     "%.*s:%d: campaign \"%.*s\": %.*s is not what it was when its first mail was accepted; "
                     "mail of one "
                     "campaign says one thing: give the changed one a new name",
-                    SLICE_FMT(c->conf->place.file), c->conf->place.line, SLICE_FMT(c->name),
+                    SLICE_FMT(conf->place.file), conf->place.line, SLICE_FMT(c->name),
                     SLICE_FMT(buf_slice(&what)));
     buf_free(&path);
     buf_free(&was);
@@ -224,13 +232,26 @@ static int check_frozen(struct deliver *d, struct campaign *c, struct slice now_
     return r;
 }
 
+static void write_campaign(struct deliver *d, struct campaign *c, enum rec_campaign_state state)
+{
+    struct rec rec = {.type = REC_CAMPAIGN};
+    rec.campaign = (struct rec_campaign){.campaign = c->number,
+                                         .stream = c->stream->number,
+                                         .state = (uint8_t)state,
+                                         .at_ms = loop_wall_ms(d->loop),
+                                         .content = c->content_hash};
+    append_record(d, SPOOL_EVENTS, &rec);
+}
+
 static int campaign_bind(struct deliver *d, struct campaign *c, struct err *e)
 {
     struct buf frozen = {0};
     char hash[65];
     content_freeze(&c->conf->content, &frozen);
     content_hash(buf_slice(&frozen), hash);
-    int r = check_frozen(d, c, buf_slice(&frozen), slice_of(hash, 64), e);
+    bool anew =
+        may_change(&d->conf, c->name) && c->content_hash.n && !slice_eq(c->content_hash, slice_of(hash, 64));
+    int r = anew ? 0 : check_frozen(d, c, c->conf, buf_slice(&frozen), slice_of(hash, 64), e);
     if (!r) {
         r = content_compile(&c->conf->content, c->name, &c->content, e);
         if (r)
@@ -245,28 +266,21 @@ static int campaign_bind(struct deliver *d, struct campaign *c, struct err *e)
     for (uint32_t n = 1; n <= d->names[NAME_COLUMNS].n; n++)
         if (name_is_known(d, NAME_COLUMNS, n))
             content_add_columns(c->content, n, deliver_name(d, NAME_COLUMNS, n));
-    if (!c->content_hash.n) {
+    if (!c->content_hash.n || anew) {
         /* The file first: a record must not speak of content that is not there. */
         struct buf path = {0};
         content_path(d, slice_of(hash, 64), &path);
         r = fs_write_atomic(d->conf.fs, path.p, buf_slice(&frozen), 0600, e);
         buf_free(&path);
+        if (!r && anew)
+            free((char *)c->content_hash.p);
         if (!r)
             c->content_hash = slice_of(mem_dup(hash, 64), 64);
+        if (!r && anew)
+            write_campaign(d, c, CAMPAIGN_CONTENT);
     }
     buf_free(&frozen);
     return r;
-}
-
-static void write_campaign(struct deliver *d, struct campaign *c, enum rec_campaign_state state)
-{
-    struct rec rec = {.type = REC_CAMPAIGN};
-    rec.campaign = (struct rec_campaign){.campaign = c->number,
-                                         .stream = c->stream->number,
-                                         .state = (uint8_t)state,
-                                         .at_ms = loop_wall_ms(d->loop),
-                                         .content = c->content_hash};
-    append_record(d, SPOOL_EVENTS, &rec);
 }
 
 static int bind_streams(struct deliver *d, struct err *e)
@@ -424,6 +438,16 @@ void deliver_drain(struct deliver *d)
 {
     d->draining = true;
     sessions_drain(d->sessions);
+}
+
+void deliver_undrain(struct deliver *d)
+{
+    size_t at = 0;
+    d->draining = false;
+    sessions_undrain(d->sessions);
+    for (struct isp *isp; (isp = paths_next_isp(d->paths, &at));)
+        isp_service(isp);
+    deliver_start(d);
 }
 
 /* --- glue for paths and sites --- */
@@ -597,6 +621,44 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
     }
     *out = d;
     return 0;
+}
+
+static int check_campaign(struct deliver *d, const struct deliver_conf *conf, const struct conf_campaign *cc,
+                          struct err *e)
+{
+    const struct campaign *c = deliver_campaign(d, cc->name);
+    struct content *content = NULL;
+    struct buf frozen = {0};
+    char hash[65];
+    content_freeze(&cc->content, &frozen);
+    content_hash(buf_slice(&frozen), hash);
+    int r = !c || may_change(conf, cc->name)
+                ? 0
+                : check_frozen(d, c, cc, buf_slice(&frozen), slice_of(hash, 64), e);
+    if (!r) {
+        r = content_compile(&cc->content, cc->name, &content, e);
+        if (r)
+            err_prefix(e, "%.*s:%d: campaign ", SLICE_FMT(cc->place.file), cc->place.line);
+    }
+    content_free(content);
+    buf_free(&frozen);
+    return r;
+}
+
+int deliver_check(struct deliver *d, const struct deliver_conf *conf, struct err *e)
+{
+    const struct conf *script = conf->conf;
+    struct rules *rules = NULL;
+    int r = rules_compile_shipped(script->rules, script->nrules, &rules, e);
+    rules_free(rules);
+    for (size_t i = 0; !r && i < script->nstreams; i++) {
+        struct identity *identity = NULL;
+        r = identity_new(&script->streams[i], &d->secret, &identity, e);
+        identity_free(identity);
+    }
+    for (size_t i = 0; !r && i < script->ncampaigns; i++)
+        r = check_campaign(d, conf, &script->campaigns[i], e);
+    return r;
 }
 
 static void campaign_free(struct deliver *d, struct campaign *c)

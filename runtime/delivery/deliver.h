@@ -51,12 +51,17 @@ struct deliver_conf {
     const char *redirect;                        /* all mail goes to this address, marked as test; NULL: no */
     int (*offset_at)(void *arg, int64_t unix_s); /* hato.tz; any thread; NULL: UTC */
     void *offset_arg;
+    const char *const *content_anew; /* campaigns whose frozen content may be replaced */
+    size_t ncontent_anew;
     struct deliver_hooks hooks;
 };
 
 /* Open the state folder and take up where it was left. Campaigns of the script are bound to what the journal
  * knows of them; content that differs from what was frozen is an error that names the file. */
 int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct err *e);
+/* Whether deliver_new() would take this conf on the folder that d has open: keys, templates, rules, and
+ * content against what was frozen. Changes nothing. */
+int deliver_check(struct deliver *d, const struct deliver_conf *conf, struct err *e);
 /* Everything in flight is dropped (and due again at the next start); the journal is synced and closed. */
 void deliver_free(struct deliver *d);
 
@@ -64,6 +69,8 @@ void deliver_free(struct deliver *d);
 void deliver_start(struct deliver *d);
 /* Open transactions finish, nothing new begins. */
 void deliver_drain(struct deliver *d);
+/* Not after all: go on. */
+void deliver_undrain(struct deliver *d);
 
 /* --- taking in --- */
 

@@ -393,10 +393,15 @@ unsigned path_per_connection(const struct path *p)
     return p->isp->conf && p->isp->conf->per_connection ? p->isp->conf->per_connection : PATH_PER_CONNECTION;
 }
 
-static bool has_room(const struct path *p)
+unsigned path_connections_now(const struct path *p)
 {
     unsigned most = path_connections_most(p);
-    return p->sessions < (p->ramp < most ? p->ramp : most);
+    return p->ramp < most ? p->ramp : most;
+}
+
+static bool has_room(const struct path *p)
+{
+    return p->sessions < path_connections_now(p);
 }
 
 static bool site_takes_session(const struct site *s)

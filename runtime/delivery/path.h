@@ -142,6 +142,7 @@ void path_hold(struct path *p, int64_t until_ms, const char *why);
 void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, const char *why);
 
 unsigned path_connections_most(const struct path *p);
+unsigned path_connections_now(const struct path *p); /* as far as the ramp has come */
 unsigned path_per_connection(const struct path *p);
 /* A hold (stream NULL) or a stop (source CONF_NONE) of an earlier process: it takes effect when mail for this
  * isp comes up. Words are copied. */

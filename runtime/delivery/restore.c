@@ -247,6 +247,7 @@ static void replay_campaign(struct replay *rp, const struct rec_campaign *rc)
     }
     switch ((enum rec_campaign_state)rc->state) {
     case CAMPAIGN_READING:
+    case CAMPAIGN_CONTENT:
         return;
     case CAMPAIGN_READ:
         c->read_once = true;

@@ -577,6 +577,11 @@ void sessions_drain(struct sessions *ss)
     }
 }
 
+void sessions_undrain(struct sessions *ss)
+{
+    ss->draining = false;
+}
+
 void sessions_stop(struct sessions *ss)
 {
     if (!ss)

@@ -87,6 +87,7 @@ void sessions_stop(struct sessions *ss);
 void sessions_free(struct sessions *ss); /* after the pool's end */
 /* No new claims; sessions end when their open transactions have. */
 void sessions_drain(struct sessions *ss);
+void sessions_undrain(struct sessions *ss); /* claims again; what has ended stays ended */
 size_t sessions_count(const struct sessions *ss);
 
 /* For paths_conf. data: struct sessions *. */

@@ -134,7 +134,8 @@ enum rec_campaign_state {
     CAMPAIGN_READ,
     CAMPAIGN_STARTED,
     CAMPAIGN_CANCELLED,
-    CAMPAIGN_FORGOTTEN
+    CAMPAIGN_FORGOTTEN,
+    CAMPAIGN_CONTENT /* people replaced its content on purpose */
 };
 struct rec_campaign {
     uint32_t campaign, stream;

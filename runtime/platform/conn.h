@@ -95,6 +95,11 @@ size_t conn_pending(const struct conn *c);
 void conn_read_pause(struct conn *c);
 void conn_read_resume(struct conn *c);
 
+/* Tell the service manager, in the words of sd_notify(3): one datagram to the socket that it named (a path,
+ * or
+ * '@' and an abstract name). ERR_IO when it does not take it. */
+int conn_notify(const char *socket_name, struct slice words);
+
 enum conn_close_mode {
     CONN_FLUSH, /* write what is pending, say goodbye (close_notify, FIN), wait shortly for the other side's
                    end so that no reset overtakes our last bytes; 10 s at most */

@@ -381,3 +381,24 @@ int conn_listen_local_uv(struct listener *l, struct err *e)
         r = uv_listen((uv_stream_t *)&l->pipe, BACKLOG, on_local_connection);
     return r ? err_set(e, err_from_errno(-r), "listen on %s: %s", l->path, uv_strerror(r)) : 0;
 }
+
+/* --- the service manager --- */
+
+int conn_notify(const char *socket_name, struct slice words)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    size_t n = strlen(socket_name);
+    if (n >= sizeof to.sun_path)
+        return ERR_RANGE;
+    memcpy(to.sun_path, socket_name, n);
+    if (socket_name[0] == '@')
+        to.sun_path[0] = 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return err_from_errno(errno);
+    ssize_t sent = sendto(fd, words.p, words.n, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to,
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+    int r = sent < 0 ? err_from_errno(errno) : 0;
+    close(fd);
+    return r;
+}

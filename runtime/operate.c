@@ -1,0 +1,279 @@
+/* operate.c - see operate.h. */
+#include "operate.h"
+#include "base/json.h"
+#include "delivery/event.h"
+#include "delivery/wait.h"
+#include "format/text.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { COUNT_STEP = 20000, IDS_MOST = 1000 };
+
+/* A queue being counted for somebody. */
+struct counting {
+    struct operate *operate;
+    struct control_call *call;
+    struct wait_count *count;
+    struct loop_timer timer;
+    struct counting *next;
+};
+
+struct operate {
+    struct operate_conf conf;
+    struct control *control;
+    struct counting *countings;
+    struct buf out;
+    int64_t started_ms;
+    bool paused;
+};
+
+/* --- members of JSON objects --- */
+
+static void put_text(struct buf *out, const char *name, struct slice text)
+{
+    buf_printf(out, "%s\"%s\":", out->n && out->p[out->n - 1] != '{' ? "," : "", name);
+    if (text.n)
+        json_quote(out, text);
+    else
+        buf_adds(out, S("null"));
+}
+
+static void put_number(struct buf *out, const char *name, uint64_t n)
+{
+    buf_printf(out, "%s\"%s\":%llu", out->n && out->p[out->n - 1] != '{' ? "," : "", name,
+               (unsigned long long)n);
+}
+
+static void put_time(struct buf *out, const char *name, int64_t utc_ms)
+{
+    struct buf text = {0};
+    if (utc_ms)
+        text_time(&text, utc_ms);
+    put_text(out, name, buf_slice(&text));
+    buf_free(&text);
+}
+
+static void put_totals(struct operate *o)
+{
+    struct deliver_counts c = deliver_counts(hato_deliver(o->conf.hato));
+    buf_clear(&o->out);
+    put_number(&o->out, "queued", c.queued);
+    put_number(&o->out, "waiting", c.queued - c.in_flight - c.retry - c.held);
+    put_number(&o->out, "in_flight", c.in_flight);
+    put_number(&o->out, "deferred", c.retry);
+    put_number(&o->out, "held", c.held);
+    put_number(&o->out, "connections", c.connections);
+}
+
+static void ask_status(struct operate *o, struct control_call *call)
+{
+    struct hato *h = o->conf.hato;
+    struct deliver_counts c = hato_counts(h);
+    struct loop_stats turns = loop_stats(hato_loop(h));
+    put_totals(o);
+    put_number(&o->out, "accepted", c.accepted);
+    put_number(&o->out, "delivered", c.delivered);
+    put_number(&o->out, "bounced", c.bounced);
+    put_number(&o->out, "expired", c.expired);
+    put_number(&o->out, "retries", c.deferred);
+    put_number(&o->out, "ambiguous", c.ambiguous);
+    put_number(&o->out, "turns_over_50ms", turns.over_50ms);
+    put_number(&o->out, "pid", (uint64_t)getpid());
+    put_time(&o->out, "since", o->started_ms);
+    put_text(&o->out, "version", S(HATO_VERSION));
+    put_text(&o->out, "script", hato_conf(h)->script);
+    control_end(call, 0, buf_slice(&o->out));
+}
+
+/* --- queue --- */
+
+static void counting_end(struct counting *k)
+{
+    struct counting **at = &k->operate->countings;
+    while (*at != k)
+        at = &(*at)->next;
+    *at = k->next;
+    loop_timer_stop(hato_loop(k->operate->conf.hato), &k->timer);
+    wait_count_free(k->count);
+    free(k);
+}
+
+static void put_row(struct operate *o, struct control_call *call, const struct wait_row *row)
+{
+    struct buf *out = &o->out, why = {0};
+    int64_t until_ms = row->due_ms;
+    if (row->lane)
+        until_ms = wait_of_lane(hato_deliver(o->conf.hato), row->lane, &why);
+    else if (row->held)
+        text_safe(&why, slice_cstr(row->held_why));
+    else if (row->deferred)
+        buf_adds(&why, S("the next try has its time"));
+    buf_clear(out);
+    buf_addc(out, '{');
+    put_text(out, "isp", row->isp ? row->isp->name : SLICE_NONE);
+    put_text(out, "campaign", row->campaign->number ? row->campaign->name : SLICE_NONE);
+    put_text(out, "stream", row->campaign->stream->name);
+    put_number(out, "waiting", row->waiting);
+    put_number(out, "in_flight", row->in_flight);
+    put_number(out, "deferred", row->deferred);
+    put_number(out, "held", row->held);
+    put_text(out, "why", buf_slice(&why));
+    put_time(out, "until", until_ms);
+    buf_addc(out, '}');
+    control_line(call, buf_slice(out));
+    buf_free(&why);
+}
+
+static void on_count(struct loop_timer *t)
+{
+    struct counting *k = CONTAINER(t, struct counting, timer);
+    struct operate *o = k->operate;
+    size_t at = 0;
+    if (!wait_count_step(k->count, COUNT_STEP)) {
+        loop_timer_start(hato_loop(o->conf.hato), t, 0, on_count);
+        return;
+    }
+    for (const struct wait_row *row; (row = wait_count_row(k->count, &at));)
+        if (row->waiting || row->in_flight || row->deferred || row->held)
+            put_row(o, k->call, row);
+    put_totals(o);
+    control_end(k->call, 0, buf_slice(&o->out));
+    counting_end(k);
+}
+
+static void ask_queue(struct operate *o, struct control_call *call)
+{
+    struct counting *k = mem_zalloc(sizeof *k);
+    k->operate = o;
+    k->call = call;
+    k->count = wait_count_new(hato_deliver(o->conf.hato));
+    k->next = o->countings;
+    o->countings = k;
+    loop_timer_start(hato_loop(o->conf.hato), &k->timer, 0, on_count);
+}
+
+/* --- measures and waits --- */
+
+struct listing {
+    struct operate *o;
+    struct control_call *call;
+};
+
+static void on_measure(void *data, const struct wait_measure *m)
+{
+    struct listing *l = data;
+    struct buf *out = &l->o->out;
+    buf_clear(out);
+    buf_addc(out, '{');
+    put_text(out, "measure", m->source.n ? S("hold") : S("stop"));
+    put_text(out, "isp", m->isp);
+    put_text(out, "source", m->source);
+    put_text(out, "stream", m->stream);
+    put_text(out, "why", m->why);
+    put_time(out, "until", m->until_ms);
+    buf_addc(out, '}');
+    control_line(l->call, buf_slice(out));
+}
+
+static void ask_measures(struct operate *o, struct control_call *call)
+{
+    wait_measures(hato_deliver(o->conf.hato), on_measure, &(struct listing){o, call});
+    control_end(call, 0, SLICE_NONE);
+}
+
+static void ask_wait(struct operate *o, struct control_call *call, const json_t *request)
+{
+    const json_t *ids = json_object_get(request, "ids");
+    size_t n = json_array_size(ids);
+    if (!n || n > IDS_MOST) {
+        control_end(call, ERR_INVAL, S("\"ids\" is an array of 1 to 1,000 messages"));
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct buf why = {0};
+        uint64_t id;
+        int64_t until_ms;
+        bool in_flight;
+        struct slice text = slice_cstr(json_string_value(json_array_get(ids, i)));
+        if (event_message_parse(text, &id) ||
+            wait_of_message(hato_deliver(o->conf.hato), id, &why, &until_ms, &in_flight)) {
+            buf_free(&why);
+            continue;
+        }
+        buf_clear(&o->out);
+        buf_addc(&o->out, '{');
+        put_text(&o->out, "message", text);
+        put_text(&o->out, "state", in_flight ? S("in_flight") : S("waiting"));
+        put_text(&o->out, "why", buf_slice(&why));
+        put_time(&o->out, "until", until_ms);
+        buf_addc(&o->out, '}');
+        control_line(call, buf_slice(&o->out));
+        buf_free(&why);
+    }
+    control_end(call, 0, SLICE_NONE);
+}
+
+/* --- all of them --- */
+
+static void on_request(void *data, struct control_call *call, const json_t *request)
+{
+    struct operate *o = data;
+    struct slice command = slice_cstr(json_string_value(json_object_get(request, "command")));
+    if (o->paused)
+        control_end(call, ERR_AGAIN, S("the script is being swapped; ask again in a moment"));
+    else if (slice_eq(command, S("status")))
+        ask_status(o, call);
+    else if (slice_eq(command, S("queue")))
+        ask_queue(o, call);
+    else if (slice_eq(command, S("measures")))
+        ask_measures(o, call);
+    else if (slice_eq(command, S("wait")))
+        ask_wait(o, call, request);
+    else if (slice_eq(command, S("reload")) && o->conf.reload)
+        o->conf.reload(o->conf.data, call, request);
+    else if (slice_eq(command, S("reload")))
+        control_end(call, ERR_UNSUPPORTED, S("`hato run` ends by itself; `hato serve` can be reloaded"));
+    else
+        control_end(call, ERR_UNSUPPORTED, S("this hato does not know that command"));
+}
+
+int operate_new(const struct operate_conf *conf, struct operate **out, struct err *e)
+{
+    struct operate *o = mem_zalloc(sizeof *o);
+    o->conf = *conf;
+    o->started_ms = loop_wall_ms(hato_loop(conf->hato));
+    o->control =
+        control_new(&(struct control_conf){.net = hato_net(conf->hato), .data = o, .handle = on_request});
+    int r = control_open(o->control, conf->state, e);
+    if (r)
+        operate_free(o);
+    else
+        *out = o;
+    return r;
+}
+
+void operate_pause(struct operate *o)
+{
+    o->paused = true;
+    while (o->countings) {
+        control_end(o->countings->call, ERR_AGAIN, S("the script was swapped meanwhile; ask again"));
+        counting_end(o->countings);
+    }
+}
+
+void operate_resume(struct operate *o)
+{
+    o->paused = false;
+}
+
+void operate_free(struct operate *o)
+{
+    if (!o)
+        return;
+    while (o->countings)
+        counting_end(o->countings);
+    control_free(o->control);
+    buf_free(&o->out);
+    free(o);
+}

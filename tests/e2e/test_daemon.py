@@ -1,0 +1,322 @@
+"""hato serve and what people do with it while it runs: queue, reload, stop; each against receivers of a world."""
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+import pytest
+
+from campaign import log_of, running_sink
+from conftest import Program
+
+WORLD = """
+return { isps = {
+  big = { domains = { "big.test" }, mx = { "mx.big.test" }, address = "127.0.51.1",
+          replies = { { phase = "rcpt", to = "^busy", reply = "450 4.2.0 come back later" },
+                      { phase = "rcpt", to = "^none", reply = "550 5.1.1 no such user" } } },
+  slow = { domains = { "slow.test" }, mx = { "mx.slow.test" }, address = "127.0.51.2", delay = "300 ms" },
+  shut = { domains = { "shut.test" }, mx = { "mx.shut.test" }, address = "127.0.51.3",
+           replies = { { phase = "banner", reply = "554 5.7.1 we do not know you" } } },
+} }
+"""
+
+HEAD = """local hato = require "hato"
+local news = hato.stream "news" { from = "News <news@news.test>" }
+"""
+
+
+def campaign(name, people, text="Dear reader,\\nwelcome.\\n", more=""):
+    return (f'hato.campaign "{name}" {{ stream = news, to = hato.csv "{people}", subject = "Hello", '
+            f'text = "{text}", {more} }}\n')
+
+
+class Daemon:
+    """A folder with a script, its people, and a hato serve on it."""
+
+    def __init__(self, hato, folder, sink):
+        self.hato, self.folder, self.sink, self.state = hato, folder, sink, folder / "state"
+        self.program = None
+
+    def script(self, text, head=HEAD):
+        (self.folder / "init.lua").write_text(head + text)
+
+    def people(self, name, *addresses):
+        (self.folder / name).write_text("email\n" + "".join(f"{a}\n" for a in addresses))
+
+    def command(self, *words):
+        return [str(w) for w in (self.hato, "serve", self.folder / "init.lua", "--state", self.state, "--smtp-port",
+                                 self.sink.port, "--dns", f"127.0.0.1:{self.sink.dns}", *words)]
+
+    def start(self, *words, **options):
+        self.program = Program(self.command(*words), **options).wait_for("ready state=")
+        return self
+
+    def ask(self, *words, code=0, **options):
+        """A command on this state folder: its output (errors too)."""
+        done = subprocess.run([self.hato, words[0], "--state", self.state, *map(str, words[1:])], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False, **options)
+        assert done.returncode == code, (words, done.returncode, done.stdout)
+        return done.stdout
+
+    def queue(self):
+        lines = [json.loads(line) for line in self.ask("queue", "--json").splitlines()]
+        return lines[0], lines[1:]
+
+    def events(self, *types):
+        events = [json.loads(line) for line in self.ask("events", "--json").splitlines()]
+        return [e for e in events if not types or e["type"] in types]
+
+    def until(self, true, seconds=20):
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, self.program.output
+            time.sleep(0.05)
+
+    def until_delivered(self, n, seconds=20):
+        self.until(lambda: len(self.events("delivered")) >= n, seconds)
+        assert len(self.events("delivered")) == n
+
+    def accounted(self, *addresses):
+        """Everybody has one end at most, and nobody was sent to twice."""
+        ends = [e["recipient"] for e in self.events("delivered", "bounced", "expired", "cancelled")]
+        assert sorted(ends) == sorted(addresses)
+        took = [r for t in log_of(self.folder / "sink.log") if t.get("file") for r in t["to"]]
+        assert len(took) == len(set(took)), took
+
+
+@pytest.fixture
+def daemon(hato, tmp_path):
+    (tmp_path / "world.lua").write_text(WORLD)
+    with running_sink(hato, tmp_path) as sink:
+        d = Daemon(hato, tmp_path, sink)
+        try:
+            yield d
+        finally:
+            if d.program:
+                d.program.stop(signal.SIGKILL)
+
+
+def test_serve_delivers_goes_on_waiting_and_ends_on_sigterm(daemon):
+    daemon.script(campaign("one", "a.csv") + campaign("two", "b.csv"))
+    daemon.people("a.csv", "a@big.test", "none@big.test")
+    daemon.people("b.csv", "b@big.test")
+    daemon.start()
+    daemon.until_delivered(2)
+    totals, _ = daemon.queue()
+    assert totals["queued"] == 0
+    assert daemon.program.process.poll() is None
+    assert daemon.program.stop() == 0, daemon.program.output
+    assert not (daemon.state / "control").exists()
+    daemon.accounted("a@big.test", "none@big.test", "b@big.test")
+
+
+def test_the_control_socket_is_for_its_owner_and_a_dead_ones_is_replaced(daemon):
+    daemon.script("")
+    daemon.start()
+    mode = (daemon.state / "control").stat().st_mode
+    assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600
+    if os.geteuid() == 0:
+        with socket.socket(socket.AF_UNIX) as s:  # root may: it could read the files too
+            s.connect(str(daemon.state / "control"))
+    daemon.program.stop(signal.SIGKILL)
+    assert (daemon.state / "control").exists()
+    totals, _ = daemon.queue()  # the folder at rest, in spite of the stale name
+    assert totals["queued"] == 0
+    daemon.start()
+    assert "connections" in daemon.queue()[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_another_user_is_turned_away_even_where_the_file_lets_them_in(daemon):
+    daemon.script("")
+    daemon.start()
+    path = daemon.state / "control"
+    folder = daemon.state
+    while folder != folder.parent:
+        with contextlib.suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o055)
+        folder = folder.parent
+        if str(folder) == "/tmp":
+            break
+    path.chmod(0o666)
+    code = ("import socket\ns = socket.socket(socket.AF_UNIX)\ns.settimeout(5)\n"
+            f"s.connect({str(path)!r})\n"
+            "try:\n    s.sendall(b'{\"command\":\"status\"}\\n')\n    print(s.recv(10))\n"
+            "except OSError:\n    print(b'')\n")
+    done = subprocess.run(["/usr/bin/python3", "-c", code], user=65534, group=65534, capture_output=True, text=True,
+                          timeout=20, check=False)
+    assert done.stdout.strip() == "b''", done
+    assert "connections" in daemon.queue()[0]
+
+
+def test_a_second_process_is_told_who_the_first_is(daemon):
+    daemon.script("")
+    daemon.start()
+    second = subprocess.run(daemon.command(), capture_output=True, text=True, timeout=20, check=False)
+    assert second.returncode == 1
+    assert str(daemon.program.process.pid) in second.stderr
+    assert "connections" in daemon.queue()[0]  # the first one's socket is as it was
+
+
+def test_queue_says_who_waits_where_and_for_what(daemon):
+    daemon.script(campaign("now", "a.csv") + campaign("later", "b.csv", more='at = "2099-01-01 10:00"'))
+    daemon.people("a.csv", "busy@big.test", "a@shut.test", "b@shut.test")
+    daemon.people("b.csv", "b@big.test")
+    daemon.start()
+    daemon.until(lambda: daemon.queue()[0]["deferred"] == 1 and "refused source" in daemon.ask("queue"))
+    totals, rows = daemon.queue()
+    assert (totals["queued"], totals["waiting"], totals["deferred"]) == (4, 3, 1)
+    by = {(r["isp"], r["campaign"]): r for r in rows}
+    shut = by["mx.shut.test", "now"]
+    assert shut["waiting"] == 2 and "554 5.7.1 we do not know you" in shut["why"] and shut["until"]
+    assert by["mx.big.test", "now"]["deferred"] == 1
+    later = next(r for r in rows if r["campaign"] == "later")
+    assert later["waiting"] == 1 and later["until"] == "2099-01-01T10:00:00.000Z"
+    measures = [json.loads(line) for line in daemon.ask("queue", "--measures", "--json").splitlines()]
+    assert [(m["measure"], m["isp"], m["source"]) for m in measures] == [("hold", "mx.shut.test", "default")]
+    assert "source default at mx.shut.test: " in daemon.ask("queue", "--measures")
+    # The same from the folder at rest.
+    daemon.program.stop(signal.SIGKILL)
+    totals, rows = daemon.queue()
+    assert (totals["queued"], totals["waiting"], totals["deferred"]) == (4, 3, 1)
+    measures = [json.loads(line) for line in daemon.ask("queue", "--measures", "--json").splitlines()]
+    assert [(m["measure"], m["isp"], m["source"]) for m in measures] == [("hold", "mx.shut.test", "default")]
+    assert "hato does not run on this folder" in daemon.ask("queue")
+
+
+def test_reload_takes_in_what_is_new_and_keeps_what_waits(daemon):
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", "a@big.test", "busy@big.test")
+    daemon.start()
+    daemon.until_delivered(1)
+    daemon.script(campaign("one", "a.csv") + campaign("two", "b.csv"))
+    daemon.people("b.csv", "b@big.test")
+    assert daemon.ask("reload") == "reloaded\n"
+    daemon.until_delivered(2)
+    assert daemon.queue()[0]["queued"] == 1
+    daemon.people("b.csv", "b@big.test", "c@big.test")
+    daemon.program.process.send_signal(signal.SIGHUP)
+    daemon.until_delivered(3)
+    assert daemon.program.stop() == 0, daemon.program.output
+    daemon.accounted("a@big.test", "b@big.test", "c@big.test")
+
+
+@pytest.mark.parametrize("broken, says", [
+    ("local x = = 1\n", "init.lua:3:"),
+    ('error("no such luck")\n', "init.lua:3: no such luck"),
+    ('hato.campaign "one" { streem = news }\n', "did you mean"),
+    (campaign("one", "a.csv", text="Another text.\\n"), "is not what it was"),
+])
+def test_reload_of_a_script_that_fails_changes_nothing_and_says_why(daemon, broken, says):
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", "a@big.test", "busy@big.test")
+    daemon.start()
+    daemon.until_delivered(1)
+    before = daemon.queue()
+    daemon.script(broken)
+    assert says in daemon.ask("reload", code=2)
+    after = daemon.queue()
+    assert after[0]["queued"] == before[0]["queued"] == 1
+    daemon.until(lambda: "nothing was changed" in daemon.program.output)
+    # It still goes by the old script.
+    daemon.script(campaign("one", "a.csv") + campaign("two", "b.csv"))
+    daemon.people("b.csv", "b@big.test")
+    daemon.ask("reload")
+    daemon.until_delivered(2)
+
+
+def test_reload_content_lets_one_campaign_say_something_else(daemon):
+    daemon.script(campaign("one", "a.csv", text="The old text.\\n") + campaign("two", "b.csv"))
+    daemon.people("a.csv", "a@big.test")
+    daemon.people("b.csv")
+    daemon.start()
+    daemon.until_delivered(1)
+    daemon.script(campaign("one", "a.csv", text="The new text.\\n") + campaign("two", "b.csv"))
+    daemon.people("a.csv", "a@big.test", "b@big.test")
+    assert "is not what it was" in daemon.ask("reload", code=2)
+    assert "no such campaign" in daemon.ask("reload", "--content", "three", code=2)
+    daemon.ask("reload", "--content", "one")
+    daemon.until_delivered(2)
+    mails = {log["to"][0]: (daemon.folder / "mail" / os.path.basename(log["file"])).read_text()
+             for log in log_of(daemon.folder / "sink.log") if log.get("file")}
+    assert "The old text." in mails["a@big.test"] and "The new text." in mails["b@big.test"]
+    # It is remembered: the next start takes it as it is now.
+    assert daemon.program.stop() == 0
+    daemon.start()
+    assert daemon.program.stop() == 0, daemon.program.output
+
+
+def test_reload_does_not_send_while_the_script_may_still_be_refused(daemon):
+    daemon.script("")
+    daemon.start()
+    daemon.script("""
+local id, why = hato.send { stream = news, to = "a@big.test", subject = "x", text = "x" }
+assert(not id and why:find "not in its place", why)
+""")
+    daemon.ask("reload")
+    assert daemon.events() == []
+
+
+def test_reload_needs_a_daemon(daemon):
+    daemon.script("")
+    daemon.start()
+    daemon.program.stop()
+    assert "no hato runs on" in daemon.ask("reload", code=1)
+
+
+def test_sigterm_lets_the_open_transaction_end(daemon):
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", *(f"p{i}@slow.test" for i in range(5)))
+    daemon.start()
+    daemon.until(lambda: daemon.events("delivered"))
+    time.sleep(0.4)  # the second one is among MAIL, RCPT and DATA
+    assert daemon.program.stop() == 0, daemon.program.output
+    assert not daemon.events("ambiguous")
+    assert 2 <= len(daemon.events("delivered")) <= 4
+    daemon.start()
+    daemon.until_delivered(5, seconds=40)
+    daemon.accounted(*(f"p{i}@slow.test" for i in range(5)))
+
+
+def test_kill_in_the_middle_loses_nobody(daemon):
+    people = [f"p{i}@big.test" for i in range(300)]
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", *people)
+    daemon.start()
+    daemon.until(lambda: daemon.events("delivered"))
+    daemon.program.stop(signal.SIGKILL)
+    daemon.start()
+    daemon.until(lambda: daemon.queue()[0]["queued"] == 0)
+    assert sorted({e["recipient"] for e in daemon.events("delivered")}) == sorted(people)
+
+
+def test_systemd_is_told_that_it_is_ready_lives_and_stops(daemon):
+    name = str(daemon.folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name)
+        manager.settimeout(20)
+        daemon.script("")
+        daemon.start(env={**os.environ, "NOTIFY_SOCKET": name, "WATCHDOG_USEC": "400000"})
+        said = set()
+        while not {"READY=1", "WATCHDOG=1"} <= said:
+            said |= set(manager.recv(4096).decode().splitlines())
+        daemon.program.process.send_signal(signal.SIGTERM)
+        while "STOPPING=1" not in said:
+            said |= set(manager.recv(4096).decode().splitlines())
+    assert daemon.program.stop() == 0
+
+
+def test_run_has_a_control_socket_too(daemon):
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", "busy@big.test")
+    command = daemon.command("--wait", "forever")
+    command[1] = "run"
+    daemon.program = Program(command)
+    daemon.until((daemon.state / "control").exists)
+    daemon.until(lambda: daemon.queue()[0].get("connections") is not None and daemon.queue()[0]["deferred"] == 1)
+    assert "hato serve" in daemon.ask("reload", code=1)
+    assert daemon.program.stop() == 0
