@@ -160,7 +160,7 @@ static int on_send(void *data, const struct api_send *send, struct task_wait wai
             r = err_set(e, ERR_CANCELED, "left out by --only or --limit");
     }
     if (!r)
-        r = check_send(send, &c, conf_stream_must_map(&h->conf->streams[send->stream]), e);
+        r = check_send(send, &c, conf_stream_must_map(&script->conf->streams[send->stream]), e);
     if (!r) {
         struct stream *st = deliver_stream(h->deliver, script->conf->streams[send->stream].name);
         struct sending *s = mem_zalloc(sizeof *s);

@@ -1,6 +1,7 @@
 /* conn.c - see conn.h: queues, states and callbacks that TCP and memory have in common. */
 #include "platform/conn_impl.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -625,6 +626,9 @@ void listener_gone(struct listener *l)
 struct net *net_new(struct loop *loop)
 {
     struct net *n = mem_zalloc(sizeof *n);
+    /* libuv writes without MSG_NOSIGNAL: a peer that has gone must be an error of ours, not our end. */
+    if (!loop_is_virtual(loop))
+        signal(SIGPIPE, SIG_IGN);
     n->loop = loop;
     n->way = loop_is_virtual(loop) ? &conn_way_mem : &conn_way_uv;
     n->dirty_last = &n->dirty;

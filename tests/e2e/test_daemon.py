@@ -73,7 +73,7 @@ class Daemon:
     def until(self, true, seconds=20):
         end = time.monotonic() + seconds
         while not true():
-            assert time.monotonic() < end, self.program.output
+            assert time.monotonic() < end, self.program.output + "\n" + self.ask("queue")
             time.sleep(0.05)
 
     def until_delivered(self, n, seconds=20):

@@ -859,3 +859,46 @@ TEST(certificates_and_keys_that_do_not_fit_are_named)
     struct tls_client *c = NULL;
     CHECK_INT(tls_client_new("/does/not/exist.pem", &c, NULL), ERR_TLS);
 }
+
+static void on_accept_and_leave(struct listener *l, struct conn *c, void *data)
+{
+    static const struct conn_ops none;
+    (void)l;
+    (void)data;
+    conn_set_ops(c, &none, NULL);
+    conn_close(c, CONN_DROP); /* FIN; what comes after it gets a reset, and that is EPIPE */
+}
+
+struct deaf {
+    struct loop *loop;
+    struct loop_timer timer;
+    struct conn *conn;
+    int writes;
+};
+
+static void on_write_again(struct loop_timer *t)
+{
+    struct deaf *d = CONTAINER(t, struct deaf, timer);
+    conn_write(d->conn, S("is anybody there?"));
+    if (++d->writes == 5)
+        loop_stop(d->loop);
+    else
+        loop_timer_start(d->loop, t, 10, on_write_again);
+}
+
+TEST(conn_writing_to_a_peer_that_has_gone_is_no_signal)
+{
+    struct deaf d = {.loop = loop_new_real()};
+    struct net *net = net_new(d.loop);
+    struct ip_port at = {.ip = ip_v4(127, 0, 0, 1)};
+    static const struct conn_ops none;
+    struct listener *l;
+    CHECK_INT(conn_listen(net, &at, on_accept_and_leave, NULL, &l, NULL), 0);
+    d.conn = conn_connect(net, NULL, listener_address(l), 1000, &none, NULL);
+    conn_read_pause(d.conn); /* so that only writing finds out */
+    loop_timer_start(d.loop, &d.timer, 20, on_write_again);
+    loop_run(d.loop);
+    CHECK_INT(d.writes, 5);
+    net_free(net);
+    loop_free(d.loop);
+}
