@@ -4,7 +4,8 @@ import sys
 
 from rig import Failed, Rig, say
 
-ALL = ["setup", "deliver", "ed25519", "peers", "big", "enqueue", "queued", "spool", "steady", "turns", "lanes"]
+ALL = ["setup", "deliver", "ed25519", "peers", "big", "enqueue", "queued", "spool", "steady", "turns", "lanes",
+       "liquid"]
 
 
 def main():
