@@ -127,16 +127,30 @@ static size_t key_slot(const struct keyset *s, struct hash128 k)
     return i;
 }
 
+/* Twice the slots, in place: each key's new home is its old one or that many slots behind it. Taken up in
+ * rising order from an empty slot on, a key never goes behind where it was (or its twin there), so it never
+ * stands in the way of one that is still to be moved; those that had wrapped around to the front go last. */
 static void keyset_grow(struct keyset *s)
 {
-    struct keyset bigger = {.nslots = s->nslots ? s->nslots * 2 : 64};
-    bigger.v = mem_zalloc(bigger.nslots * sizeof *bigger.v);
-    for (size_t i = 0; i < s->nslots; i++)
-        if (!is_zero(s->v[i]))
-            bigger.v[key_slot(&bigger, s->v[i])] = s->v[i];
-    free(s->v);
-    s->v = bigger.v;
-    s->nslots = bigger.nslots;
+    size_t was = s->nslots, wrapped = 0;
+    s->nslots = was ? was * 2 : 64;
+    s->v = mem_grow_table(s->v, was * sizeof *s->v, s->nslots * sizeof *s->v);
+    while (wrapped < was && !is_zero(s->v[wrapped]))
+        wrapped++;
+    struct hash128 *front = mem_alloc(wrapped * sizeof *front);
+    if (wrapped)
+        memcpy(front, s->v, wrapped * sizeof *front);
+    for (size_t i = 0; i < wrapped; i++)
+        s->v[i] = (struct hash128){0};
+    for (size_t i = wrapped; i < was; i++) {
+        struct hash128 k = s->v[i];
+        s->v[i] = (struct hash128){0};
+        if (!is_zero(k))
+            s->v[key_slot(s, k)] = k;
+    }
+    for (size_t i = 0; i < wrapped; i++)
+        s->v[key_slot(s, front[i])] = front[i];
+    free(front);
 }
 
 bool keyset_add(struct keyset *s, struct hash128 k)
@@ -185,8 +199,14 @@ bool keyset_del(struct keyset *s, struct hash128 k)
     return true;
 }
 
+void keyset_prefetch(const struct keyset *s, struct hash128 k)
+{
+    if (s->nslots)
+        __builtin_prefetch(&s->v[k.lo & (s->nslots - 1)]);
+}
+
 void keyset_free(struct keyset *s)
 {
-    free(s->v);
+    mem_free_table(s->v, s->nslots * sizeof *s->v);
     *s = (struct keyset){0};
 }

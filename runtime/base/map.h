@@ -36,6 +36,9 @@ struct keyset {
 bool keyset_add(struct keyset *s, struct hash128 k); /* true if it is new */
 bool keyset_has(const struct keyset *s, struct hash128 k);
 bool keyset_del(struct keyset *s, struct hash128 k); /* true if it was there */
+/* k will be asked for or added in a moment: begin to fetch its slot. A set of millions is larger than any
+ * cache, and each key is a miss that other work can be done under. */
+void keyset_prefetch(const struct keyset *s, struct hash128 k);
 void keyset_free(struct keyset *s);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static void *checked(void *p, size_t n)
 {
@@ -27,6 +28,49 @@ void *mem_zalloc(size_t n)
 void *mem_realloc(void *p, size_t n)
 {
     return checked(realloc(p, n ? n : 1), n ? n : 1);
+}
+
+/* A table of this size or more is a mapping of its own that begins at a huge page: whole huge pages then move
+ * with it when it grows. */
+enum { HUGE_BYTES = 2 << 20 };
+
+static char *map_huge(size_t n)
+{
+    char *p = mmap(NULL, n + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    checked(p == MAP_FAILED ? NULL : p, n);
+    size_t before = (HUGE_BYTES - (uintptr_t)p % HUGE_BYTES) % HUGE_BYTES;
+    if (before)
+        munmap(p, before);
+    munmap(p + before + n, HUGE_BYTES - before);
+    madvise(p + before, n, MADV_HUGEPAGE); /* advice: without it there are more misses, nothing else */
+    return p + before;
+}
+
+void *mem_grow_table(void *old, size_t was, size_t n)
+{
+    if (n < HUGE_BYTES) {
+        char *p = mem_realloc(old, n);
+        memset(p + was, 0, n - was);
+        return p;
+    }
+    char *p = map_huge(n);
+    if (was < HUGE_BYTES) {
+        if (was)
+            memcpy(p, old, was);
+        free(old);
+    } else {
+        INVARIANT(mremap(old, was, was, MREMAP_MAYMOVE | MREMAP_FIXED, p) == p);
+        madvise(p, n, MADV_HUGEPAGE);
+    }
+    return p;
+}
+
+void mem_free_table(void *p, size_t n)
+{
+    if (n < HUGE_BYTES)
+        free(p);
+    else
+        munmap(p, n);
 }
 
 char *mem_dup(const void *p, size_t n)

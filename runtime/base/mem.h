@@ -12,9 +12,13 @@
 #define COUNT(a)                     (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-void *mem_alloc(size_t n);              /* never NULL */
-void *mem_zalloc(size_t n);             /* zeroed */
-void *mem_realloc(void *p, size_t n);   /* p may be NULL */
+void *mem_alloc(size_t n);            /* never NULL */
+void *mem_zalloc(size_t n);           /* zeroed */
+void *mem_realloc(void *p, size_t n); /* p may be NULL */
+/* The same for a table that is looked up at random: what is behind the first was bytes is zeroed, and a large
+ * one asks for huge pages. */
+void *mem_grow_table(void *p, size_t was, size_t n);
+void mem_free_table(void *p, size_t n);
 char *mem_dup(const void *p, size_t n); /* n bytes and a NUL behind them; free() it */
 
 /* --- slice: borrowed bytes, no NUL promised; p is never NULL, not even when n is 0 --- */

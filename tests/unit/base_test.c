@@ -100,6 +100,37 @@ TEST(keyset_keeps_keys_apart_and_forgets_deleted_ones)
     keyset_free(&s);
 }
 
+/* The first of them crowd at the table's last slots, at every size, and so wrap around to its front. */
+static struct hash128 growing_key(uint64_t i)
+{
+    return (struct hash128){i < 60 ? UINT64_MAX - i % 8 : i * 0x9e3779b97f4a7c15u, i + 1};
+}
+
+TEST(keyset_keeps_every_key_while_it_grows_in_place)
+{
+    enum { KEYS = 300000 }; /* enough for a mapping of its own */
+    struct keyset s = {0};
+    size_t lost = 0, known = 0, nslots = 0;
+    for (uint64_t n = 0; n < KEYS; n++) {
+        keyset_prefetch(&s, growing_key(n));
+        known += !keyset_add(&s, growing_key(n));
+        if (s.nslots == nslots)
+            continue;
+        nslots = s.nslots;
+        for (uint64_t i = 0; i <= n; i++)
+            lost += !keyset_has(&s, growing_key(i));
+    }
+    CHECK_INT(lost, 0);
+    CHECK_INT(known, 0);
+    CHECK_INT(s.n, KEYS);
+    CHECK(!keyset_has(&s, growing_key(KEYS)));
+    for (uint64_t i = 0; i < KEYS; i++)
+        lost += !keyset_del(&s, growing_key(i));
+    CHECK_INT(lost, 0);
+    CHECK_INT(s.n, 0);
+    keyset_free(&s);
+}
+
 TEST(heap_orders_by_key_then_by_insertion)
 {
     struct heap h = {0};
