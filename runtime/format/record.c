@@ -448,80 +448,129 @@ void rec_put(struct buf *out, const struct rec *r)
             put_field(out, f, base + f->offset);
 }
 
-static int store_uint(const struct field *f, char *at, uint64_t v)
+/* Small numbers and short strings are nearly all there is: they are read without asking which of all kinds
+ * they are. */
+static int get_uint(struct mp *m, uint64_t *v)
 {
+    struct mp_value any;
+    if (m->rest.n && (unsigned char)*m->rest.p <= 0x7f) {
+        *v = (unsigned char)*m->rest.p++;
+        m->rest.n--;
+        return 0;
+    }
+    if (mp_next(m, &any) || any.kind != MP_UINT)
+        return ERR_SYNTAX;
+    *v = any.u;
+    return 0;
+}
+
+static int get_str(struct mp *m, struct slice *out)
+{
+    struct mp_value any;
+    size_t n = m->rest.n ? (unsigned char)*m->rest.p - 0xa0u : SIZE_MAX;
+    if (n <= 31 && n < m->rest.n) {
+        *out = slice_of(m->rest.p + 1, n);
+        m->rest = slice_of(m->rest.p + 1 + n, m->rest.n - 1 - n);
+        return 0;
+    }
+    if (mp_next(m, &any) || any.kind != MP_STR)
+        return ERR_SYNTAX;
+    *out = any.s;
+    return 0;
+}
+
+static int get_bin(struct mp *m, const struct field *f, char *at)
+{
+    struct mp_value any;
+    struct ip *ip = (struct ip *)at;
+    if (mp_next(m, &any) || any.kind != MP_BIN)
+        return ERR_SYNTAX;
+    if (f->kind == F_HASH) {
+        if (any.s.n != sizeof(struct hash128))
+            return ERR_SYNTAX;
+        memcpy(at, any.s.p, any.s.n);
+        return 0;
+    }
+    if (any.s.n != 4 && any.s.n != 16)
+        return ERR_SYNTAX;
+    ip->family = any.s.n == 4 ? 4 : 6;
+    memcpy(ip->b, any.s.p, any.s.n);
+    return 0;
+}
+
+static int get_i64(struct mp *m, int64_t *at)
+{
+    struct mp_value any;
+    if (mp_next(m, &any) || (any.kind != MP_INT && (any.kind != MP_UINT || any.u > INT64_MAX)))
+        return ERR_SYNTAX;
+    *at = any.kind == MP_INT ? any.i : (int64_t)any.u;
+    return 0;
+}
+
+static int get_field(struct mp *m, const struct field *f, char *at)
+{
+    struct mp_value any;
+    uint64_t v;
     switch ((enum field_kind)f->kind) {
     case F_U8:
+        if (get_uint(m, &v) || v > UINT8_MAX)
+            return ERR_SYNTAX;
         *(uint8_t *)at = (uint8_t)v;
-        return v > UINT8_MAX ? ERR_SYNTAX : 0;
-    case F_U16:
-        *(uint16_t *)at = (uint16_t)v;
-        return v > UINT16_MAX ? ERR_SYNTAX : 0;
-    case F_U32:
-        *(uint32_t *)at = (uint32_t)v;
-        return v > UINT32_MAX ? ERR_SYNTAX : 0;
-    case F_U64:
-        *(uint64_t *)at = v;
         return 0;
+    case F_U16:
+        if (get_uint(m, &v) || v > UINT16_MAX)
+            return ERR_SYNTAX;
+        *(uint16_t *)at = (uint16_t)v;
+        return 0;
+    case F_U32:
+        if (get_uint(m, &v) || v > UINT32_MAX)
+            return ERR_SYNTAX;
+        *(uint32_t *)at = (uint32_t)v;
+        return 0;
+    case F_U64:
+        return get_uint(m, (uint64_t *)at);
     case F_I64:
-        *(int64_t *)at = (int64_t)v;
-        return v > INT64_MAX ? ERR_SYNTAX : 0;
+        return get_i64(m, (int64_t *)at);
     case F_BOOL:
+        if (mp_next(m, &any) || any.kind != MP_BOOL)
+            return ERR_SYNTAX;
+        *(bool *)at = any.b;
+        return 0;
     case F_STR:
+        return get_str(m, (struct slice *)at);
     case F_RAW:
+        return mp_raw(m, (struct slice *)at);
     case F_HASH:
     case F_IP:
+        return get_bin(m, f, at);
     case F_END:
         break;
     }
     return ERR_SYNTAX;
 }
 
-static int get_field(struct mp *m, const struct field *f, char *at)
-{
-    struct mp_value v;
-    if (f->kind == F_RAW)
-        return mp_raw(m, (struct slice *)at);
-    if (mp_next(m, &v))
-        return ERR_SYNTAX;
-    switch (v.kind) {
-    case MP_UINT:
-        return store_uint(f, at, v.u);
-    case MP_INT:
-        if (f->kind != F_I64)
-            return ERR_SYNTAX;
-        *(int64_t *)at = v.i;
-        return 0;
-    case MP_BOOL:
-        if (f->kind != F_BOOL)
-            return ERR_SYNTAX;
-        *(bool *)at = v.b;
-        return 0;
-    case MP_STR:
-        if (f->kind != F_STR)
-            return ERR_SYNTAX;
-        *(struct slice *)at = v.s;
-        return 0;
-    case MP_BIN:
-        if (f->kind == F_HASH && v.s.n == sizeof(struct hash128)) {
-            memcpy(at, v.s.p, v.s.n);
-            return 0;
-        }
-        if (f->kind == F_IP && (v.s.n == 4 || v.s.n == 16)) {
-            struct ip *ip = (struct ip *)at;
-            ip->family = v.s.n == 4 ? 4 : 6;
-            memcpy(ip->b, v.s.p, v.s.n);
-            return 0;
-        }
-        return ERR_SYNTAX;
-    case MP_NIL:
-    case MP_FLOAT:
-    case MP_ARRAY:
-    case MP_MAP:
-        break;
+/* Every text there is, and empty. */
+#define NONE                                                                                                 \
+    {                                                                                                        \
+        "", 0                                                                                                \
     }
-    return ERR_SYNTAX;
-}
+static const struct rec blank[] = {
+    [REC_NAME] = {REC_NAME, .name = {.name = NONE}},
+    [REC_RECIPIENT] = {REC_RECIPIENT, .recipient = {.address = NONE, .values = NONE, .content = NONE}},
+    [REC_KEY] = {REC_KEY, .key = {0}},
+    [REC_BEGIN] = {REC_BEGIN, .begin = {.edits = NONE}},
+    [REC_SESSION] = {REC_SESSION, .session = {.ehlo = NONE,
+                                              .mx = NONE,
+                                              .tls_version = NONE,
+                                              .tls_cipher = NONE,
+                                              .tls_policy = NONE,
+                                              .note = NONE}},
+    [REC_EVENT] =
+        {REC_EVENT,
+         .event = {.recipient = NONE, .text = NONE, .class_name = NONE, .rule = NONE, .meta = NONE}},
+    [REC_CAMPAIGN] = {REC_CAMPAIGN, .campaign = {.content = NONE}},
+    [REC_MEASURE] = {REC_MEASURE, .measure = {.why = NONE}},
+};
 
 int rec_get(struct slice payload, struct rec *out)
 {
@@ -534,32 +583,24 @@ int rec_get(struct slice payload, struct rec *out)
         return ERR_UNSUPPORTED;
     if (mp_next(&m, &fields) || fields.kind != MP_MAP)
         return ERR_SYNTAX;
-    struct rec r;
-    memset(&r, 0, sizeof r);
-    r.type = (enum rec_type)type.u;
-    char *base = (char *)&r.name;
+    *out = blank[type.u];
+    char *base = (char *)&out->name;
     const struct field *table = tables[type.u];
-    for (const struct field *f = table; f->kind != F_END; f++)
-        if (f->kind == F_STR || f->kind == F_RAW)
-            *(struct slice *)(base + f->offset) = SLICE_NONE;
     const struct field *f =
         table; /* fields come in the order of the table: the search goes on where it was */
     for (uint32_t i = 0; i < fields.n; i++) {
-        struct mp_value number;
-        if (mp_next(&m, &number) || number.kind != MP_UINT)
+        uint64_t number;
+        if (get_uint(&m, &number))
             return ERR_SYNTAX;
-        while (f->kind != F_END && f->number != number.u)
+        while (f->kind != F_END && f->number != number)
             f++;
         if (f->kind == F_END)
-            for (f = table; f->kind != F_END && f->number != number.u;)
+            for (f = table; f->kind != F_END && f->number != number;)
                 f++;
         if (f->kind == F_END ? mp_skip(&m) : get_field(&m, f, base + f->offset))
             return ERR_SYNTAX;
         if (f->kind == F_END)
             f = table;
     }
-    if (m.rest.n)
-        return ERR_SYNTAX;
-    *out = r;
-    return 0;
+    return m.rest.n ? ERR_SYNTAX : 0;
 }

@@ -168,7 +168,7 @@ struct rec {
 /* Append the payload of one record to out. */
 void rec_put(struct buf *out, const struct rec *r);
 /* Read one payload; slices are borrowed from it. ERR_SYNTAX for bytes that are not such a record,
- * ERR_UNSUPPORTED for a record type of a later version. */
+ * ERR_UNSUPPORTED for a record type of a later version; *out may be half filled then. */
 int rec_get(struct slice payload, struct rec *out);
 
 /* --- raw msgpack, for values and edits: a cursor that never reads past its end and never allocates --- */

@@ -75,6 +75,31 @@ TEST(an_unknown_field_is_passed_over_and_an_unknown_type_is_told)
     buf_free(&b);
 }
 
+TEST(a_field_of_another_kind_or_too_large_is_an_error)
+{
+    static const struct {
+        const char *what;
+        struct slice in;
+    } rows[] = {{"number for a text", S("\x92\x02\x81\x0b\x05")},
+                {"text for a number", S("\x92\x02\x81\x01\xa1x")},
+                {"negative for an unsigned number", S("\x92\x02\x81\x01\xff")},
+                {"more than 32 bits", S("\x92\x02\x81\x02\xcf\0\0\0\1\0\0\0\0")},
+                {"more than 16 bits", S("\x92\x06\x81\x10\xce\0\1\0\0")},
+                {"more than 8 bits", S("\x92\x06\x81\x02\xcd\1\0")},
+                {"time beyond 63 bits", S("\x92\x02\x81\x05\xcf\xff\0\0\0\0\0\0\0")},
+                {"number for yes or no", S("\x92\x02\x81\x09\x01")},
+                {"short hash", S("\x92\x02\x81\x0a\xc4\x01x")},
+                {"address of 5 bytes", S("\x92\x05\x81\x05\xc4\x05xxxxx")},
+                {"text without its bytes", S("\x92\x02\x81\x0b\xa5xxxx")},
+                {"bytes behind the end", S("\x92\x02\x81\x01\x05\x05")}};
+    struct rec out;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        if (rec_get(rows[i].in, &out) != ERR_SYNTAX)
+            printf("%s\n", rows[i].what);
+        CHECK_INT(rec_get(rows[i].in, &out), ERR_SYNTAX);
+    }
+}
+
 TEST(every_cut_of_a_record_is_an_error)
 {
     struct rec in = {.type = REC_RECIPIENT}, out;
