@@ -40,6 +40,11 @@ void segment_use_edits(struct deliver *d, uint32_t segment, int64_t at_ms)
 struct lane *lane_of(struct deliver *d, struct campaign *c, struct domain *dom, uint16_t source,
                      const char *host)
 {
+    /* The newest lanes of a domain come first, and few campaigns run at once: most are found here. */
+    int looks = 4;
+    for (struct lane *l = dom->lanes; l && looks--; l = l->of_domain)
+        if (l->campaign == c && l->source == source && !l->host && !host)
+            return l;
     struct lane *lane = queue_lane(d->queue, c, dom, source, host);
     if (!lane->linked) {
         lane->linked = true;

@@ -8,12 +8,32 @@
 
 #include <stdlib.h>
 
+enum { COMING = 16, LANES_FOUND = 1 << 18 };
+
+/* A recipient whose place in the tables is being fetched. */
+struct coming {
+    struct rec_recipient r; /* address is in text; values and content are not kept */
+    struct spool_pos pos;
+    struct campaign *campaign;
+    struct hash128 lane_key;
+    char text[ADDR_LOCAL_MAX + 1 + ADDR_DOMAIN_MAX]; /* nearly all fit */
+};
+
+struct found_lane {
+    struct hash128 key;
+    struct lane *lane; /* NULL: none */
+};
+
 struct replay {
     struct deliver *d;
+    int64_t now_ms;   /* UTC, when it began */
     struct map hosts; /* session number → host name, for ambiguous ends */
     struct limit_replay limits;
     struct arena arena;
     struct buf key;
+    struct coming *coming; /* a ring: see replay_recipient() */
+    size_t first_coming, ncoming;
+    struct found_lane *lanes; /* LANES_FOUND, in pairs: see fresh_lane() */
     uint64_t unknown, unreadable;
 };
 
@@ -79,38 +99,122 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
     }
 }
 
-static void replay_recipient(struct replay *rp, struct spool_pos pos, const struct rec_recipient *r)
+static bool is_wanted(struct replay *rp, struct slice address)
 {
     struct deliver *d = rp->d;
     struct addr addr;
-    struct campaign *c = campaign_by_number(d, r->campaign, r->stream);
-    bool names_known = c && (!r->columns || name_is_known(d, NAME_COLUMNS, r->columns));
+    if (!d->conf.hooks.wants)
+        return true;
     arena_reset(&rp->arena);
-    if (!names_known || addr_parse(r->address, &rp->arena, &addr, NULL) || queue_get(d->queue, r->id) ||
-        queue_add(d->queue, r->id, pos.segment, pos.offset)) {
+    buf_clear(&rp->key);
+    if (addr_parse(address, &rp->arena, &addr, NULL))
+        return false;
+    addr_dup_key(&rp->key, &addr);
+    return d->conf.hooks.wants(d->conf.hooks.data, buf_slice(&rp->key));
+}
+
+/* What lanes are found by without their tables: a keyed hash of the domain as written, and the campaign.
+ * Equal hashes are the same words. */
+static struct hash128 lane_key(const struct deliver *d, const struct campaign *c, struct slice address)
+{
+    const char *at = memrchr(address.p, '@', address.n);
+    size_t n = at ? (size_t)(address.p + address.n - at) : 0;
+    struct hash128 key = hash128(d->secret.id_key, slice_of(address.p + address.n - n, n));
+    key.hi ^= (uintptr_t)c;
+    return key;
+}
+
+static struct found_lane *lane_pair(const struct replay *rp, struct hash128 key)
+{
+    return &rp->lanes[key.lo % (LANES_FOUND / 2) * 2];
+}
+
+/* The lane of a fresh recipient; NULL: its address is none. Lanes that were found are kept in pairs; a full
+ * pair forgets its older one. */
+static struct lane *fresh_lane(struct replay *rp, const struct coming *in)
+{
+    struct deliver *d = rp->d;
+    struct found_lane *pair = lane_pair(rp, in->lane_key);
+    struct addr addr;
+    for (int i = 0; i < 2; i++)
+        if (pair[i].lane && pair[i].key.lo == in->lane_key.lo && pair[i].key.hi == in->lane_key.hi)
+            return pair[i].lane;
+    arena_reset(&rp->arena);
+    if (addr_parse(in->r.address, &rp->arena, &addr, NULL))
+        return NULL;
+    struct domain *dom = sites_domain(d->sites, addr.domain_ascii);
+    pair[1] = pair[0];
+    pair[0] = (struct found_lane){in->lane_key, lane_of(d, in->campaign, dom, UINT16_MAX, NULL)};
+    return pair[0].lane;
+}
+
+static void take_up(struct replay *rp, const struct coming *in)
+{
+    struct deliver *d = rp->d;
+    const struct rec_recipient *r = &in->r;
+    struct lane *lane = fresh_lane(rp, in);
+    if (!lane || queue_get(d->queue, r->id) || queue_add(d->queue, r->id, in->pos.segment, in->pos.offset)) {
         rp->unknown++; /* its key is free: nobody was told that it was accepted */
         return;
     }
     if (r->has_key)
         keyset_add(&d->keys, r->key);
-    struct segment_use *u = segment_use(d, pos.segment, r->id);
+    struct segment_use *u = segment_use(d, in->pos.segment, r->id);
     if (r->id < u->first_id)
         u->first_id = r->id;
     if (r->id > u->last_id)
         u->last_id = r->id;
     u->live++;
     struct q_entry *e = queue_get(d->queue, r->id);
-    e->lane = lane_of(d, c, sites_domain(d->sites, addr.domain_ascii), UINT16_MAX, NULL)->index;
+    e->lane = lane->index;
     e->since_s = (uint32_t)(r->accepted_ms / 1000);
-    c->queued++;
-    if (r->due_ms > loop_wall_ms(d->loop))
+    in->campaign->queued++;
+    if (r->due_ms > rp->now_ms)
         queue_memo(d->queue, r->id, true)->restore_due_ms = r->due_ms;
-    if (d->conf.hooks.wants) {
-        buf_clear(&rp->key);
-        addr_dup_key(&rp->key, &addr);
-        if (!d->conf.hooks.wants(d->conf.hooks.data, buf_slice(&rp->key)))
-            queue_memo(d->queue, r->id, true)->left_out = true;
+    if (!is_wanted(rp, r->address))
+        queue_memo(d->queue, r->id, true)->left_out = true;
+}
+
+static void take_up_first(struct replay *rp)
+{
+    take_up(rp, &rp->coming[rp->first_coming]);
+    rp->first_coming = (rp->first_coming + 1) % COMING;
+    rp->ncoming--;
+}
+
+/* Before any record that may speak of those who are coming. */
+static void take_up_all(struct replay *rp)
+{
+    while (rp->ncoming)
+        take_up_first(rp);
+}
+
+/* With millions of them every key and lane is a miss of the cache: a recipient is taken up some records
+ * later, when both have come. */
+static void replay_recipient(struct replay *rp, struct spool_pos pos, const struct rec_recipient *r)
+{
+    struct deliver *d = rp->d;
+    struct campaign *c = campaign_by_number(d, r->campaign, r->stream);
+    if (!c || (r->columns && !name_is_known(d, NAME_COLUMNS, r->columns))) {
+        rp->unknown++;
+        return;
     }
+    if (rp->ncoming == COMING)
+        take_up_first(rp);
+    struct coming *in = &rp->coming[(rp->first_coming + rp->ncoming++) % COMING];
+    in->r = *r;
+    in->pos = pos;
+    in->campaign = c;
+    in->lane_key = lane_key(d, c, r->address);
+    in->r.values = in->r.content = SLICE_NONE;
+    if (r->address.n > sizeof in->text) { /* borrowed for this call */
+        take_up_all(rp);
+        return;
+    }
+    memcpy(in->text, r->address.p, r->address.n);
+    in->r.address = slice_of(in->text, r->address.n);
+    keyset_prefetch(&d->keys, r->key);
+    __builtin_prefetch(lane_pair(rp, in->lane_key));
 }
 
 static void replay_begin(struct replay *rp, struct spool_pos pos, const struct rec_begin *b)
@@ -283,6 +387,8 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         return 0;
     }
     replay_mentions(rp->d, &r);
+    if (r.type != REC_RECIPIENT)
+        take_up_all(rp);
     switch (r.type) {
     case REC_NAME:
         name_learn(rp->d, &r.name);
@@ -350,7 +456,10 @@ static void on_spool_notice(void *data, int code, const char *text)
 
 int restore(struct deliver *d, struct err *e)
 {
-    struct replay rp = {.d = d};
+    struct replay rp = {.d = d,
+                        .now_ms = loop_wall_ms(d->loop),
+                        .coming = mem_alloc(COMING * sizeof *rp.coming),
+                        .lanes = mem_zalloc(LANES_FOUND * sizeof *rp.lanes)};
     struct spool_conf conf = {.fs = d->conf.fs,
                               .dir = d->conf.state,
                               .loop = d->loop,
@@ -362,6 +471,7 @@ int restore(struct deliver *d, struct err *e)
     map_init(&rp.hosts, d->secret.id_key);
     limit_replay_start(&rp.limits, d);
     int r = spool_open(&d->spool, &conf, replay_record, &rp, &d->report, e);
+    take_up_all(&rp);
     if (!r) {
         if (rp.unreadable)
             notice(d, 2, "spool: %llu records could not be read and were passed over",
@@ -377,6 +487,8 @@ int restore(struct deliver *d, struct err *e)
         free(h->value);
     map_free(&rp.hosts);
     limit_replay_end(&rp.limits, d->report.last_stop == SPOOL_POWER_LOSS);
+    free(rp.coming);
+    free(rp.lanes);
     arena_free(&rp.arena);
     buf_free(&rp.key);
     return r;

@@ -261,6 +261,50 @@ TEST(what_a_surviving_record_speaks_of_is_never_given_to_another)
     town_free(&t);
 }
 
+/* However a domain is written, and however long the address is, its mail waits in the domain's one lane. */
+TEST(every_spelling_of_a_domain_comes_back_to_its_lane)
+{
+    struct town t;
+    struct buf far = {0}, b = {0};
+    struct err e;
+    size_t lanes[3] = {0};
+    CHECK(town_new(&t, moody, 6));
+    buf_adds(&far, S("taro@"));
+    for (int label = 0; label < 4; label++) {
+        for (int i = 0; i < 40; i++)
+            buf_adds(&far, S("\xe3\x81\x82"));
+        buf_adds(&far, label == 3 ? S(".test") : S("."));
+    }
+    const struct slice spelled[] = {S("p0@a.test"), S("p1@A.Test"),      S("p2@a.test"),
+                                    S("p3@b.test"), S("\"a@b\"@B.TEST"), buf_slice(&far)};
+    for (size_t i = 0; i < COUNT(spelled); i++) {
+        struct rec rec = {.type = REC_RECIPIENT};
+        struct spool_pos pos;
+        rec.recipient = (struct rec_recipient){.id = i + 1,
+                                               .campaign = deliver_campaign(t.d, S("hello"))->number,
+                                               .stream = deliver_stream(t.d, S("news"))->number,
+                                               .address = spelled[i],
+                                               .values = SLICE_NONE,
+                                               .content = SLICE_NONE};
+        buf_clear(&b);
+        rec_put(&b, &rec);
+        CHECK_INT(spool_append(deliver_spool(t.d), SPOOL_RECIPIENTS, buf_slice(&b), &pos), 0);
+    }
+    town_close(&t);
+    CHECK(town_open(&t));
+    struct queue *q = deliver_queue(t.d);
+    CHECK_INT(queue_count(q), COUNT(spelled));
+    for (uint64_t id = 0; (id = queue_next(q, id));) {
+        struct slice name = queue_lane_at(q, queue_get(q, id)->lane)->domain->name;
+        lanes[slice_eq(name, S("a.test")) ? 0 : slice_eq(name, S("b.test")) ? 1 : 2]++;
+    }
+    CHECK(lanes[0] == 3 && lanes[1] == 2 && lanes[2] == 1);
+    CHECK(queue_is_sound(q, &e));
+    buf_free(&far);
+    buf_free(&b);
+    town_free(&t);
+}
+
 /* --- nothing personal stays --- */
 
 struct search {
