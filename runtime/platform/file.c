@@ -163,6 +163,14 @@ void file_close(struct file *f)
     free(f);
 }
 
+int file_guard(struct file *f, uint64_t offset, uint64_t n, struct err *err)
+{
+    int rc = f->fs->ops->guard(f, offset, n);
+    if (rc == -EWOULDBLOCK)
+        return err_set(err, ERR_LOCKED, "another program has %s open", f->path);
+    return rc ? fail(err, rc, "cannot lock", f->path) : 0;
+}
+
 const char *file_path(const struct file *f)
 {
     return f->path;

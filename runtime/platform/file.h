@@ -52,6 +52,9 @@ int file_size(struct file *f, uint64_t *out, struct err *err);
 
 /* Set room aside so that the file can become size bytes long (zeros) without ERR_FULL. */
 int file_allocate(struct file *f, uint64_t size, struct err *err);
+/* Hold these bytes against programs that ask for POSIX locks, as SQLite's own do, until file_close().
+ * ERR_LOCKED: another program has some of them. Files in memory are nobody else's: nothing to do. */
+int file_guard(struct file *f, uint64_t offset, uint64_t n, struct err *err);
 const char *file_path(const struct file *f); /* borrowed while f is open */
 
 /* --- names --- */

@@ -28,7 +28,8 @@ struct fs_ops {
     int (*truncate)(struct file *f, uint64_t size);
     int (*allocate)(struct file *f, uint64_t size);
     int (*size)(struct file *f, uint64_t *out);
-    int (*lock)(struct file *f); /* -EWOULDBLOCK: another has it */
+    int (*lock)(struct file *f);                               /* -EWOULDBLOCK: another has it */
+    int (*guard)(struct file *f, uint64_t offset, uint64_t n); /* the same */
     int (*rename)(struct fs *fs, const char *from, const char *to);
     int (*unlink)(struct fs *fs, const char *path);
     int (*mkdir)(struct fs *fs, const char *path, unsigned mode);

@@ -319,6 +319,11 @@ static int mem_allocate(struct file *f, uint64_t size)
     return size > have ? mem_truncate(f, size) : 0;
 }
 
+static int mem_guard(struct file *f, uint64_t offset, uint64_t n)
+{
+    return 0;
+}
+
 static int mem_lock(struct file *f)
 {
     struct mem_fs *m = of(f->fs);
@@ -578,6 +583,7 @@ static const struct fs_ops MEMORY = {
     .allocate = mem_allocate,
     .size = mem_size,
     .lock = mem_lock,
+    .guard = mem_guard,
     .rename = mem_rename,
     .unlink = mem_unlink,
     .mkdir = mem_mkdir,

@@ -83,6 +83,16 @@ static int real_lock(struct file *f)
     return flock(f->fd, LOCK_EX | LOCK_NB) ? -errno : 0;
 }
 
+/* The lock is the open file's, not the process's: closing another descriptor of the file does not drop it. */
+static int real_guard(struct file *f, uint64_t offset, uint64_t n)
+{
+    struct flock bytes = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)offset, .l_len = (off_t)n};
+    if (!fcntl(f->fd, F_OFD_SETLK, &bytes))
+        return 0;
+    return errno == EACCES || errno == EAGAIN ? -EWOULDBLOCK : -errno;
+}
+
 static int real_rename(struct fs *fs, const char *from, const char *to)
 {
     return rename(from, to) ? -errno : 0;
@@ -146,6 +156,7 @@ static const struct fs_ops REAL = {
     .allocate = real_allocate,
     .size = real_size,
     .lock = real_lock,
+    .guard = real_guard,
     .rename = real_rename,
     .unlink = real_unlink,
     .mkdir = real_mkdir,
