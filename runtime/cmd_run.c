@@ -86,7 +86,7 @@ static void on_progress(void *data, struct progress_counts *out)
 {
     struct program *p = data;
     struct deliver_counts c = deliver_counts(hato_deliver(p->hato));
-    *out = (struct progress_counts){.total = c.accepted + p->carried,
+    *out = (struct progress_counts){.total = c.accepted + p->carried - c.suppressed,
                                     .delivered = c.delivered,
                                     .bounced = c.bounced + c.expired,
                                     .deferred = c.retry,
@@ -189,7 +189,8 @@ static int deliver_all(struct program *p, struct err *e)
     struct deliver_counts before = deliver_counts(hato_deliver(p->hato));
     struct loop_signal *ints = loop_signal_new(loop, SIGINT, on_signal, p);
     struct loop_signal *terms = loop_signal_new(loop, SIGTERM, on_signal, p);
-    p->carried = before.queued + before.delivered + before.bounced + before.expired - before.accepted;
+    p->carried = before.queued + before.delivered + before.bounced + before.expired + before.suppressed -
+                 before.accepted;
     p->run = run_new(&(struct run_conf){.hato = p->hato,
                                         .wait_ms = p->a.wait_ms,
                                         .test = p->a.redirect != NULL,

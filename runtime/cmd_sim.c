@@ -102,14 +102,14 @@ static void print_end(struct program *p, struct run *run, int64_t started_ms)
     double seconds = (double)(loop_wall_ms(hato_loop(p->hato)) - started_ms) / 1000;
     printf(
         p->a.json
-            ? "{\"accepted\":%llu,\"delivered\":%llu,\"bounced\":%llu,\"expired\":%llu,\"suppressed\":0,"
+            ? "{\"accepted\":%llu,\"delivered\":%llu,\"bounced\":%llu,\"expired\":%llu,\"suppressed\":%llu,"
               "\"deferred\":%zu,\"rejected_rows\":%llu,\"seconds\":%.3f,\"events\":%llu,\"event_hash\":\"%"
               "s\"}\n"
-            : "accepted %llu, delivered %llu, bounced %llu, expired %llu, deferred %zu, rejected rows %llu, "
-              "%.1f s of virtual time\n%llu events, event_hash %s\n",
+            : "accepted %llu, delivered %llu, bounced %llu, expired %llu, suppressed %llu, deferred %zu, "
+              "rejected rows %llu, %.1f s of virtual time\n%llu events, event_hash %s\n",
         (unsigned long long)c.accepted, (unsigned long long)c.delivered, (unsigned long long)c.bounced,
-        (unsigned long long)c.expired, c.queued, (unsigned long long)run_rejected(run), seconds,
-        (unsigned long long)p->events, hex);
+        (unsigned long long)c.expired, (unsigned long long)c.suppressed, c.queued,
+        (unsigned long long)run_rejected(run), seconds, (unsigned long long)p->events, hex);
 }
 
 static int simulate(struct program *p, const char *script, const struct world *world, int64_t start_ms,

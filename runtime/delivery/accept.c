@@ -70,6 +70,16 @@ static void enter_lane(struct deliver *d, const struct accepted *a)
     lane_service(d, a->lane);
 }
 
+/* Queued for as long as it takes to say that it ends here: who is suppressed is in no lane. */
+static void end_suppressed(struct deliver *d, const struct accepted *a)
+{
+    a->lane->campaign->queued++;
+    if (d->ending)
+        outcome_free(a->suppressed); /* the next start comes upon it at its hand-off */
+    else
+        outcome_settle(a->suppressed);
+}
+
 /* --- batches: one for each turn in which something was accepted --- */
 
 static void on_batch_durable(struct spool_wait *w, int status)
@@ -86,9 +96,15 @@ static void on_batch_durable(struct spool_wait *w, int status)
             u->last_id = a->id;
             u->live++;
             d->counts.accepted++;
-            enter_lane(d, a);
-        } else if (a->has_key) {
-            keyset_del(&d->keys, a->key);
+            if (a->suppressed)
+                end_suppressed(d, a);
+            else
+                enter_lane(d, a);
+        } else {
+            if (a->suppressed)
+                outcome_free(a->suppressed);
+            if (a->has_key)
+                keyset_del(&d->keys, a->key);
         }
         if (a->done)
             a->done(a->data, r ? 0 : a->id, r);
@@ -192,16 +208,17 @@ int deliver_accept(struct deliver *d, const struct deliver_accept *a, uint64_t *
     if (r->has_key)
         keyset_add(&d->keys, r->key);
     struct batch *b = current_batch(d);
-    b->v[b->n++] = (struct accepted){
-        .id = d->next_id,
-        .segment = pos.segment,
-        .offset = pos.offset,
-        .lane = lane_of(d, c, sites_domain(d->sites, a->addr->domain_ascii), UINT16_MAX, NULL),
-        .due_ms = a->due_ms,
-        .has_key = r->has_key,
-        .key = r->key,
-        .done = a->done,
-        .data = a->data};
+    struct lane *lane = lane_of(d, c, sites_domain(d->sites, a->addr->domain_ascii), UINT16_MAX, NULL);
+    b->v[b->n++] = (struct accepted){.id = d->next_id,
+                                     .segment = pos.segment,
+                                     .offset = pos.offset,
+                                     .lane = lane,
+                                     .suppressed = outcome_suppressed(d, lane, r, a->addr),
+                                     .due_ms = a->due_ms,
+                                     .has_key = r->has_key,
+                                     .key = r->key,
+                                     .done = a->done,
+                                     .data = a->data};
     *id = d->next_id++;
     return 0;
 }

@@ -599,7 +599,9 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
         map_init(&d->names[i].by_name, hk);
     INVARIANT(conf->conf->nsources > 0);
     buf_printf(&dir, "%s/content", conf->state);
-    int r = fs_mkdir(conf->fs, buf_cstr(&dir), 0700, e);
+    int r = spool_lock(conf->fs, conf->state, &d->lock, e);
+    if (!r)
+        r = fs_mkdir(conf->fs, buf_cstr(&dir), 0700, e);
     buf_free(&dir);
     if (!r)
         r = load_secret(d, e);
@@ -607,10 +609,23 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
         r = tls_client_new(NULL, &d->tls, e);
     if (!r)
         r = rules_compile_shipped(conf->conf->rules, conf->conf->nrules, &d->rules, e);
+    if (!r)
+        r = suppress_open(&(struct suppress_conf){.loop = d->loop,
+                                                  .fs = conf->fs,
+                                                  .state = conf->state,
+                                                  .data = conf->hooks.data,
+                                                  .notice = conf->hooks.notice},
+                          &d->suppress, e);
     if (!r) {
         make_rooms(d);
         r = restore(d, e);
     }
+    if (!r)
+        r = suppress_start(d->suppress, d->spool, e);
+    /* A journal that lost its end, or was put back from an older copy: numbers that were applied are not used
+     * again. */
+    if (!r && d->next_event <= suppress_cursor(d->suppress))
+        d->next_event = suppress_cursor(d->suppress) + 1;
     if (!r)
         r = bind_streams(d, e);
     if (!r)
@@ -683,16 +698,19 @@ void deliver_free(struct deliver *d)
     size_t at = 0;
     if (!d)
         return;
-    d->draining = true;
+    d->draining = d->ending = true;
     loop_timer_stop(d->loop, &d->compact_timer);
     loop_timer_stop(d->loop, &d->spool_timer);
     loop_task_cancel(d->loop, &d->batch_task);
     sessions_stop(d->sessions);
+    suppress_stop(d->suppress);
     if (d->spool)
         spool_stop(d->spool);
     work_free(d->pool);
     work_free(d->sync);
     spool_free(d->spool);
+    suppress_free(d->suppress);
+    file_close(d->lock);
     sessions_free(d->sessions);
     if (d->sites)
         shares_free(d);
@@ -724,6 +742,9 @@ void deliver_free(struct deliver *d)
         map_free(&d->names[i].by_name);
     }
     if (d->batch) {
+        for (size_t i = 0; i < d->batch->n; i++)
+            if (d->batch->v[i].suppressed)
+                outcome_free(d->batch->v[i].suppressed);
         free(d->batch->v);
         free(d->batch);
     }

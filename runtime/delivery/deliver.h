@@ -116,7 +116,8 @@ void deliver_reply_done(struct deliver *d, struct outcome *token, enum reply_cla
 
 struct deliver_counts {
     size_t queued, ready, in_flight, retry, held, connections;
-    uint64_t accepted, delivered, bounced, expired, deferred, ambiguous; /* since this process started */
+    uint64_t accepted, delivered, bounced, expired, suppressed, deferred,
+        ambiguous; /* since this process started */
 };
 struct deliver_counts deliver_counts(const struct deliver *d);
 /* Every recipient that waits: the isp it would go to (empty: not known yet) and its campaign's name (empty:

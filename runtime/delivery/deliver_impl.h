@@ -3,6 +3,7 @@
 #define HATO_DELIVERY_DELIVER_IMPL_H
 
 #include "delivery/deliver.h"
+#include "delivery/suppress.h"
 
 /* A dictionary of one kind of name: words ↔ numbers from 1. */
 struct names {
@@ -19,6 +20,7 @@ struct accepted {
     int64_t due_ms;
     bool has_key;
     struct hash128 key;
+    struct outcome *suppressed; /* its end, when it is durable; NULL: it may go */
     void (*done)(void *data, uint64_t id, int status);
     void *data;
 };
@@ -50,6 +52,8 @@ struct deliver {
     struct sites *sites;
     struct paths *paths;
     struct sessions *sessions;
+    struct suppress *suppress;
+    struct file *lock; /* of the folder, until the spool has it */
     struct tls_client *tls;
     struct rules *rules;
 
@@ -76,6 +80,7 @@ struct deliver {
     struct spool_report report;
     struct deliver_counts counts;
     bool started, draining, replaying;
+    bool ending; /* the folder is being left: nothing is settled any more */
     struct buf scratch, payload;
     uint32_t event_segment; /* where the last event went */
     size_t readings;        /* records on their way from a pool thread */
@@ -114,6 +119,12 @@ int restore(struct deliver *d, struct err *e);
 void compact_start(struct deliver *d);
 
 /* --- settle.c: callbacks of sessions and sites --- */
+/* The end of a recipient whom the suppression list names; NULL: it does not. Given to outcome_settle() when
+ * the recipient is queued, or to outcome_free(). */
+struct outcome *outcome_suppressed(struct deliver *d, struct lane *lane, const struct rec_recipient *r,
+                                   const struct addr *to);
+void outcome_settle(struct outcome *o);
+void outcome_free(struct outcome *o);
 /* Settle what is ready at a dead domain, or what waited too long where nobody answers; in slices. */
 void sweep_dead(struct deliver *d, struct domain *dom);
 void sweep_hopeless(struct deliver *d, struct lane *lane, int64_t failing_since_ms, const char *why);

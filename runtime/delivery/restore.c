@@ -312,6 +312,7 @@ static void replay_event(struct replay *rp, struct spool_pos pos, const struct r
     segment_use_event(d, pos.segment, ev->at_ms);
     if (ev->event >= d->next_event)
         d->next_event = ev->event + 1;
+    suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));
     if (!queue_get(d->queue, ev->id))
         return;
     switch ((enum rec_event_type)ev->type) {
@@ -464,12 +465,14 @@ int restore(struct deliver *d, struct err *e)
                               .dir = d->conf.state,
                               .loop = d->loop,
                               .sync = d->sync,
+                              .lock = d->lock,
                               .segment_bytes = d->conf.segment_bytes,
                               .journal_max = d->conf.journal_max,
                               .notice = on_spool_notice,
                               .notice_data = d};
     map_init(&rp.hosts, d->secret.id_key);
     limit_replay_start(&rp.limits, d);
+    d->lock = NULL; /* the spool's now */
     int r = spool_open(&d->spool, &conf, replay_record, &rp, &d->report, e);
     take_up_all(&rp);
     if (!r) {

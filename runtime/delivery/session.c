@@ -305,6 +305,11 @@ static bool feed_client(struct session *s)
             start_quit(s);
             return true;
         }
+        if (!s->ss->conf.fit(s->ss->conf.data, f)) { /* it was when it was assembled; not any more */
+            session_unlink_flight(s, f);
+            flight_free(f);
+            continue;
+        }
         offer(s, f);
         told = true;
     }

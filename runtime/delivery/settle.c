@@ -57,7 +57,7 @@ static struct outcome *outcome_new(struct deliver *d, uint64_t id, struct lane *
     return o;
 }
 
-static void outcome_free(struct outcome *o)
+void outcome_free(struct outcome *o)
 {
     arena_free(&o->arena);
     free(o);
@@ -143,6 +143,7 @@ static void write_event(struct deliver *d, struct rec_event *ev)
     ev->event = d->next_event++;
     rec.event = *ev;
     segment_use_event(d, append_record(d, SPOOL_EVENTS, &rec), ev->at_ms);
+    suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));
     if (d->conf.hooks.event)
         d->conf.hooks.event(d->conf.hooks.data, ev);
 }
@@ -227,6 +228,10 @@ static void deliver_settle(struct outcome *o)
         ev->type = EVENT_DELIVERED;
         d->counts.delivered++;
         o->lane->domain->delivered_ms = ev->at_ms;
+    } else if (ev->type == EVENT_SUPPRESSED) {
+        ev->class_name = SLICE_NONE; /* nothing was answered */
+        ev->attempt = m ? m->attempts : 0;
+        d->counts.suppressed++;
     } else if (o->v.final) {
         ev->type = EVENT_BOUNCED;
         d->counts.bounced++;
@@ -244,6 +249,47 @@ static void deliver_settle(struct outcome *o)
     write_event(d, ev);
     forget(d, o);
     outcome_free(o);
+}
+
+/* --- suppression --- */
+
+struct outcome *outcome_suppressed(struct deliver *d, struct lane *lane, const struct rec_recipient *r,
+                                   const struct addr *to)
+{
+    struct suppress_hit hit;
+    struct buf why = {0};
+    if (!suppress_has(d->suppress, to, lane->campaign->stream->name, &hit))
+        return NULL;
+    struct outcome *o = outcome_new(d, r->id, lane);
+    take_record(o, r);
+    suppress_hit_text(&why, &hit);
+    o->ev.type = EVENT_SUPPRESSED;
+    o->ev.text = arena_copy(&o->arena, buf_slice(&why));
+    o->v.rule = "suppression";
+    buf_free(&why);
+    return o;
+}
+
+void outcome_settle(struct outcome *o)
+{
+    o->ev.at_ms = loop_wall_ms(o->d->loop);
+    deliver_settle(o);
+}
+
+static bool is_suppressed(struct deliver *d, const struct flight *f)
+{
+    const struct rec_recipient *r = &f->message->rec;
+    struct arena a = {0};
+    struct addr to;
+    struct outcome *o = NULL;
+    if (!addr_parse(r->address, &a, &to, NULL))
+        o = outcome_suppressed(d, f->lane, r, &to);
+    arena_free(&a);
+    if (!o)
+        return false;
+    path_return(f->path, f->lane, f->id);
+    outcome_settle(o);
+    return true;
 }
 
 /* --- sessions --- */
@@ -296,6 +342,8 @@ bool on_fit(void *data, struct flight *f)
 {
     struct deliver *d = data;
     int64_t expires = f->message->rec.expires_ms;
+    if (is_suppressed(d, f))
+        return false;
     if (!expires || loop_wall_ms(d->loop) < expires)
         return true;
     struct outcome *o = outcome_new(d, f->id, f->lane);

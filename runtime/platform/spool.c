@@ -555,6 +555,11 @@ void spool_when_durable(struct spool *sp, struct spool_wait *w)
         loop_post(sp->conf.loop, &sp->fire->task, on_fire);
 }
 
+bool spool_is_short(const struct spool *sp)
+{
+    return !sp->has_reserve;
+}
+
 int spool_status(const struct spool *sp)
 {
     return sp->failed ? ERR_IO : sp->stuck ? ERR_FULL : 0;

@@ -111,6 +111,7 @@ struct spool_conf {
     const char *dir;
     struct loop *loop;
     struct work *sync;      /* a pool of one thread */
+    struct file *lock;      /* spool_lock() of dir, the spool's from now on; NULL: it takes it itself */
     uint32_t segment_bytes; /* 0: 64 MiB; at most 1 GiB */
     uint64_t journal_max;   /* 0: no bound; all segments together */
     uint32_t reserve_bytes; /* room kept for outcomes on a full disk; 0: 16 MiB */
@@ -118,6 +119,10 @@ struct spool_conf {
     spool_notice_fn notice; /* may be NULL */
     void *notice_data;
 };
+
+/* Make dir if need be and hold it for this process, before anything in it is looked at. ERR_LOCKED names the
+ * process that has it. file_close() gives it up. */
+int spool_lock(struct fs *fs, const char *dir, struct file **out, struct err *err);
 
 /* Lock, replay, cut torn tails. ERR_LOCKED names the process that has the folder, ERR_VERSION the file that
  * is newer than this program. report may be NULL. */
@@ -153,6 +158,9 @@ void spool_when_durable(struct spool *sp, struct spool_wait *w);
  * begin no new attempt. A disk on which outcomes can still be written is 0, even if recipients are refused.
  */
 int spool_status(const struct spool *sp);
+
+/* The disk is full and the reserve is given up: what room there is is for outcomes, and for nothing else. */
+bool spool_is_short(const struct spool *sp);
 
 /* --- reading; any thread --- */
 

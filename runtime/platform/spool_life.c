@@ -115,6 +115,17 @@ static struct spool *spool_new(const struct spool_conf *conf)
     return sp;
 }
 
+int spool_lock(struct fs *fs, const char *dir, struct file **out, struct err *err)
+{
+    struct buf path = {0};
+    buf_printf(&path, "%s/lock", dir);
+    int rc = fs_mkdir(fs, dir, 0700, err);
+    if (!rc)
+        rc = fs_lock(fs, buf_cstr(&path), out, err);
+    buf_free(&path);
+    return rc;
+}
+
 int spool_open(struct spool **out, const struct spool_conf *conf, spool_replay_fn fn, void *data,
                struct spool_report *report, struct err *err)
 {
@@ -125,9 +136,8 @@ int spool_open(struct spool **out, const struct spool_conf *conf, spool_replay_f
     if (!report)
         report = &unused;
     *report = (struct spool_report){0};
-    int rc = fs_mkdir(sp->fs, sp->dir, 0700, err);
-    if (!rc)
-        rc = fs_lock(sp->fs, spool_path(sp, "lock", &path), &sp->lock_file, err);
+    sp->lock_file = conf->lock;
+    int rc = conf->lock ? 0 : spool_lock(sp->fs, sp->dir, &sp->lock_file, err);
     if (rc)
         goto out;
     report->last_stop = look_at_run(sp, &boot);

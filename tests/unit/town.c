@@ -217,9 +217,10 @@ bool town_accounted(struct town *t, size_t accepted)
         fprintf(stderr, "%s\n", e.text);
         return false;
     }
-    if (c.delivered + c.bounced + c.expired + c.queued != accepted) {
-        fprintf(stderr, "%zu accepted: %zu delivered, %zu bounced, %zu expired, %zu queued\n", accepted,
-                (size_t)c.delivered, (size_t)c.bounced, (size_t)c.expired, c.queued);
+    if (c.delivered + c.bounced + c.expired + c.suppressed + c.queued != accepted) {
+        fprintf(stderr, "%zu accepted: %zu delivered, %zu bounced, %zu expired, %zu suppressed, %zu queued\n",
+                accepted, (size_t)c.delivered, (size_t)c.bounced, (size_t)c.expired, (size_t)c.suppressed,
+                c.queued);
         return false;
     }
     return true;
