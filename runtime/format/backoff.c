@@ -1,0 +1,173 @@
+/* backoff.c - see backoff.h. */
+#include "format/backoff.h"
+
+#define SECOND ((int64_t)1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+
+enum { BUCKET_MINUTES = 60 / (BACKOFF_BUCKETS - 1), GROWTH_MOST = 10 };
+static const int64_t WAIT_FIRST = 10 * SECOND, WAIT_MOST = 15 * MINUTE, STEP = 5 * MINUTE,
+                     REST_FIRST = HOUR / 2, REST_MOST = 4 * HOUR, FORGOTTEN = DAY;
+static const uint32_t RECENT = (1u << BACKOFF_REPLIES) - 1;
+
+/* --- what was taken in the last hour --- */
+
+static void turn_buckets(struct backoff *b, int64_t now_ms)
+{
+    int64_t bucket = now_ms / (BUCKET_MINUTES * MINUTE), gone = bucket - b->bucket;
+    if (gone < 0)
+        return; /* the clock went back: the newest bucket takes it */
+    for (int64_t i = 0; i < gone && i < BACKOFF_BUCKETS; i++)
+        b->taken[(bucket - i) % BACKOFF_BUCKETS] = 0;
+    b->bucket = bucket;
+}
+
+static int64_t taken_in_hour(struct backoff *b, int64_t now_ms)
+{
+    int64_t sum = 0, width = BUCKET_MINUTES * MINUTE;
+    turn_buckets(b, now_ms);
+    for (int i = 0; i < BACKOFF_BUCKETS; i++)
+        sum += b->taken[i];
+    /* The whole buckets make an hour, and the newest is partly filled. */
+    return sum * HOUR / (HOUR + now_ms - now_ms / width * width);
+}
+
+/* --- learning --- */
+
+/* It opened again: what it bore, in mails a day, is a rate to keep. */
+static void learn(struct backoff *b, int64_t now_ms)
+{
+    int64_t row = now_ms - b->row_ms, hour = taken_in_hour(b, now_ms) * 24;
+    int64_t borne = row > 0 ? b->row_taken * DAY / row : hour;
+    if (hour > borne)
+        borne = hour;
+    /* It was refused for growing. If the window is short, the step before was borne, and the last hour's
+     * average lags behind; if it is long, it was not. The middle is near either, and the next row tells. */
+    if (b->growth > 1 && b->step_before > borne)
+        borne += (b->step_before - borne) / 2;
+    if (borne < 1)
+        borne = 1;
+    bool same = b->borne && borne * 10 >= b->borne * 9 && borne * 10 <= b->borne * 11;
+    bool soon = row < STEP;
+    if (!same)
+        b->rest_ms = REST_FIRST;
+    else if (!soon)
+        b->rest_ms = b->rest_ms * 2 < REST_MOST ? b->rest_ms * 2 : REST_MOST;
+    int64_t to = borne * 95 / 100;
+    if (soon && b->per_day && b->per_day * 9 / 10 < to)
+        to = b->per_day * 9 / 10; /* it was too much again at once */
+    b->per_day = to > 1 ? to : 1;
+    b->borne = borne;
+    b->state = BACKOFF_PACED;
+    b->growth = 0;
+    b->wait_ms = 0;
+    b->trying = false;
+    b->step_ms = b->row_ms = now_ms;
+    b->step_taken = b->row_taken = 0;
+}
+
+bool backoff_took(struct backoff *b, int64_t now_ms)
+{
+    bool opened = b->state == BACKOFF_SHUT;
+    turn_buckets(b, now_ms);
+    b->taken[b->bucket % BACKOFF_BUCKETS]++;
+    b->recent = b->recent << 1 & RECENT;
+    if (!b->began) {
+        b->began = true;
+        b->row_ms = now_ms;
+    }
+    b->row_taken++;
+    b->step_taken++;
+    if (opened)
+        learn(b, now_ms);
+    return opened;
+}
+
+static void shut(struct backoff *b, int64_t now_ms)
+{
+    int64_t wait = b->wait_ms * 2, least = 2 * backoff_interval_ms(b);
+    if (b->state != BACKOFF_SHUT)
+        wait = least > WAIT_FIRST ? least : WAIT_FIRST;
+    b->wait_ms = wait < WAIT_MOST ? wait : WAIT_MOST;
+    b->until_ms = now_ms + b->wait_ms;
+    b->state = BACKOFF_SHUT;
+    b->trying = false;
+}
+
+bool backoff_refused(struct backoff *b, int64_t now_ms)
+{
+    b->recent = (b->recent << 1 | 1) & RECENT;
+    b->refused_ms = now_ms;
+    if (!b->began) {
+        b->began = true;
+        b->row_ms = now_ms;
+    }
+    if (b->state == BACKOFF_FREE && __builtin_popcount(b->recent) < BACKOFF_HITS)
+        return false;
+    if (b->state == BACKOFF_SHUT && now_ms < b->until_ms)
+        return false; /* it was under way when another was refused */
+    shut(b, now_ms);
+    return true;
+}
+
+static void set_free(struct backoff *b)
+{
+    b->state = BACKOFF_FREE;
+    b->per_day = b->borne = b->rest_ms = b->wait_ms = 0;
+    b->recent = 0;
+    b->trying = false;
+}
+
+bool backoff_turn(struct backoff *b, int64_t now_ms)
+{
+    if (b->state != BACKOFF_PACED)
+        return false;
+    if (now_ms - b->refused_ms >= FORGOTTEN) {
+        set_free(b);
+        return true;
+    }
+    int64_t passed = now_ms - b->step_ms;
+    if (passed < STEP)
+        return false;
+    bool used = b->step_taken * DAY * 2 >= b->per_day * passed;
+    b->step_ms = now_ms;
+    b->step_taken = 0;
+    if (!used)
+        return false;
+    int64_t before = b->per_day, borne = b->borne * 95 / 100;
+    if (b->per_day < borne) {
+        b->per_day += b->per_day / 10 + 1;
+        if (b->per_day > borne)
+            b->per_day = borne;
+    } else if (now_ms - b->row_ms >= b->rest_ms) {
+        b->growth += b->growth < GROWTH_MOST;
+        b->step_before = b->per_day;
+        b->per_day += b->per_day * b->growth / 100 + 1;
+        if (b->per_day > 4 * b->borne)
+            set_free(b);
+    }
+    return b->per_day != before;
+}
+
+/* --- asking --- */
+
+bool backoff_may_send(const struct backoff *b, int64_t now_ms)
+{
+    return b->state != BACKOFF_SHUT || (!b->trying && now_ms >= b->until_ms);
+}
+
+void backoff_try(struct backoff *b)
+{
+    b->trying = b->state == BACKOFF_SHUT;
+}
+
+void backoff_untry(struct backoff *b)
+{
+    b->trying = false;
+}
+
+int64_t backoff_interval_ms(const struct backoff *b)
+{
+    return b->per_day ? (DAY + b->per_day - 1) / b->per_day : 0;
+}

@@ -1,0 +1,68 @@
+/* backoff.h - how fast a receiver lets us send, learnt from its answers alone.
+ *
+ *   FREE    nothing was learnt: as fast as other limits allow
+ *   SHUT    refused: nothing goes before a time that doubles with every refusal, then one mail tries
+ *   PACED   the rate at which it took mail over the last row, less a twentieth, and from there up again
+ *
+ * A receiver's quota has a window that nobody tells us. So the rate is never guessed from the refusal: when
+ * it takes mail again, what it took since the row began, waiting included, is the rate that it bears; or what
+ * it took in the last hour, if that is more. A minute's quota and a day's are found by the same rule.
+ *
+ * From there the rate grows: back to the last rate borne in steps of a tenth, rest there (an hour at least,
+ * twice as long each time the same rate is found again, at most four), then by one hundredth, two, three ...
+ * every five minutes, until the next refusal; a rate that is not used does not grow. Four times the last rate
+ * without a refusal, or a day, and it is FREE.
+ *
+ * No measure on fewer than 3 refusals in the last 20 replies (lua.md, Bounce rules); one is enough once it is
+ * PACED. No clock, no floating point: times are UTC milliseconds that are passed in, rates are mails a day.
+ */
+#ifndef HATO_FORMAT_BACKOFF_H
+#define HATO_FORMAT_BACKOFF_H
+
+#include "base/mem.h"
+
+enum { BACKOFF_HITS = 3, BACKOFF_REPLIES = 20, BACKOFF_BUCKETS = 21 };
+
+enum backoff_state { BACKOFF_FREE, BACKOFF_SHUT, BACKOFF_PACED };
+
+/* Zero-initialised is FREE. The first six members are what must outlive a process. */
+struct backoff {
+    enum backoff_state state;
+    int64_t per_day;     /* PACED: the rate; SHUT: the one before, 0: there was none */
+    int64_t borne;       /* mails a day that were borne when it was learnt last; 0: never */
+    int64_t until_ms;    /* SHUT: nothing before this */
+    int64_t rest_ms;     /* how long the rate rests before it grows above what was borne */
+    int64_t refused_ms;  /* the last refusal */
+    int64_t wait_ms;     /* SHUT: how long this time */
+    int64_t row_ms;      /* when the row began: its first mail after the receiver opened */
+    int64_t row_taken;   /* mails taken since */
+    int64_t step_ms;     /* PACED: when the present step began */
+    int64_t step_taken;  /* mails taken in it */
+    int64_t step_before; /* PACED, grown: the rate before the last step */
+    uint32_t growth;     /* hundredths by which the last step grew */
+    uint32_t recent;     /* a bit for each of the last replies, the newest lowest: it was a refusal */
+    bool trying;         /* SHUT: one mail is under way */
+    bool began;          /* row_ms is set */
+    int64_t bucket;      /* number of the newest bucket */
+    uint32_t taken[BACKOFF_BUCKETS]; /* mails taken in three minutes each, by bucket number: the last hour */
+};
+
+/* A mail was taken, or refused for its rate or its sender's reputation (nothing else is told). True: state or
+ * rate changed. */
+bool backoff_took(struct backoff *b, int64_t now_ms);
+bool backoff_refused(struct backoff *b, int64_t now_ms);
+
+/* PACED: grow if it is time. To be asked now and then, at least every few minutes. True: something changed.
+ */
+bool backoff_turn(struct backoff *b, int64_t now_ms);
+
+/* SHUT: may the one that tries go now? Whoever is told yes says backoff_try(), and if it never got an answer
+ * backoff_untry(). Else true. */
+bool backoff_may_send(const struct backoff *b, int64_t now_ms);
+void backoff_try(struct backoff *b);
+void backoff_untry(struct backoff *b);
+
+/* PACED: ms between two mails, rounded up; else 0. */
+int64_t backoff_interval_ms(const struct backoff *b);
+
+#endif
