@@ -143,8 +143,8 @@ static int print_message(struct program *p, struct err *e)
     for (size_t i = 0; !r && i < m.nwire; i++)
         fwrite(m.wire[i].p, 1, m.wire[i].n, stdout);
     if (!r && m.unmappable)
-        fprintf(stderr, "%u character%s that ISO-2022-JP does not have\n", m.unmappable,
-                m.unmappable == 1 ? "" : "s");
+        fprintf(stderr, "%u character%s that ISO-2022-JP does not have, or that `unmappable` folds\n",
+                m.unmappable, m.unmappable == 1 ? "" : "s");
     message_free(&m);
     message_scratch_free(s);
     return r;

@@ -283,8 +283,8 @@ static void put_summary(struct buf *out, const struct report *r)
         buf_adds(out, r->unmappable == 1 ? S(" character in ") : S(" characters in "));
         text_count(out, r->unmappable_mails);
         buf_adds(out, r->unmappable_mails == 1 ? S(" mail") : S(" mails"));
-        buf_adds(out,
-                 S(" that ISO-2022-JP does not have: its stream's `unmappable` says what became of that\n"));
+        buf_adds(out, S(" that ISO-2022-JP does not have, or that were folded: the stream's `unmappable` "
+                        "says which\n"));
     }
     if (r->forgotten) {
         text_count(out, r->forgotten);

@@ -34,6 +34,13 @@ static void write_content(const char *name, GMimePart *part)
     g_object_unref(mem);
 }
 
+static void write_text(const char *name, GMimePart *part)
+{
+    char *text = g_mime_text_part_get_text(GMIME_TEXT_PART(part)); /* in UTF-8 */
+    field_write(stdout, name, slice_cstr(text));
+    g_free(text);
+}
+
 static void on_part(GMimeObject *parent, GMimeObject *object, gpointer user)
 {
     if (!GMIME_IS_PART(object))
@@ -49,7 +56,7 @@ static void on_part(GMimeObject *parent, GMimeObject *object, gpointer user)
         field_write(stdout, "content_id", slice_cstr(g_mime_object_get_content_id(object)));
     } else {
         GMimeContentType *type = g_mime_object_get_content_type(object);
-        write_content(g_mime_content_type_is_type(type, "text", "html") ? "html" : "text", part);
+        write_text(g_mime_content_type_is_type(type, "text", "html") ? "html" : "text", part);
     }
 }
 

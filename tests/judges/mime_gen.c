@@ -24,6 +24,8 @@ static int fill(const struct record_in *r, struct arena *a, struct mime_message 
     m->date_unix_s = atoll(record_get(r, "date").p);
     m->utc_offset_min = atoi(record_get(r, "offset").p);
     m->boundary_seed = strtoull(record_get(r, "seed").p, NULL, 10);
+    m->charset = slice_eq(record_get(r, "charset"), S("iso-2022-jp")) ? MIME_ISO2022JP : MIME_UTF8;
+    m->flowed = record_get(r, "flowed").n > 0;
     m->extra = extra;
     m->nextra = 1;
     extra[0] = (struct mime_header){S("X-Extra"), record_get(r, "extra")};

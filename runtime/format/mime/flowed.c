@@ -6,6 +6,12 @@
 
 enum { WIDTH = 72, JOINER = 0x200d };
 
+static bool needs_stuffing(struct slice line)
+{
+    return line.n &&
+           (strchr(" >.", line.p[0]) || slice_starts(line, S("From ")) || slice_starts(line, S("--=_")));
+}
+
 /* Where line should be cut: bytes up to the last place at most WIDTH columns in, or the first one beyond; all
  * of it if it fits, or has none. */
 static size_t cut_at(struct slice line)
@@ -18,8 +24,9 @@ static size_t cut_at(struct slice line)
         int len = utf8_decode(slice_of(line.p + at, line.n - at), &cp);
         INVARIANT(len > 0);
         size_t width = text_width(slice_of(line.p + at, (size_t)len));
-        bool may =
-            at && width && cp != ' ' && before != JOINER && (before == ' ' || width == 2 || wide_before);
+        bool may = at && width && before != JOINER && (before == ' ' || width == 2 || wide_before);
+        /* Some readers (libmime is one) take stuffing away behind a hard end only. */
+        may = may && !needs_stuffing(slice_of(line.p + at, line.n - at));
         if (may && !(at == 2 && slice_starts(line, S("--")))) { /* "--" and a blank would be a signature's */
             if (columns > WIDTH)
                 return best ? best : at;
@@ -33,12 +40,6 @@ static size_t cut_at(struct slice line)
             return best;
     }
     return line.n;
-}
-
-static bool needs_stuffing(struct slice line)
-{
-    return line.n &&
-           (strchr(" >.", line.p[0]) || slice_starts(line, S("From ")) || slice_starts(line, S("--=_")));
 }
 
 void flowed_text(struct buf *out, struct slice text)
