@@ -1,6 +1,7 @@
 /* cmd_run.c - hato run: load the script, deliver what it defines, end when nothing falls due soon. */
 #include "cmd.h"
 #include "delivery/report.h"
+#include "delivery/waits.h"
 #include "dry_run.h"
 #include "format/text.h"
 #include "operate.h"
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { ASK_ABOVE = 1000, ROW_BYTES = 25, BAD_ROWS_SHOWN = 20, REDIRECT_LIMIT = 100 };
+enum { ASK_ABOVE = 1000, ROW_BYTES = 25, BAD_ROWS_SHOWN = 20, LIMITS_SHOWN = 5, REDIRECT_LIMIT = 100 };
 
 struct args {
     const char *state, *dns, *redirect, *log;
@@ -168,6 +169,7 @@ static void print_report(struct program *p, int64_t elapsed_ms)
         buf_addc(&text, '\n');
     } else {
         report_text(&p->report, &text);
+        waits_text(hato_deliver(p->hato), LIMITS_SHOWN, &text);
     }
     fwrite(text.p, 1, text.n, stdout);
     buf_free(&text);

@@ -1,5 +1,6 @@
 /* limit_test.c - what leaves keeps every limit, in turn, and what waits costs nothing. */
 #include "delivery/deliver_impl.h"
+#include "delivery/waits.h"
 #include "test.h"
 #include "town.h"
 
@@ -10,11 +11,13 @@ enum { TIMES_MOST = 20000 };
 static int64_t times[TIMES_MOST];
 static char senders[TIMES_MOST]; /* the campaign's first letter, from the return path's domain */
 static size_t ntimes;
+static unsigned hits[2000]; /* by the number in the receiver's name */
 
 static void on_transaction(void *data, const struct world_isp *isp, const struct smtp_server_tx *tx)
 {
     struct town *t = data;
-    (void)isp;
+    unsigned number = (unsigned)atoi(isp->name.p + 1);
+    hits[number < COUNT(hits) ? number : 0]++;
     if (ntimes == TIMES_MOST)
         return;
     ptrdiff_t at = slice_find(tx->from, S("@"));
@@ -43,6 +46,7 @@ static bool start(struct town *t, const char *world, uint64_t seed, struct conf_
                   struct conf_limit *limits, size_t nlimits)
 {
     ntimes = 0;
+    memset(hits, 0, sizeof hits);
     if (!town_new(t, world, seed))
         return false;
     town_close(t);
@@ -77,6 +81,7 @@ static bool start_two(struct town *t, const char *world, uint64_t seed, struct c
                       size_t nlimits)
 {
     ntimes = 0;
+    memset(hits, 0, sizeof hits);
     if (!town_new(t, world, seed))
         return false;
     town_close(t);
@@ -464,9 +469,11 @@ TEST(limits_are_the_same_before_and_after_a_crash)
         {.by = BY_MX, .amounts.rate = {900, 0, 3600000}, .place = {S("init.lua"), 5}},
         {.by = BY_CAMPAIGN, .amounts.rate = {600, 0, 3600000}, .place = {S("init.lua"), 6}},
         {.by = BY_STREAM | BY_DOMAIN, .amounts.rate = {40, 5, 86400000}, .place = {S("init.lua"), 7}}};
-    for (int crash = 0; crash < 2; crash++) {
+    /* In good order; killed; killed when the records of those who have theirs are compacted away. */
+    for (int crash = 0; crash < 3; crash++) {
         struct town t;
         CHECK(start(&t, world.p, 12, &isp, 1, limits, COUNT(limits)));
+        t.segment_bytes = crash == 2 ? 4096 : 0;
         CHECK(boot(&t));
         CHECK_INT(town_send(&t, names, N, 100), 100 * N);
         town_run_for(&t, 7 * 3600000);
@@ -504,5 +511,96 @@ TEST(after_power_loss_every_limit_has_given_what_it_gives_at_once)
     CHECK_INT(ntimes, 0);
     town_run_for(&t, 200000);
     CHECK_INT(ntimes, 2);
+    town_free(&t);
+}
+
+TEST(open_connections_are_counted_together)
+{
+    /* Two receivers, each may have ten connections; all together not more than three. */
+    static const char *const domains[] = {"a.test", "b.test"};
+    static const char world[] =
+        "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1', delay = "
+        "'100 ms' },"
+        "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2', delay = '100 ms' } } }";
+    struct conf_limit limit = {.by = BY_SOURCE, .connections = 3};
+    size_t most = 0;
+    struct town t;
+    CHECK(start(&t, world, 14, NULL, 0, &limit, 1));
+    CHECK_INT(town_send(&t, domains, 2, 300), 600);
+    for (int i = 0; i < 600; i++) {
+        town_run_for(&t, 100);
+        if (sink_stats(t.sink).open > most)
+            most = sink_stats(t.sink).open;
+    }
+    CHECK_INT(most, 3);
+    t.patience_ms = 60000;
+    town_run(&t);
+    CHECK_INT(deliver_counts(t.d).delivered, 600);
+    CHECK(count_of('b', 0, 300) >= 100); /* neither receiver has to wait for the other's end */
+    town_free(&t);
+}
+
+TEST(new_connections_keep_their_rate)
+{
+    struct conf_isp isp = {
+        .name = S("a"), .mx = a_mx, .nmx = 1, .per_connection = 1, .amounts.new_connections = {2, 0, 1000}};
+    struct town t;
+    CHECK(start(&t, one_isp, 15, &isp, 1, NULL, 0));
+    CHECK_INT(town_send(&t, a_only, 1, 40), 40);
+    t.patience_ms = 60000;
+    town_run(&t);
+    CHECK_INT(ntimes, 40);
+    CHECK(most_in(990) <= 2); /* they are seen at the message's end, some milliseconds later */
+    CHECK(times[39] - times[0] <= 39 * 500 + 100);
+    town_free(&t);
+}
+
+TEST(receivers_in_one_line_each_get_their_turn)
+{
+    enum { N = 2000 };
+    static const unsigned bys[] = {0, BY_SOURCE, BY_STREAM};
+    struct buf b = {0};
+    const char **names = domain_names(N);
+    buf_printf(&b, "return { isps = {");
+    for (size_t i = 0; i < N; i++)
+        buf_printf(&b, "i%zu = { domains = {'d%zu.test'}, mx = {'mx%zu.test'}, address = '127.1.%zu.%zu' },",
+                   i, i, i, i / 200, i % 200 + 1);
+    buf_printf(&b, "} }");
+    for (size_t i = 0; i < COUNT(bys); i++) {
+        struct conf_limit limit = {.by = bys[i], .amounts.rate = {20, 0, 1000}};
+        struct town t;
+        CHECK(start(&t, buf_cstr(&b), 16, NULL, 0, &limit, 1));
+        CHECK_INT(town_send(&t, names, N, 3), 3 * N);
+        town_run_for(&t, 20000);
+        uint64_t asked = limits_asked(paths_limits(t.d->paths));
+        size_t before = ntimes;
+        town_run_for(&t, N * 50 - 20000 + 2000);
+        asked = limits_asked(paths_limits(t.d->paths)) - asked;
+        CHECK(asked <= (ntimes - before) * 8);
+        CHECK(ntimes > N);
+        for (size_t k = 0; k < N; k++) /* all had one before anybody had two */
+            CHECK(hits[k] == 1 || hits[k] == 2);
+        CHECK_INT(most_in(1000), 20);
+        town_free(&t);
+    }
+    names_free(names, N);
+    buf_free(&b);
+}
+
+TEST(who_waits_is_told_with_the_limit_and_its_line)
+{
+    struct conf_isp isp = {
+        .name = S("a"), .mx = a_mx, .nmx = 1, .amounts.rate = {2, 0, 86400000}, .place = {S("init.lua"), 12}};
+    struct buf text = {0};
+    struct town t;
+    CHECK(start(&t, one_isp, 17, &isp, 1, NULL, 0));
+    CHECK_INT(town_send(&t, a_only, 1, 5), 5);
+    t.patience_ms = 60000;
+    town_run(&t); /* ends: the next falls due in half a day */
+    CHECK(loop_now_ms(t.loop) < 60000);
+    waits_text(t.d, 5, &text);
+    CHECK_STR(buf_slice(&text), S("4 wait for the limit rate 2/d of source default, isp a (init.lua:12), "
+                                  "next permit in 11 h 59 min\n"));
+    buf_free(&text);
     town_free(&t);
 }
