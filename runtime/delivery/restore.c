@@ -21,7 +21,7 @@ struct coming {
 
 struct found_lane {
     struct hash128 key;
-    struct lane *lane; /* NULL: none */
+    uint32_t lane; /* index + 1; 0: none */
 };
 
 struct replay {
@@ -129,9 +129,9 @@ static struct found_lane *lane_pair(const struct replay *rp, struct hash128 key)
     return &rp->lanes[key.lo % (LANES_FOUND / 2) * 2];
 }
 
-/* The lane of a fresh recipient; NULL: its address is none. Lanes that were found are kept in pairs; a full
- * pair forgets its older one. */
-static struct lane *fresh_lane(struct replay *rp, const struct coming *in)
+/* The index of a fresh recipient's lane, plus 1; 0: its address is none. Lanes that were found are kept in
+ * pairs; a full pair forgets its older one. */
+static uint32_t fresh_lane(struct replay *rp, const struct coming *in)
 {
     struct deliver *d = rp->d;
     struct found_lane *pair = lane_pair(rp, in->lane_key);
@@ -141,10 +141,10 @@ static struct lane *fresh_lane(struct replay *rp, const struct coming *in)
             return pair[i].lane;
     arena_reset(&rp->arena);
     if (addr_parse(in->r.address, &rp->arena, &addr, NULL))
-        return NULL;
+        return 0;
     struct domain *dom = sites_domain(d->sites, addr.domain_ascii);
     pair[1] = pair[0];
-    pair[0] = (struct found_lane){in->lane_key, lane_of(d, in->campaign, dom, UINT16_MAX, NULL)};
+    pair[0] = (struct found_lane){in->lane_key, lane_of(d, in->campaign, dom, UINT16_MAX, NULL)->index + 1};
     return pair[0].lane;
 }
 
@@ -152,7 +152,7 @@ static void take_up(struct replay *rp, const struct coming *in)
 {
     struct deliver *d = rp->d;
     const struct rec_recipient *r = &in->r;
-    struct lane *lane = fresh_lane(rp, in);
+    uint32_t lane = fresh_lane(rp, in);
     if (!lane || queue_get(d->queue, r->id) || queue_add(d->queue, r->id, in->pos.segment, in->pos.offset)) {
         rp->unknown++; /* its key is free: nobody was told that it was accepted */
         return;
@@ -166,7 +166,7 @@ static void take_up(struct replay *rp, const struct coming *in)
         u->last_id = r->id;
     u->live++;
     struct q_entry *e = queue_get(d->queue, r->id);
-    e->lane = lane->index;
+    e->lane = lane - 1;
     e->since_s = (uint32_t)(r->accepted_ms / 1000);
     in->campaign->queued++;
     if (r->due_ms > rp->now_ms)

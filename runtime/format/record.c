@@ -35,8 +35,13 @@ void mp_put_bool(struct buf *b, bool v)
         msgpack_pack_false(&pk);
 }
 
+/* Numbers below 128 and texts up to 31 bytes, nearly all there is, need no packer: one byte says which. */
 void mp_put_uint(struct buf *b, uint64_t v)
 {
+    if (v <= 0x7f) {
+        buf_addc(b, (char)v);
+        return;
+    }
     msgpack_packer pk = packer(b);
     msgpack_pack_uint64(&pk, v);
 }
@@ -55,6 +60,11 @@ void mp_put_double(struct buf *b, double v)
 
 void mp_put_str(struct buf *b, struct slice s)
 {
+    if (s.n <= 31) {
+        buf_addc(b, (char)(0xa0 | s.n));
+        buf_adds(b, s);
+        return;
+    }
     msgpack_packer pk = packer(b);
     msgpack_pack_str(&pk, s.n);
     msgpack_pack_str_body(&pk, s.p, s.n);
@@ -450,7 +460,7 @@ void rec_put(struct buf *out, const struct rec *r)
 
 /* Small numbers and short strings are nearly all there is: they are read without asking which of all kinds
  * they are. */
-static int get_uint(struct mp *m, uint64_t *v)
+static inline int get_uint(struct mp *m, uint64_t *v)
 {
     struct mp_value any;
     if (m->rest.n && (unsigned char)*m->rest.p <= 0x7f) {
@@ -464,7 +474,7 @@ static int get_uint(struct mp *m, uint64_t *v)
     return 0;
 }
 
-static int get_str(struct mp *m, struct slice *out)
+static inline int get_str(struct mp *m, struct slice *out)
 {
     struct mp_value any;
     size_t n = m->rest.n ? (unsigned char)*m->rest.p - 0xa0u : SIZE_MAX;
