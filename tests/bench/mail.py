@@ -90,14 +90,16 @@ TEXT = """Dear {{ name }},
 
 this is the newsletter for {{ city }}. You have {{ points }} points, and they are good until the end of next month.
 
-""" + "".join(f"{i}. A line of news about as long as lines are in letters that people write.\n" for i in range(1, 36)) + """
+""" + "".join(f"{i}. A line of news about as long as lines are in letters that people write.\n"
+              for i in range(1, 36)) + """
 Yours, the editors
 """
 
 HTML = """<html><body><h1>Dear {{ name }},</h1>
 <p>this is the newsletter for {{ city }}. You have <b>{{ points }}</b> points.</p>
 <table>
-""" + "".join(f'<tr><td class="n">{i}</td><td><a href="https://bench.test/{i}?p={{{{ points }}}}">A line of news</a></td></tr>\n'
+""" + "".join(f'<tr><td class="n">{i}</td>'
+              f'<td><a href="https://bench.test/{i}?p={{{{ points }}}}">A line of news</a></td></tr>\n'
               for i in range(1, 56)) + """</table>
 <p>Yours, the editors</p></body></html>
 """
@@ -128,7 +130,8 @@ hato.source "local" {{ address = "127.0.0.1", ehlo = "bench.test" }}
 hato.isp "bench" {{ domains = "bench.test", connections = {connections}, per_connection = {per_connection} }}
 {head}
 local news = hato.stream "news" {{
-  from = "Bench <news@bench.test>", tls = "{tls}", dkim = {{ {{ domain = "bench.test", selector = "s1", key = "s1.pem" }} }},
+  from = "Bench <news@bench.test>", tls = "{tls}",
+  dkim = {{ {{ domain = "bench.test", selector = "s1", key = "s1.pem" }} }},
   bounce = "b.bench.test", unsubscribe = {{ url = "https://bench.test/u/{{{{ token }}}}", one_click = true }},
   {stream}
 }}

@@ -22,7 +22,7 @@ import subprocess
 import time
 
 import mail
-from rig import CORES, ROOT, Failed, Others, Process, filesystem, free_port, tree_cpu
+from rig import CORES, ROOT, Failed, Others, Process, end_strays, filesystem, free_port, tree_cpu
 
 DAEMONS = "/usr/lib/postfix/sbin"
 
@@ -110,6 +110,8 @@ class Postfix:
     """Postfix relaying to the sink; with OpenDKIM as its Milter where sign is set."""
 
     def __init__(self, rig, sink, sign):
+        if os.geteuid():
+            raise Failed("Postfix runs as root alone")
         self.room = rig.room("postfix")
         self.port, self.sign = free_port(), sign
         self.conditions = {"peer": f"postfix {version('postfix')}", "peer_sync": "fsync a message",
@@ -128,7 +130,8 @@ class Postfix:
             self._start_opendkim()
         # Debian's setup script would fill a chroot, and none is used; what remains of "postfix start" is done here.
         Process(["/usr/sbin/postfix", "-c", conf, "check"], self.room, "postfix-check").done()
-        self.master = Process([f"{DAEMONS}/master", "-s", "-c", conf], self.room, env={**os.environ, "MAIL_CONFIG": str(conf)})
+        self.master = Process([f"{DAEMONS}/master", "-s", "-c", conf], self.room,
+                              env={**os.environ, "MAIL_CONFIG": str(conf)})
         wait_for_port(self.port, self.master)
 
     def _start_opendkim(self):
@@ -150,6 +153,7 @@ class Postfix:
         self.master.stop()
         if self.opendkim:
             self.opendkim.stop()
+        end_strays()  # master does not wait for its children
 
 
 class Haraka:
@@ -181,7 +185,8 @@ class Haraka:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         (self.room / "queue").mkdir()
-        self.process = Process(["node", program / "bin" / "haraka", "-c", self.room], self.room, "haraka", cwd=self.room)
+        self.process = Process(["node", program / "bin" / "haraka", "-c", self.room], self.room, "haraka",
+                               cwd=self.room)
         wait_for_port(self.port, self.process)
         time.sleep(2)  # the port is there before the last worker
 
@@ -190,6 +195,7 @@ class Haraka:
 
     def stop(self):
         self.process.stop()
+        end_strays()
 
 
 def wait_for_port(port, process, seconds=30):
@@ -247,5 +253,5 @@ class Delivered:
         self.seconds = sink.last_at() - run.started
         self.rate = n / self.seconds
         self.cpu_us, self.sink_cpu_us = run.cpu / n * 1e6, sink.cpu / n * 1e6
-        self.conditions = mail.conditions(room, messages=n, bytes_a_message=sink.bytes // n, dkim="rsa-2048", tls="none",
-                                          others_cores=others)
+        self.conditions = mail.conditions(room, messages=n, bytes_a_message=sink.bytes // n, dkim="rsa-2048",
+                                          tls="none", others_cores=others)

@@ -145,6 +145,8 @@ class Process:
     """A program in the background, its words in files. cpu and wall are there once it has ended; cpu has all
     that it waited for in it."""
 
+    running = set()
+
     def __init__(self, command, folder, name=None, cwd=None, env=None):
         self.command = [str(word) for word in command]
         self.name = name or pathlib.Path(self.command[0]).name
@@ -154,10 +156,12 @@ class Process:
             self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
                                           env=env)
         self.pid = self.child.pid
+        Process.running.add(self.pid)
         self.code = self.cpu = self.wall = None
 
     def _ended(self, status, usage):
         self.wall = time.monotonic() - self.started
+        Process.running.discard(self.pid)
         self.code = self.child.returncode = os.waitstatus_to_exitcode(status)
         self.cpu = usage.ru_utime + usage.ru_stime
 
@@ -201,6 +205,19 @@ class Process:
         return self
 
 
+def end_strays():
+    """Ends every child of ours that no Process stands for: what a server left behind when it ended."""
+    end = time.monotonic() + 5
+    while strays := set(children_of(os.getpid())) - Process.running:
+        for pid in strays:
+            try:
+                os.kill(pid, signal.SIGTERM if time.monotonic() < end else signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+        time.sleep(0.05)
+
+
 class Rig:
     """The folder of one run of the benches, and the end of everything that was started in it."""
 
@@ -223,15 +240,8 @@ class Rig:
     def end(self):
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
-        end = time.monotonic() + 5
-        while children := children_of(os.getpid()):
-            for pid in children:
-                try:
-                    os.kill(pid, signal.SIGTERM if time.monotonic() < end else signal.SIGKILL)
-                    os.waitpid(pid, os.WNOHANG)
-                except (ProcessLookupError, ChildProcessError):
-                    pass
-            time.sleep(0.05)
+        Process.running.clear()
+        end_strays()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import mail
-from rig import Failed, figure, mark, setting
+from rig import Failed, Others, figure, mark, setting
 
 
 def signature_us(processes):
@@ -25,11 +25,13 @@ def deliver(rig, tls):
     mail.keygen(room)
     mail.people(room / "people.csv", n)
     mail.script(room, tls=tls)
-    sink = mail.Sink(rig)
+    sink, others = mail.Sink(rig), Others()
     run = mail.delivered(mail.hato_run(room, sink, "--wait", "0"), n)
+    others = others.cores()
     sink.stop()
     busy = run.cpu / run.wall
-    told = mail.conditions(room, messages=n, bytes_a_message=sink.bytes // n, dkim="rsa-2048", tls=tls)
+    told = mail.conditions(room, messages=n, bytes_a_message=sink.bytes // n, dkim="rsa-2048", tls=tls,
+                           others_cores=others)
     figure("deliver", "messages_per_second", n / run.wall, "1/s", **told)
     figure("deliver", "cpu_per_message", run.cpu / n * 1e6, "us", cores_busy=round(busy, 2), **told)
     figure("deliver", "sink_cpu_per_message", sink.cpu / n * 1e6, "us", **told)

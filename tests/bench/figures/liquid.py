@@ -1,7 +1,7 @@
 """liquid: a newsletter's body of 10 KB, 12 values, one loop of 5, four filters: a render by hato, beside liquidjs
 
-Both have parsed the template before, and give the same bytes. Once with values escaped as hato does it for HTML (liquidjs:
-outputEscape), once plain. HATO_BENCH_SECONDS=N renders for so long (3)."""
+Both have parsed the template before, and give the same bytes. Once with values escaped as hato does it for HTML
+(liquidjs: outputEscape), once plain. HATO_BENCH_SECONDS=N renders for so long (3)."""
 import json
 import os
 
@@ -17,15 +17,16 @@ ITEM = """<table>{% for item in items %}<tr><td>{{ item.title | truncate: 30 }}<
 """
 FOOT = """<p>{{ sender }}, {{ address }}</p></body></html>
 """
-PARAGRAPH = """<p style="margin:0 0 12px 0;font-family:sans-serif;font-size:14px;line-height:20px;color:#333333">This is a
-paragraph of a newsletter, of the length that such paragraphs have, with a <b>word</b> that stands out in it, and with a
-<a href="https://bench.test/articles/paragraph" style="color:#0055aa">link to what it speaks of</a>, as there are some in
-every newsletter that anybody has ever opened.</p>
+PARAGRAPH = """<p style="margin:0 0 12px 0;font-family:sans-serif;font-size:14px;line-height:20px;color:#333333">This is
+a paragraph of a newsletter, of the length that such paragraphs have, with a <b>word</b> that stands out in it, and with
+a <a href="https://bench.test/articles/paragraph" style="color:#0055aa">link to what it speaks of</a>, as there are some
+in every newsletter that anybody has ever opened.</p>
 """
 DATA = {"name": "Taro Example", "number": 10042, "level": "silver", "points": 1280, "until": "2026-07-01 10:00",
-        "city": "Nagoya", "shop": "the shop in your street", "sender": "Example Company", "address": "1-2-3 Example Street",
-        "items": [{"title": f"An article that has number {i} and a title of some length", "price": 1000 + 150 * i,
-                   "stock": 3 * i + 1} for i in range(5)]}
+        "city": "Nagoya", "shop": "the shop in your street", "sender": "Example Company",
+        "address": "1-2-3 Example Street", "items": [
+            {"title": f"An article that has number {i} and a title of some length", "price": 1000 + 150 * i,
+             "stock": 3 * i + 1} for i in range(5)]}
 
 
 def bench(rig):

@@ -8,7 +8,8 @@ from relays import Delivered, Haraka, Postfix, Relayed
 from rig import figure, mark, setting
 
 # Each for half a minute or so of what it did where this was written.
-PEERS = [("postfix_opendkim", lambda rig, sink: Postfix(rig, sink, sign=True), 0.15, "3_postfix_opendkim_ratio", ">= 15"),
+PEERS = [("postfix_opendkim", lambda rig, sink: Postfix(rig, sink, sign=True), 0.15, "3_postfix_opendkim_ratio",
+          ">= 15"),
          ("postfix", lambda rig, sink: Postfix(rig, sink, sign=False), 0.5, "4_postfix_ratio", ">= 5"),
          ("haraka", Haraka, 0.2, "5_haraka_ratio", ">= 8")]
 
