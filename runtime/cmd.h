@@ -17,6 +17,7 @@ int cmd_run(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_sim(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
+int cmd_suppress(int argc, char **argv);
 int cmd_why(int argc, char **argv);
 
 #endif

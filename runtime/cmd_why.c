@@ -3,6 +3,7 @@
 #include "base/map.h"
 #include "base/json.h"
 #include "delivery/explain.h"
+#include "delivery/suppress_db.h"
 #include "format/addr.h"
 #include "format/text.h"
 #include "format/verp.h"
@@ -22,7 +23,8 @@ struct args {
 static const struct opt options[] = {
     {OPT_STRING, "state", "DIR", "the state folder (default " JOURNAL_STATE_DEFAULT ")",
      offsetof(struct args, state)},
-    {OPT_FLAG, "json", NULL, "one JSON object a message", offsetof(struct args, json)},
+    {OPT_FLAG, "json", NULL, "one JSON object a message, after one a suppression of the person",
+     offsetof(struct args, json)},
     {OPT_FLAG, "help|h", NULL, "this text", offsetof(struct args, help)},
     {0},
 };
@@ -298,11 +300,58 @@ static void put_chain(struct run *r, const struct chain *m, bool json, struct bu
     buf_free(&words);
 }
 
+struct told {
+    struct buf *out;
+    bool json;
+};
+
+static int on_suppression(void *data, const struct suppression *s)
+{
+    struct told *t = data;
+    if (t->json) {
+        suppression_json(t->out, s);
+    } else {
+        text_safe(t->out, s->address);
+        buf_adds(t->out, S(" is "));
+        suppression_text(t->out, s);
+    }
+    buf_addc(t->out, '\n');
+    return 0;
+}
+
+/* Whether mail goes to this person at all, whatever became of the mails before. */
+static int put_suppressions(struct run *r, bool json, struct buf *out, struct err *e)
+{
+    struct fs *fs = fs_real();
+    struct suppress_db *db = NULL;
+    struct addr addr;
+    struct buf address = {0};
+    struct told told = {out, json};
+    size_t at = 0;
+    struct map_entry *first = map_next(&r->chains, &at);
+    struct slice who = first ? ((struct chain *)first->value)->recipient : slice_cstr(r->target);
+    int rc = 0;
+    if (!addr_parse(who, &r->arena, &addr, NULL)) {
+        suppression_address(&address, &addr);
+        rc = suppress_db_look(fs, journal_state(r->journal), &db, e);
+        if (!rc)
+            rc = suppress_db_each(db, buf_slice(&address), loop_wall_ms(journal_loop(r->journal)),
+                                  on_suppression, &told, e);
+        suppress_db_close(db);
+    }
+    buf_free(&address);
+    fs_free(fs);
+    return rc == ERR_NOTFOUND ? 0 : rc; /* no such file: nobody ever was */
+}
+
 static int tell(struct run *r, bool json, struct err *e)
 {
     struct buf out = {0};
     size_t at = 0;
-    if (!r->chains.live)
+    int rc = put_suppressions(r, json, &out, e);
+    if (rc)
+        return rc;
+    if (!r->chains.live && !out.n)
         return err_set(e, ERR_NOTFOUND,
                        "nothing is known of \"%s\" in %s: no such message was accepted, or its last event is "
                        "older than the 30 days for which events are kept. A row that was rejected is listed "

@@ -4,6 +4,7 @@
 #include "delivery/event.h"
 #include "delivery/wait.h"
 #include "format/text.h"
+#include "suppress_store.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -230,6 +231,9 @@ static void on_request(void *data, struct control_call *call, const json_t *requ
         ask_measures(o, call);
     else if (slice_eq(command, S("wait")))
         ask_wait(o, call, request);
+    else if (slice_eq(command, S("suppress")))
+        suppress_store_request(deliver_suppress(hato_deliver(o->conf.hato)),
+                               loop_wall_ms(hato_loop(o->conf.hato)), call, request);
     else if (slice_eq(command, S("reload")) && o->conf.reload)
         o->conf.reload(o->conf.data, call, request);
     else if (slice_eq(command, S("reload")))
@@ -273,6 +277,8 @@ void operate_free(struct operate *o)
         return;
     while (o->countings)
         counting_end(o->countings);
+    if (hato_deliver(o->conf.hato))
+        suppress_abandon(deliver_suppress(hato_deliver(o->conf.hato)));
     control_free(o->control);
     buf_free(&o->out);
     free(o);

@@ -4,6 +4,7 @@
  *   {"command":"queue"}                         a row a line: receiver × campaign; totals in the last
  *   {"command":"measures"}                      what is restricted now, one a line
  *   {"command":"wait","ids":["m1", …]}          why these wait, one a line
+ *   {"command":"suppress","changes":[…]}        suppress_store.h: what became of each, one a line
  *   {"command":"reload","content":["hello"]}    where the program can: swap the script */
 #ifndef HATO_OPERATE_H
 #define HATO_OPERATE_H

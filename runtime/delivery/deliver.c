@@ -835,3 +835,8 @@ struct spool *deliver_spool(struct deliver *d)
 {
     return d->spool;
 }
+
+struct suppress *deliver_suppress(struct deliver *d)
+{
+    return d->suppress;
+}

@@ -16,6 +16,7 @@
 #include "platform/spool.h"
 
 struct deliver;
+struct suppress;
 struct outcome;
 
 /* Upward calls. Each may be NULL: then it costs that test and nothing else. */
@@ -130,6 +131,7 @@ int64_t deliver_next_due_ms(struct deliver *d);
 const struct spool_report *deliver_replay_report(const struct deliver *d);
 struct queue *deliver_queue(struct deliver *d);
 struct spool *deliver_spool(struct deliver *d);
+struct suppress *deliver_suppress(struct deliver *d);
 /* Words for numbers of records; SLICE_NONE when unknown. */
 struct slice deliver_name(const struct deliver *d, enum rec_name_kind kind, uint32_t number);
 

@@ -137,10 +137,10 @@ static int write_changes(struct suppress_db *db, struct suppress_change *v, size
     return rc;
 }
 
-int suppress_change_now(struct suppress_db *db, struct suppress_change *v, size_t n, int64_t now,
-                        struct err *e)
+int suppress_change_now(struct suppress_db *db, struct suppress_change *v, size_t n, uint64_t cursor,
+                        int64_t now, struct err *e)
 {
-    return write_changes(db, v, n, now, 0, e);
+    return write_changes(db, v, n, now, cursor, e);
 }
 
 static void batch_run(struct work_job *job, struct work_thread *thread)
@@ -286,6 +286,18 @@ void suppress_change(struct suppress *s, const struct suppress_change *v, size_t
     b->done = done;
     b->data = data;
     loop_post(s->conf.loop, &s->task, on_task);
+}
+
+static void nobody_waits(void *data, int status, const struct suppress_change *v, size_t n,
+                         const struct err *e)
+{
+}
+
+void suppress_abandon(struct suppress *s)
+{
+    for (struct batch *b = s->first; b; b = b->next)
+        if (!b->cursor)
+            b->done = nobody_waits;
 }
 
 /* --- asking --- */

@@ -70,8 +70,12 @@ typedef void suppress_done_fn(void *data, int status, const struct suppress_chan
 void suppress_change(struct suppress *s, const struct suppress_change *v, size_t n, suppress_done_fn *done,
                      void *data);
 
-/* The same for a folder at rest, in one synced transaction. Sets each status. */
-int suppress_change_now(struct suppress_db *db, struct suppress_change *v, size_t n, int64_t now_ms,
-                        struct err *e);
+/* Who asked for changes that are under way is gone: they are made, and nobody is told. */
+void suppress_abandon(struct suppress *s);
+
+/* The same for a folder at rest, in one transaction. Sets each status. cursor 0: people's, synced; else they
+ * come from events, of which this is the last one's number. */
+int suppress_change_now(struct suppress_db *db, struct suppress_change *v, size_t n, uint64_t cursor,
+                        int64_t now_ms, struct err *e);
 
 #endif

@@ -156,16 +156,11 @@ bool suppression_of_event(const struct rec_event *ev, struct slice stream, struc
     suppression_address(&text, &addr);
     s.address = arena_copy(a, buf_slice(&text));
     buf_clear(&text);
+    /* What was answered begins with its codes. */
     if (s.reason == SUPPRESS_HARD_BOUNCE)
-        buf_printf(&text, "%.*s%s", SLICE_FMT(ev->class_name), ev->code || ev->text.n ? ": " : "");
-    if (ev->code)
-        buf_printf(&text, "%u ", ev->code);
-    if (ev->enh_class) {
-        event_enhanced(&text, ev);
-        buf_addc(&text, ' ');
-    }
+        buf_printf(&text, "%.*s%s", SLICE_FMT(ev->class_name), ev->text.n ? ": " : "");
     buf_adds(&text, ev->text);
-    s.evidence = arena_copy(a, slice_trim(buf_slice(&text)));
+    s.evidence = arena_copy(a, buf_slice(&text));
     buf_free(&text);
     *out = s;
     return true;

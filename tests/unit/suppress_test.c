@@ -106,7 +106,7 @@ static struct rec_event hard_bounce(const char *address)
                               .enh_class = 5,
                               .enh_subject = 1,
                               .enh_detail = 1,
-                              .text = S("no such user"),
+                              .text = S("550 5.1.1 no such user"),
                               .class_name = S("no_such_user"),
                               .rule = SLICE_NONE,
                               .meta = SLICE_NONE};
@@ -322,16 +322,16 @@ TEST(an_opt_out_goes_only_on_the_persons_request)
     c.s.reason = SUPPRESS_OPT_OUT;
     CHECK_INT(fs_mkdir(fs, "state", 0700, &e), 0);
     CHECK_INT(suppress_db_open(fs, "state", &db, &e), 0);
-    CHECK_INT(suppress_change_now(db, &c, 1, 0, &e), 0);
+    CHECK_INT(suppress_change_now(db, &c, 1, 0, 0, &e), 0);
     CHECK_INT(c.status, 0);
     c.removes = true;
-    CHECK_INT(suppress_change_now(db, &c, 1, 0, &e), 0);
+    CHECK_INT(suppress_change_now(db, &c, 1, 0, 0, &e), 0);
     CHECK_INT(c.status, ERR_REFUSED);
     CHECK_INT(c.was, SUPPRESS_OPT_OUT);
     c.on_request = true;
-    CHECK_INT(suppress_change_now(db, &c, 1, 0, &e), 0);
+    CHECK_INT(suppress_change_now(db, &c, 1, 0, 0, &e), 0);
     CHECK_INT(c.status, 0);
-    CHECK_INT(suppress_change_now(db, &c, 1, 0, &e), 0);
+    CHECK_INT(suppress_change_now(db, &c, 1, 0, 0, &e), 0);
     CHECK_INT(c.status, ERR_NOTFOUND);
     suppress_db_close(db);
     fs_free(fs);
@@ -383,7 +383,7 @@ static bool town_suppress(struct town *t, const char *address, int64_t for_ms)
     c.s.expires_ms = for_ms ? suppression_expires(loop_wall_ms(t->loop) + for_ms) : 0;
     if (suppress_db_open(t->fs, "state", &db, &t->err))
         return false;
-    int rc = suppress_change_now(db, &c, 1, loop_wall_ms(t->loop), &t->err);
+    int rc = suppress_change_now(db, &c, 1, 0, loop_wall_ms(t->loop), &t->err);
     suppress_db_close(db);
     return rc == 0;
 }
@@ -516,7 +516,7 @@ TEST(an_event_reaches_the_database_once_over_kill_and_power_loss)
             for (int i = 0; i < 5 && !removed; i++) {
                 snprintf(address, sizeof address, "p%d@a.test", i);
                 c.s.address = slice_cstr(address);
-                CHECK_INT(suppress_change_now(db, &c, 1, 0, &t.err), 0);
+                CHECK_INT(suppress_change_now(db, &c, 1, 0, 0, &t.err), 0);
                 removed += c.status == 0;
             }
             suppress_db_close(db);
