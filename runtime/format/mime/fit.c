@@ -15,7 +15,7 @@ struct fitting {
 /* What is no text, or no line where one is wanted, stays as it is: who writes it refuses it. */
 static void fit(struct fitting *f, struct slice *text, bool line)
 {
-    if ((line ? utf8_line_prefix(*text) : utf8_prefix(*text)) < text->n)
+    if (!text->n || (line ? utf8_line_prefix(*text) : utf8_prefix(*text)) < text->n)
         return;
     bool switches =
         memchr(text->p, 0x1b, text->n) || memchr(text->p, 0x0e, text->n) || memchr(text->p, 0x0f, text->n);
