@@ -6,6 +6,7 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* A new command: its line here, its row in main.c, its room cmd_NAME.c. */
+int cmd_classify(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_message(int argc, char **argv);

@@ -12,6 +12,7 @@ static const struct command {
     const char *does;
     bool signs_many;
 } commands[] = {
+    {"classify", cmd_classify, "say what a reply means, and which rule says so"},
     {"events", cmd_events, "print what happened to messages, once or as it comes"},
     {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
     {"message", cmd_message, "print one person's finished, signed message"},

@@ -152,12 +152,29 @@ hato.limit { by = { "source" }, connections = 200 }]],
   },
   {
     name = "bounces", call = "hato.bounces { options }",
-    does = "Says when a refused mail is tried again. Given once.",
+    does = "Says what replies mean and when a refused mail is tried again. Given once.\n\n"
+      .. "Its items are rules. The first rule that fits gives a reply its `class`; all of them come before those that "
+      .. "ship with hato (`lua/hato/bounces.rules`). A rule names at least one of `isp`, `phase` (`\"rcpt\"`; "
+      .. "`\"data\"` is also the answer to the message), `code` (550 or `{ 500, 599 }`), `enhanced` (`\"4.7.28\"`, "
+      .. "its beginning `\"5.7.\"`, or `\"x.7.\"` for either class) and `text` (a PCRE2 pattern, caseless, over the "
+      .. "reply with its lines joined by spaces). Whether a mail is tried again is the code's to say; "
+      .. "`retry = true` tries a 5xx to RCPT, DATA or the message again. `hato classify --reply \"550 …\"` says "
+      .. "what the shipped rules make of a reply.\n\n"
+      .. "Classes: no_such_user, moved, no_such_domain, not_accepting, inactive, mailbox_full, filtered, blocked, "
+      .. "low_reputation, sender_rejected, no_ptr, auth_failed, rate_limited, too_many_connections, policy, security, "
+      .. "relaying_denied, tls_failed, spam, virus, content, not_rfc, too_large, over_limit, network, greylisted, "
+      .. "system, system_full, mailer, protocol, expired, unknown.",
     options = {
       { name = "retry", type = "list", default = '{ "5 min", "30 min", "2 h", "6 h", give_up = "2 days" }',
         doc = "Waits after the first, second … failed attempt; the last one repeats until `give_up`." },
     },
-    example = [[hato.bounces { retry = { "5 min", "30 min", "2 h", give_up = "1 day" } }]],
+    example = [[
+hato.bounces {
+  { isp = "qq", code = 550, text = "frequency limited", class = "rate_limited", retry = true },
+  { isp = "au", text = "^550 : User unknown", class = "filtered" },
+  { enhanced = "x.7.26", class = "auth_failed" },
+  retry = { "5 min", "30 min", "2 h", give_up = "1 day" },
+}]],
   },
   {
     name = "campaign", call = "hato.campaign \"NAME\" { options }",

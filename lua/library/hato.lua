@@ -80,7 +80,7 @@ function hato.limit(options) end
 ---@class hato.BouncesOptions
 ---@field retry? table Waits after the first, second … failed attempt; the last one repeats until `give_up`.
 
----Says when a refused mail is tried again. Given once.
+---Says what replies mean and when a refused mail is tried again. Given once. Its items are rules. The first rule that fits gives a reply its `class`; all of them come before those that ship with hato (`lua/hato/bounces.rules`). A rule names at least one of `isp`, `phase` (`"rcpt"`; `"data"` is also the answer to the message), `code` (550 or `{ 500, 599 }`), `enhanced` (`"4.7.28"`, its beginning `"5.7."`, or `"x.7."` for either class) and `text` (a PCRE2 pattern, caseless, over the reply with its lines joined by spaces). Whether a mail is tried again is the code's to say; `retry = true` tries a 5xx to RCPT, DATA or the message again. `hato classify --reply "550 …"` says what the shipped rules make of a reply. Classes: no_such_user, moved, no_such_domain, not_accepting, inactive, mailbox_full, filtered, blocked, low_reputation, sender_rejected, no_ptr, auth_failed, rate_limited, too_many_connections, policy, security, relaying_denied, tls_failed, spam, virus, content, not_rfc, too_large, over_limit, network, greylisted, system, system_full, mailer, protocol, expired, unknown.
 ---@param options hato.BouncesOptions
 function hato.bounces(options) end
 

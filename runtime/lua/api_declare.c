@@ -399,48 +399,6 @@ static int limit(lua_State *L)
     return 0;
 }
 
-/* --- bounces --- */
-
-static void read_retry(struct conv *c, const struct conv_field *f, void *out)
-{
-    struct conf *conf = out;
-    static const struct conv_field fields[] = {
-        {"give_up", CONV_DURATION, CONV_AT(struct conf, retry.give_up_ms)}, {0}};
-    int list = lua_gettop(c->L);
-    if (!lua_istable(c->L, list))
-        conv_wrong(c, f->name, "a list of waits, { \"5 min\", \"30 min\", give_up = \"2 days\" }", list);
-    size_t before = conv_enter(c, "retry");
-    conv_table(c, list, fields, COUNT(conf->retry.retry_ms), conf);
-    conv_leave(c, before);
-    size_t n = lua_objlen(c->L, list);
-    for (size_t i = 0; i < n; i++) {
-        char where[32];
-        snprintf(where, sizeof where, "retry[%zu]", i + 1);
-        lua_rawgeti(c->L, list, (int)i + 1);
-        conf->retry.retry_ms[i] = conv_duration(c, where, -1);
-        if (conf->retry.retry_ms[i] < 1000 || conf->retry.retry_ms[i] > 30 * 86400000LL)
-            conv_wrong(c, where, "a wait from \"1 s\" to \"30 days\"", -1);
-        lua_pop(c->L, 1);
-    }
-    if (n)
-        conf->retry.nretry = n;
-}
-
-static int bounces(lua_State *L)
-{
-    static const struct conv_field fields[] = {{"retry", CONV_OTHER, .read = read_retry}, {0}};
-    struct api *api = api_of(L);
-    struct conv c = {L, &api->conf->arena, "hato.bounces"};
-    api_declaring(L, c.who);
-    if (api->bounces_given)
-        conv_fail(&c, "it is given already; one table holds all of it");
-    if (lua_istable(L, 1) && lua_objlen(L, 1))
-        conv_fail(&c, "rules come with a later version of hato; retry = { … } is what it takes now");
-    conv_table(&c, 1, fields, 0, api->conf);
-    api->bounces_given = true;
-    return 0;
-}
-
 void api_declare_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"stream", stream},
@@ -448,7 +406,7 @@ void api_declare_open(lua_State *L)
                                          {"pool", pool},
                                          {"isp", isp},
                                          {"limit", limit},
-                                         {"bounces", bounces},
+                                         {"bounces", api_bounces},
                                          {0}};
     luaL_register(L, NULL, functions);
     lua_pushlightuserdata(L, (void *)&conv_unset);

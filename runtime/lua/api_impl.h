@@ -41,6 +41,7 @@ struct api *api_of(lua_State *L);
 
 /* The functions of each file, put into the table on top of the stack. */
 void api_declare_open(lua_State *L);
+int api_bounces(lua_State *L); /* hato.bounces, for api_declare_open() */
 void api_campaign_open(lua_State *L);
 void api_wait_open(lua_State *L);
 void api_dns_open(lua_State *L);

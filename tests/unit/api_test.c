@@ -43,7 +43,11 @@ TEST(a_whole_script_becomes_a_conf)
         "hato.pool 'bulk' { 'mx1', { mx2, weight = 2 } }\n"
         "hato.isp 'gmail' { mx = { 'google.com', '*.example.com' }, connections = 20, per_connection = 50 }\n"
         "hato.isp 'gmail' { tls = 'require', family = 'both', connections = hato.unset }\n"
-        "hato.bounces { retry = { '1 min', '2 h', give_up = '3 days' } }\n"
+        "hato.bounces {\n"
+        "  { isp = 'gmail', phase = 'data', code = { 500, 599 }, enhanced = '5.7.', text = 'spam|容量',\n"
+        "    class = 'spam', retry = true },\n"
+        "  { code = 450, class = 'system' },\n"
+        "  retry = { '1 min', '2 h', give_up = '3 days' } }\n"
         "hato.campaign 'hello' {\n"
         "  stream = news, to = hato.csv { 'people.csv', map = { name = '氏名' }, encoding = 'cp932' },\n"
         "  subject = 'Hello {{ name }}', preheader = 'P', html = hato.file 'hello.html', text = 'T',\n"
@@ -85,6 +89,15 @@ TEST(a_whole_script_becomes_a_conf)
     CHECK_INT(c->isps[0].per_connection, 50);
     CHECK_INT(c->isps[0].tls, CONF_TLS_REQUIRE);
     CHECK_INT(c->isps[0].family, CONF_FAMILY_BOTH);
+    CHECK_INT(c->nrules, 2);
+    CHECK_STR(c->rules[0].name, S("dir/init.lua:12 rule 1"));
+    CHECK_STR(c->rules[0].isp, S("gmail"));
+    CHECK_STR(c->rules[0].enhanced, S("5.7."));
+    CHECK_STR(c->rules[0].text, S("spam|容量"));
+    CHECK_INT(c->rules[0].phases, 1u << SMTP_PHASE_DATA | 1u << SMTP_PHASE_EOD);
+    CHECK(c->rules[0].code_from == 500 && c->rules[0].code_to == 599);
+    CHECK(c->rules[0].cls == CLASS_SPAM && c->rules[0].retry);
+    CHECK(c->rules[1].code_from == 450 && c->rules[1].code_to == 450 && !c->rules[1].retry);
     CHECK_INT(c->retry.nretry, 2);
     CHECK_INT(c->retry.retry_ms[1], 7200000);
     CHECK_INT(c->retry.give_up_ms, 3 * 86400000);
@@ -213,9 +226,40 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
          "connection carries mail of any campaign and domain"},
         {"hato.limit { by = { 'isp' }, rte = '40/s' }",
          "dir/init.lua:1: hato.limit: unknown option \"rte\"; did you mean \"rate\"?"},
-        {"hato.bounces { { code = 550, class = 'blocked' } }",
-         "dir/init.lua:1: hato.bounces: rules come with a later version of hato; retry = { … } is what it "
-         "takes now"},
+        {"hato.bounces { { code = 550, clas = 'blocked' } }",
+         "dir/init.lua:1: hato.bounces: [1]: unknown option \"clas\"; did you mean \"class\"?"},
+        {"hato.bounces { 'blocked' }", "dir/init.lua:1: hato.bounces: [1] wants a rule, { text = \"user "
+                                       "unknown\", class = \"no_such_user\" }"},
+        {"hato.bounces { { code = 550 } }", "dir/init.lua:1: hato.bounces: [1].class is missing"},
+        {"hato.bounces { { code = 550, class = 'blocked' }, { code = 55, class = 'blocked' } }",
+         "dir/init.lua:1: hato.bounces: [2].code wants a reply code such as 550, or from and to such as { "
+         "500, "
+         "599 }, not 55"},
+        {"hato.bounces { { code = { 599, 500 }, class = 'blocked' } }",
+         "dir/init.lua:1: hato.bounces: [1].code wants a reply code such as 550, or from and to such as { "
+         "500, "
+         "599 }, not a table"},
+        {"hato.bounces { { code = 550, class = 'bloked' } }",
+         "dir/init.lua:1: hato.bounces: [1].class \"bloked\" is none; did you mean \"blocked\"?"},
+        {"hato.bounces { { code = 550, class = 'delivered' } }",
+         "dir/init.lua:1: hato.bounces: [1].class \"delivered\" is none that a refusal can have"},
+        {"hato.bounces { { phase = 'dot', class = 'blocked' } }",
+         "dir/init.lua:1: hato.bounces: [1].phase wants \"connect\", \"banner\", \"ehlo\", \"starttls\", "
+         "\"auth\", \"mail\", \"rcpt\", \"data\", \"eod\" or \"quit\", not \"dot\""},
+        {"hato.bounces {\n  { text = 'fine', class = 'blocked' },\n  { text = '(user|box', class = 'blocked' "
+         "} }",
+         "dir/init.lua:1: hato.bounces: [2].text \"(user|box\": missing closing parenthesis at character "
+         "10"},
+        {"hato.bounces { { enhanced = '5.7', class = 'blocked' } }",
+         "dir/init.lua:1: hato.bounces: [1].enhanced wants a status such as \"4.7.28\", or its beginning "
+         "with a "
+         "dot such as \"5.7.\", not \"5.7\""},
+        {"hato.bounces { { class = 'blocked', after = 3 } }",
+         "dir/init.lua:1: hato.bounces: [1].after comes with a later version of hato"},
+        {"hato.bounces { { class = 'blocked' } }",
+         "dir/init.lua:1: hato.bounces: [1].isp is missing (or phase, code, enhanced or text): what a reply "
+         "is known by; what follows from a "
+         "class alone comes with a later version of hato"},
         {"hato.bounces { retry = { 5 } }",
          "dir/init.lua:1: hato.bounces: retry[1] wants a duration with its unit, such "
          "as \"5 s\" or \"5 days\", not 5"},
