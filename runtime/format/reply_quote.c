@@ -1,5 +1,6 @@
 /* reply_quote.c - see reply_quote.h. */
 #include "format/reply_quote.h"
+#include "base/err.h"
 
 /* "smtp;", "X-Postfix;": RFC 3464 2.1.2 says which kind of code follows. */
 static struct slice without_type(struct slice s)
@@ -33,13 +34,25 @@ static struct slice behind(struct slice s, size_t n)
     return slice_of(s.p + n, s.n - n);
 }
 
+/* A refusal is 4 or 5; "RFC 5321 2.3.1" is none. */
+static int refusal_read(struct slice s, struct smtp_enhanced *out, size_t *used)
+{
+    struct smtp_enhanced e;
+    int rc = smtp_enhanced_read(s, &e, used);
+
+    if (rc || e.cls == 2)
+        return ERR_SYNTAX;
+    *out = e;
+    return 0;
+}
+
 static bool status_at(struct slice s, struct smtp_enhanced *out, size_t *used)
 {
     size_t quote = 0;
 
     while (quote < s.n && strchr(" '\"-<(", s.p[quote]) && s.p[quote])
         quote++;
-    if (smtp_enhanced_read(behind(s, quote), out, used))
+    if (refusal_read(behind(s, quote), out, used))
         return false;
     *used += quote;
     return true;
@@ -118,7 +131,7 @@ void reply_quote_read(struct slice s, struct buf *room, struct reply_quote *out)
     }
     for (size_t i = 0; !q.has_enhanced && i < text.n; i++)
         if (i == 0 || strchr(" (#<'\"", text.p[i - 1]))
-            q.has_enhanced = smtp_enhanced_read(behind(text, i), &q.enhanced, &used) == 0;
+            q.has_enhanced = refusal_read(behind(text, i), &q.enhanced, &used) == 0;
     buf_free(&clean);
     q.text = buf_slice(room);
     *out = q;

@@ -262,13 +262,15 @@ struct haystack {
     unsigned char class_of[256]; /* letters that stand in no needle share class 0 */
     unsigned classes;
     size_t nstates;
-    uint32_t *next; /* states × classes */
+    uint32_t *next; /* states × classes: a state, FOUND with it where hits or more is set */
     uint32_t *hits; /* the first link of what ends here */
     uint32_t *more; /* the longest proper end of this state that has hits; 0: none */
     struct link {
         uint32_t bit, next;
     } * links; /* one a needle, from 1 */
 };
+
+enum { FOUND = 1 << 30 };
 
 struct haystack *haystack_new(void)
 {
@@ -363,6 +365,9 @@ void haystack_build(struct haystack *h)
         }
     }
     h->next = mem_realloc(h->next, h->nstates * h->classes * sizeof *h->next);
+    for (size_t i = 0; i < h->nstates * h->classes; i++)
+        if (h->hits[h->next[i]] || h->more[h->next[i]])
+            h->next[i] |= FOUND;
     free(queue);
     free(fail);
 }
@@ -384,6 +389,9 @@ bool haystack_scan(const struct haystack *h, struct slice text, uint64_t *bits)
         if (p[i] >= 0x80)
             plain &= !ends_odd_letter(p, i);
         state = h->next[state * h->classes + h->class_of[p[i]]];
+        if (!(state & FOUND))
+            continue;
+        state &= ~(uint32_t)FOUND;
         for (uint32_t s = h->hits[state] ? state : h->more[state]; s; s = h->more[s])
             for (uint32_t l = h->hits[s]; l; l = h->links[l].next)
                 bits[h->links[l].bit / 64] |= 1ull << h->links[l].bit % 64;
