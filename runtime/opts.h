@@ -18,7 +18,7 @@ enum opt_kind {
 };
 
 struct opt_list {
-    const char *v[256];
+    const char *v[4096];
     size_t n;
 };
 
