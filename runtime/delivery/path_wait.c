@@ -114,13 +114,12 @@ bool share_lacks(struct path *p, struct share *sh)
     return true;
 }
 
-/* The most urgent mail that this site has for this path; CONF_PRIORITIES: none. */
-static enum conf_priority path_urgency(const struct path *p, const struct site *s)
+/* Of the most urgent mail that is ready at this site; CONF_PRIORITIES: none is. */
+static enum conf_priority site_urgency(const struct site *s)
 {
     enum conf_priority best = CONF_PRIORITIES;
     for (const struct share *sh = s->shares; sh; sh = sh->next)
-        if (share_is_active(sh) && sh->campaign->stream->priority < best &&
-            path_source_index(sh->campaign->stream, p->source) != SIZE_MAX)
+        if (share_is_active(sh) && sh->campaign->stream->priority < best)
             best = sh->campaign->stream->priority;
     return best;
 }
@@ -130,7 +129,7 @@ bool path_lacks(struct path *p, struct site *s)
     struct limits *ls = p->paths->limits;
     if (!limits_have(ls, LIMIT_PATH))
         return false;
-    enum conf_priority urgency = path_urgency(p, s);
+    enum conf_priority urgency = site_urgency(s);
     if (urgency == CONF_PRIORITIES || limit_waits(&p->wait))
         return true;
     struct limit_who who = path_who_of(p);
@@ -146,7 +145,7 @@ bool path_open_lacks(struct path *p, struct site *s)
     struct limits *ls = p->paths->limits;
     if (!limits_have(ls, LIMIT_OPEN))
         return false;
-    enum conf_priority urgency = path_urgency(p, s);
+    enum conf_priority urgency = site_urgency(s);
     if (urgency == CONF_PRIORITIES || limit_waits(&p->wait_open))
         return true;
     struct limit_who who = path_who_of(p);

@@ -124,6 +124,20 @@ static struct buf many_domains(size_t n, bool one_mx)
     return b;
 }
 
+/* n receivers of one domain each. */
+static struct buf many_receivers(size_t n)
+{
+    struct buf b = {0};
+    buf_printf(&b, "return { isps = {");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&b,
+                   "i%zu = { domains = {'d%zu.test'}, mx = {'mx%zu.a.test'}, address = '127.1.%zu.%zu' },", i,
+                   i, i, i / 200, i % 200 + 1);
+    buf_printf(&b, "} }");
+    buf_cstr(&b);
+    return b;
+}
+
 static const char **domain_names(size_t n)
 {
     const char **names = mem_alloc(n * sizeof *names);
@@ -195,15 +209,9 @@ TEST(hosts_under_one_pattern_obey_one_limit)
     enum { N = 400 };
     struct slice mx[] = {S("a.test")};
     struct conf_isp isp = {.name = S("a"), .mx = mx, .nmx = 1, .amounts.rate = {20, 0, 1000}};
-    struct buf b = {0};
+    struct buf b = many_receivers(N);
     const char **names = domain_names(N);
     struct town t;
-    buf_printf(&b, "return { isps = {");
-    for (size_t i = 0; i < N; i++)
-        buf_printf(&b,
-                   "i%zu = { domains = {'d%zu.test'}, mx = {'mx%zu.a.test'}, address = '127.1.%zu.%zu' },", i,
-                   i, i, i / 200, i % 200 + 1);
-    buf_printf(&b, "} }");
     CHECK(start(&t, buf_cstr(&b), 1, &isp, 1, NULL, 0));
     CHECK_INT(town_send(&t, names, N, 2), 2 * N);
     t.patience_ms = 5000;
@@ -266,7 +274,7 @@ TEST(a_campaign_at_its_own_cap_does_not_hold_up_another)
 
 TEST(shares_hold_under_a_limit)
 {
-    static const unsigned bys[] = {BY_ISP, BY_MX, 0};
+    static const unsigned bys[] = {BY_ISP, BY_MX, 0, BY_DOMAIN};
     for (size_t i = 0; i < COUNT(bys); i++) {
         struct conf_limit limit = {.by = bys[i], .amounts.rate = {50, 0, 1000}};
         struct town t;
@@ -300,6 +308,72 @@ TEST(what_is_urgent_goes_with_the_next_permit)
         CHECK_INT(count_of('y', before, before + 3), 3);
         town_free(&t);
     }
+}
+
+TEST(what_is_urgent_at_one_receiver_goes_before_what_waits_at_all_others)
+{
+    enum { N = 30 };
+    static const char *const seven[] = {"d7.test"};
+    struct conf_limit limit = {.by = 0, .amounts.rate = {1, 0, 1000}};
+    struct buf world = many_receivers(N);
+    const char **names = domain_names(N);
+    struct town t;
+    CHECK(start_two(&t, world.p, 19, &limit, 1));
+    town_close(&t);
+    two_streams[1].priority = CONF_URGENT;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send_as(&t, S("x"), names, N, 2), 2 * N);
+    town_run_for(&t, 10500); /* d7 had its turn, and stands at the end of the line */
+    size_t before = ntimes;
+    CHECK_INT(town_send_as(&t, S("y"), seven, 1, 2), 2);
+    town_run_for(&t, 2100);
+    CHECK_INT(count_of('y', before, before + 2), 2);
+    town_free(&t);
+    names_free(names, N);
+    buf_free(&world);
+}
+
+struct asker {
+    struct limits *ls;
+    struct limit_who who;
+    struct loop_timer timer;
+    struct limit_wait wait;
+    bool newcomer_had, first_had;
+};
+
+static void on_newcomer(struct loop_timer *timer)
+{
+    struct asker *a = CONTAINER(timer, struct asker, timer);
+    a->newcomer_had = !limits_lacking(a->ls, LIMIT_MESSAGE, &a->who);
+}
+
+static void on_turn(void *data, struct limit_wait *w, struct limit *at)
+{
+    struct asker *a = data;
+    (void)at;
+    a->first_had = w == &a->wait && !limits_lacking(a->ls, LIMIT_MESSAGE, &a->who);
+}
+
+TEST(who_comes_while_others_stand_in_line_stands_behind_them)
+{
+    struct conf_limit limit = {.by = BY_ISP, .amounts.rate = {1, 0, 1000}};
+    struct conf c = {.limits = &limit, .nlimits = 1};
+    struct loop *loop = loop_new_virtual(1, 0);
+    struct asker a = {.first_had = false};
+    for (int by = 0; by < CONF_BYS; by++)
+        a.who.v[by] = SLICE_NONE;
+    a.who.v[CONF_BY_ISP] = S("a");
+    a.ls = limits_new(&(struct limits_conf){.loop = loop, .conf = &c, .data = &a, .serve = on_turn});
+    CHECK(!limits_lacking(a.ls, LIMIT_MESSAGE, &a.who));
+    limits_take(a.ls, LIMIT_MESSAGE, &a.who, 1);
+    struct limit *l = limits_lacking(a.ls, LIMIT_MESSAGE, &a.who);
+    CHECK(l && limit_due_ms(l) == 1000);
+    loop_timer_start(loop, &a.timer, 1000, on_newcomer); /* in the same millisecond, before the limit looks */
+    limit_wait(l, &a.wait, LIMIT_WAIT_PATH, CONF_BULK);
+    loop_run(loop);
+    CHECK(!a.newcomer_had && a.first_had);
+    limits_free(a.ls);
+    loop_free(loop);
 }
 
 TEST(each_source_has_its_rate_and_a_total_holds_over_all)
@@ -499,6 +573,28 @@ TEST(limits_are_the_same_before_and_after_a_crash)
     buf_free(&world);
 }
 
+TEST(a_new_connection_counts_after_a_crash)
+{
+    struct conf_isp isp = {.name = S("a"),
+                           .mx = a_mx,
+                           .nmx = 1,
+                           .per_connection = 1,
+                           .amounts.new_connections = {1, 0, 3600000}};
+    struct town t;
+    CHECK(start(&t, one_isp, 18, &isp, 1, NULL, 0));
+    CHECK(boot(&t));
+    CHECK_INT(town_send(&t, a_only, 1, 3), 3);
+    town_run_for(&t, 600000);
+    CHECK_INT(ntimes, 1);
+    town_crash(&t);
+    CHECK(town_open(&t));
+    town_run_for(&t, 2990000);
+    CHECK_INT(ntimes, 1);
+    town_run_for(&t, 20000);
+    CHECK_INT(ntimes, 2);
+    town_free(&t);
+}
+
 TEST(after_power_loss_every_limit_has_given_what_it_gives_at_once)
 {
     struct conf_isp isp = {.name = S("a"), .mx = a_mx, .nmx = 1, .amounts.rate = {2, 2, 3600000}};
@@ -559,13 +655,8 @@ TEST(receivers_in_one_line_each_get_their_turn)
 {
     enum { N = 2000 };
     static const unsigned bys[] = {0, BY_SOURCE, BY_STREAM};
-    struct buf b = {0};
+    struct buf b = many_receivers(N);
     const char **names = domain_names(N);
-    buf_printf(&b, "return { isps = {");
-    for (size_t i = 0; i < N; i++)
-        buf_printf(&b, "i%zu = { domains = {'d%zu.test'}, mx = {'mx%zu.test'}, address = '127.1.%zu.%zu' },",
-                   i, i, i, i / 200, i % 200 + 1);
-    buf_printf(&b, "} }");
     for (size_t i = 0; i < COUNT(bys); i++) {
         struct conf_limit limit = {.by = bys[i], .amounts.rate = {20, 0, 1000}};
         struct town t;
