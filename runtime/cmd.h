@@ -6,14 +6,18 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* A new command: its line here, its row in main.c, its room cmd_NAME.c. */
+int cmd_cancel(int argc, char **argv);
 int cmd_classify(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_message(int argc, char **argv);
+int cmd_pause(int argc, char **argv);
 int cmd_queue(int argc, char **argv);
 int cmd_render(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_reload(int argc, char **argv);
+int cmd_resume(int argc, char **argv);
+int cmd_retry(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_sim(int argc, char **argv);

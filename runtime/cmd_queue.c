@@ -99,6 +99,12 @@ static int on_record(void *data, const struct rec *rec)
         return 0;
     case REC_EVENT:
         break;
+    case REC_DUE:
+        if ((m = map_get(&r->messages, slice_of(&rec->due.id, sizeof rec->due.id)))) {
+            m->due_ms = rec->due.due_ms;
+            m->deferred = m->due_ms > r->now_ms;
+        }
+        return 0;
     case REC_MEASURE:
         if (r->view->args->measures && rec->measure.until_ms > r->now_ms)
             add_measure(r, &rec->measure);

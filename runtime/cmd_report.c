@@ -140,6 +140,8 @@ static int on_record(void *data, const struct rec *rec)
     case REC_SESSION:
     case REC_CAMPAIGN:
     case REC_MEASURE:
+    case REC_STEER:
+    case REC_DUE:
         break;
     }
     return 0;

@@ -2,6 +2,8 @@
 #include "cmd.h"
 #include "base/map.h"
 #include "base/json.h"
+#include "base/words.h"
+#include "control.h"
 #include "delivery/explain.h"
 #include "delivery/suppress_db.h"
 #include "format/addr.h"
@@ -13,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { INDENT = 23, CAMPAIGNS_MOST = 1 << 20 };
+enum { ANSWER_MS = 10000, ASKED_MOST = 1000, INDENT = 23, CAMPAIGNS_MOST = 1 << 20 };
 
 struct args {
     const char *state;
@@ -31,7 +33,9 @@ static const struct opt options[] = {
 
 static const char usage[] =
     "hato why ADDRESS or ID [--state DIR] [--json]\n\n"
-    "What happened to each message of a person and what comes next, from the journal; times are UTC.\n"
+    "What happened to each message of a person, from the journal, and what comes next; where a hato runs, "
+    "it\n"
+    "says what a message waits for. Times are UTC.\n"
     "Besides an address it takes a message's number (m10423), its Message-ID, and the return path\n"
     "(b-...@...) that a bounce was sent to. Exit code 1 where nothing is known.";
 
@@ -41,6 +45,8 @@ struct chain {
     struct explain_message m;
     struct buf text; /* the chain, line by line */
     struct buf json; /* events, with commas between */
+    struct buf live; /* what the hato that runs says of it; empty: nothing */
+    int64_t live_until_ms;
 };
 
 struct run {
@@ -251,9 +257,65 @@ static int on_record(void *data, const struct rec *rec)
     case REC_SESSION:
     case REC_KEY:
     case REC_MEASURE:
+    case REC_STEER:
+    case REC_DUE:
         break;
     }
     return 0;
+}
+
+/* --- what the hato that runs knows: why it waits now --- */
+
+static void on_live(void *data, const json_t *line)
+{
+    struct run *r = data;
+    const char *why = json_string_value(json_object_get(line, "why"));
+    const char *state = json_string_value(json_object_get(line, "state"));
+    struct chain *m;
+    uint64_t id;
+    if (event_message_parse(slice_cstr(json_string_value(json_object_get(line, "message"))), &id) ||
+        !(m = known(r, id)) || !why || !state || strcmp(state, "waiting"))
+        return;
+    m->live_until_ms = (int64_t)json_integer_value(json_object_get(line, "until_ms"));
+    buf_clear(&m->live);
+    buf_adds(&m->live, slice_cstr(why));
+}
+
+/* Where none runs, the journal has said all there is. */
+static void ask_live(struct run *r)
+{
+    struct control_answer answer = {.data = r, .line = on_live};
+    struct buf request = {0};
+    size_t at = 0, n = 0;
+    buf_adds(&request, S("{\"command\":\"wait\",\"ids\":["));
+    for (struct map_entry *e; n < ASKED_MOST && (e = map_next(&r->chains, &at));) {
+        const struct chain *m = e->value;
+        if (m->m.state != EXPLAIN_WAITING && m->m.state != EXPLAIN_HELD)
+            continue;
+        buf_adds(&request, n++ ? S(",\"") : S("\""));
+        event_message_text(&request, m->id);
+        buf_addc(&request, '"');
+    }
+    buf_adds(&request, S("]}"));
+    if (n)
+        control_ask(journal_state(r->journal), buf_slice(&request), ANSWER_MS, &answer, NULL);
+    json_decref(answer.last);
+    buf_free(&request);
+}
+
+static void put_live(struct buf *out, const struct chain *m, int64_t now_ms)
+{
+    buf_adds(out, m->m.state == EXPLAIN_HELD ? S("Held: ") : S("Waiting: "));
+    text_safe(out, buf_slice(&m->live));
+    if (m->live_until_ms) {
+        buf_adds(out, S("; until "));
+        text_time_plain(out, m->live_until_ms);
+    }
+    if (m->live_until_ms > now_ms) {
+        buf_adds(out, S(", in "));
+        words_duration_text(out, m->live_until_ms - now_ms);
+    }
+    buf_addc(out, '.');
 }
 
 /* --- telling --- */
@@ -261,7 +323,11 @@ static int on_record(void *data, const struct rec *rec)
 static void put_chain(struct run *r, const struct chain *m, bool json, struct buf *out)
 {
     struct buf words = {0};
-    explain_message(&words, &m->m, loop_wall_ms(journal_loop(r->journal)));
+    int64_t now_ms = loop_wall_ms(journal_loop(r->journal));
+    if (m->live.n)
+        put_live(&words, m, now_ms);
+    else
+        explain_message(&words, &m->m, now_ms);
     if (json) {
         buf_adds(out, S("{\"message\":\""));
         event_message_text(out, m->id);
@@ -374,6 +440,7 @@ static void run_free(struct run *r)
             free((char *)m->recipient.p);
         buf_free(&m->text);
         buf_free(&m->json);
+        buf_free(&m->live);
         free(m);
     }
     map_free(&r->chains);
@@ -408,6 +475,8 @@ int cmd_why(int argc, char **argv)
         map_init(&r.chains, hk);
         set_target(&r, words.v[0]);
         rc = journal_read(r.journal, on_record, &r, &e);
+        if (!rc)
+            ask_live(&r);
         if (!rc)
             rc = tell(&r, args.json, &e);
     }

@@ -12,14 +12,18 @@ static const struct command {
     const char *does;
     bool signs_many;
 } commands[] = {
+    {"cancel", cmd_cancel, "end mail on its way: of a campaign, a stream, a receiver, one message"},
     {"classify", cmd_classify, "say what a reply means, and which rule says so"},
     {"events", cmd_events, "print what happened to messages, once or as it comes"},
     {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
     {"message", cmd_message, "print one person's finished, signed message"},
+    {"pause", cmd_pause, "let nothing of a campaign, stream, receiver or source begin"},
     {"queue", cmd_queue, "what is on its way: how many wait, where, and for what"},
     {"reload", cmd_reload, "have a running daemon read its script again, all or nothing"},
     {"render", cmd_render, "render a Liquid template with data from a JSON file"},
     {"report", cmd_report, "count what came of the mail, by receiver and by kind of error"},
+    {"resume", cmd_resume, "let what was paused go on"},
+    {"retry", cmd_retry, "try now what waits for its next try"},
     {"run", cmd_run, "load a script and deliver what it defines", true},
     {"serve", cmd_serve, "the daemon: load a script and deliver until it is stopped", true},
     {"sim", cmd_sim, "run a script on a virtual clock against simulated receivers", true},

@@ -2,6 +2,7 @@
 #include "operate.h"
 #include "base/json.h"
 #include "delivery/event.h"
+#include "delivery/steer.h"
 #include "delivery/wait.h"
 #include "format/text.h"
 #include "suppress_store.h"
@@ -20,8 +21,19 @@ struct counting {
     struct counting *next;
 };
 
+/* Words that are carried out one after the other. */
+struct steering {
+    struct control_call *call; /* NULL: none is */
+    enum steer_verb verb;
+    bool forget;
+    json_t *what;
+    size_t at;
+    uint64_t touched, in_flight;
+};
+
 struct operate {
     struct operate_conf conf;
+    struct steering steering;
     struct control *control;
     struct counting *countings;
     struct buf out;
@@ -208,11 +220,102 @@ static void ask_wait(struct operate *o, struct control_call *call, const json_t 
         put_text(&o->out, "state", in_flight ? S("in_flight") : S("waiting"));
         put_text(&o->out, "why", buf_slice(&why));
         put_time(&o->out, "until", until_ms);
+        put_number(&o->out, "until_ms", (uint64_t)until_ms);
         buf_addc(&o->out, '}');
         control_line(call, buf_slice(&o->out));
         buf_free(&why);
     }
     control_end(call, 0, SLICE_NONE);
+}
+
+static void on_pause(void *data, enum steer_kind kind, struct slice name, int64_t since_ms)
+{
+    struct listing *l = data;
+    struct buf *out = &l->o->out;
+    buf_clear(out);
+    buf_addc(out, '{');
+    put_text(out, "kind", slice_cstr(steer_kind_name(kind)));
+    put_text(out, "name", name);
+    put_time(out, "since", since_ms);
+    buf_addc(out, '}');
+    control_line(l->call, buf_slice(out));
+}
+
+static void ask_pauses(struct operate *o, struct control_call *call)
+{
+    steer_pauses(hato_deliver(o->conf.hato), on_pause, &(struct listing){o, call});
+    control_end(call, 0, SLICE_NONE);
+}
+
+/* --- pause, resume, cancel, retry --- */
+
+static void steering_end(struct operate *o, int status, struct slice words)
+{
+    struct control_call *call = o->steering.call;
+    json_decref(o->steering.what);
+    o->steering = (struct steering){0};
+    control_end(call, status, words);
+}
+
+static void steer_next(struct operate *o);
+
+static void on_steered(void *data, int status, uint64_t touched, uint64_t in_flight)
+{
+    struct operate *o = data;
+    o->steering.touched += touched;
+    o->steering.in_flight += in_flight;
+    if (status)
+        steering_end(o, status, S("the journal cannot be written: it may not outlive this process"));
+    else
+        steer_next(o);
+}
+
+static int order_of(const struct operate *o, size_t at, struct steer_order *order, struct err *e)
+{
+    const char *word = json_string_value(json_array_get(o->steering.what, at));
+    *order = (struct steer_order){.verb = o->steering.verb, .forget = o->steering.forget};
+    return steer_parse(slice_cstr(word), &order->kind, &order->name, e);
+}
+
+static void steer_next(struct operate *o)
+{
+    struct steer_order order;
+    struct err e = {0};
+    if (o->steering.at == json_array_size(o->steering.what)) {
+        buf_clear(&o->out);
+        buf_printf(&o->out, "\"touched\":%llu,\"in_flight\":%llu", (unsigned long long)o->steering.touched,
+                   (unsigned long long)o->steering.in_flight);
+        steering_end(o, 0, buf_slice(&o->out));
+        return;
+    }
+    int r = order_of(o, o->steering.at++, &order, &e);
+    if (!r)
+        r = steer(hato_deliver(o->conf.hato), &order, on_steered, o, &e);
+    if (r)
+        steering_end(o, r, slice_cstr(e.text));
+}
+
+static void ask_steer(struct operate *o, struct control_call *call, enum steer_verb verb,
+                      const json_t *request)
+{
+    struct steer_order order;
+    struct err e = {0};
+    if (o->steering.call) {
+        control_end(call, ERR_AGAIN, S("another such command is being carried out; ask again in a moment"));
+        return;
+    }
+    o->steering = (struct steering){.call = call,
+                                    .verb = verb,
+                                    .forget = json_is_true(json_object_get(request, "forget")),
+                                    .what = json_incref(json_object_get(request, "what"))};
+    size_t n = json_array_size(o->steering.what);
+    int r = n ? 0 : err_set(&e, ERR_INVAL, "\"what\" is an array of KIND=VALUE");
+    for (size_t i = 0; !r && i < n; i++) /* all are well-formed before one is carried out */
+        r = order_of(o, i, &order, &e);
+    if (r)
+        steering_end(o, r, slice_cstr(e.text));
+    else
+        steer_next(o);
 }
 
 /* --- all of them --- */
@@ -221,6 +324,7 @@ static void on_request(void *data, struct control_call *call, const json_t *requ
 {
     struct operate *o = data;
     struct slice command = slice_cstr(json_string_value(json_object_get(request, "command")));
+    enum steer_verb verb;
     if (o->paused)
         control_end(call, ERR_AGAIN, S("the script is being swapped; ask again in a moment"));
     else if (slice_eq(command, S("status")))
@@ -234,6 +338,10 @@ static void on_request(void *data, struct control_call *call, const json_t *requ
     else if (slice_eq(command, S("suppress")))
         suppress_store_request(deliver_suppress(hato_deliver(o->conf.hato)),
                                loop_wall_ms(hato_loop(o->conf.hato)), call, request);
+    else if (slice_eq(command, S("pauses")))
+        ask_pauses(o, call);
+    else if (steer_verb_parse(command, &verb) == 0)
+        ask_steer(o, call, verb, request);
     else if (slice_eq(command, S("reload")) && o->conf.reload)
         o->conf.reload(o->conf.data, call, request);
     else if (slice_eq(command, S("reload")))
@@ -260,6 +368,8 @@ int operate_new(const struct operate_conf *conf, struct operate **out, struct er
 void operate_pause(struct operate *o)
 {
     o->paused = true;
+    if (o->steering.call)
+        steering_end(o, ERR_AGAIN, S("the script was swapped meanwhile; ask again"));
     while (o->countings) {
         control_end(o->countings->call, ERR_AGAIN, S("the script was swapped meanwhile; ask again"));
         counting_end(o->countings);
@@ -279,6 +389,7 @@ void operate_free(struct operate *o)
         counting_end(o->countings);
     if (hato_deliver(o->conf.hato))
         suppress_abandon(deliver_suppress(hato_deliver(o->conf.hato)));
+    json_decref(o->steering.what);
     control_free(o->control);
     buf_free(&o->out);
     free(o);

@@ -5,6 +5,9 @@
  *   {"command":"measures"}                      what is restricted now, one a line
  *   {"command":"wait","ids":["m1", …]}          why these wait, one a line
  *   {"command":"suppress","changes":[…]}        suppress_store.h: what became of each, one a line
+ *   {"command":"pauses"}                        what people have paused, one a line
+ *   {"command":"pause","what":["isp=gmail", …]} or resume, cancel (with "forget"), retry: how many were
+ * touched
  *   {"command":"reload","content":["hello"]}    where the program can: swap the script */
 #ifndef HATO_OPERATE_H
 #define HATO_OPERATE_H

@@ -54,6 +54,7 @@ struct campaign {
     struct lane *lanes;      /* by lane->of_campaign */
     struct loop_timer timer; /* to its start */
     struct deliver *deliver;
+    uint64_t ending;               /* cancelled, and seen to */
     uint64_t queued, known, fresh; /* known and fresh: of this run's intake */
 };
 

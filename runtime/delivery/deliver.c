@@ -1,6 +1,7 @@
 /* deliver.c - see deliver.h. Life, names, campaigns; the way in is accept.c, the way out settle.c, restart
  * restore.c. */
 #include "delivery/deliver_impl.h"
+#include "delivery/steer.h"
 #include "format/rule_file.h"
 
 #include <stdarg.h>
@@ -152,6 +153,8 @@ struct campaign *campaign_get(struct deliver *d, struct slice name, uint32_t num
         c->run = CAMPAIGN_HELD;
         map_put(&d->campaigns, name, c);
     }
+    if (number > c->number)
+        c->number = number; /* it was forgotten, and its name began anew */
     if (number > d->nby_number) {
         d->by_number = mem_realloc(d->by_number, number * sizeof *d->by_number);
         memset(d->by_number + d->nby_number, 0, (number - d->nby_number) * sizeof *d->by_number);
@@ -241,6 +244,30 @@ static void write_campaign(struct deliver *d, struct campaign *c, enum rec_campa
                                          .at_ms = loop_wall_ms(d->loop),
                                          .content = c->content_hash};
     append_record(d, SPOOL_EVENTS, &rec);
+}
+
+void campaign_cancel(struct deliver *d, struct campaign *c)
+{
+    if (!c->cancelled)
+        write_campaign(d, c, CAMPAIGN_CANCELLED);
+    c->cancelled = true;
+    c->run = CAMPAIGN_STOPPED;
+    loop_timer_stop(d->loop, &c->timer);
+}
+
+void campaign_forget(struct deliver *d, struct campaign *c)
+{
+    /* Duplicate keys hold the campaign's number: under a new one nobody is known. */
+    struct rec rec = {.type = REC_NAME};
+    rec.name = (struct rec_name){
+        .kind = NAME_CAMPAIGN, .number = (uint32_t)d->names[NAME_CAMPAIGN].n + 1, .name = c->name};
+    name_learn(d, &rec.name);
+    append_record(d, SPOOL_NAMES, &rec);
+    campaign_get(d, c->name, rec.name.number, c->stream);
+    if (c->content_hash.n)
+        free((char *)c->content_hash.p);
+    c->content_hash = SLICE_NONE;
+    write_campaign(d, c, CAMPAIGN_FORGOTTEN);
 }
 
 static int campaign_bind(struct deliver *d, struct campaign *c, struct err *e)
@@ -341,7 +368,7 @@ static int bind_campaigns(struct deliver *d, struct err *e)
 
 void lane_service(struct deliver *d, struct lane *lane)
 {
-    if (!d->started || d->draining || lane->campaign->run != CAMPAIGN_RUNNING)
+    if (!d->started || d->draining || lane->campaign->run != CAMPAIGN_RUNNING || steer_lane_paused(d, lane))
         return;
     hooks_top_up(d, lane);
     if (!lane->ready.n)
@@ -432,6 +459,7 @@ void deliver_start(struct deliver *d)
             lane_service(d, lane);
     }
     compact_start(d);
+    steer_go_on(d);
 }
 
 void deliver_drain(struct deliver *d)
@@ -490,6 +518,11 @@ static void on_probe(void *data, struct site *s)
 {
     (void)data;
     isp_service(s->isp);
+}
+
+static bool on_is_paused(void *data, const struct path *p)
+{
+    return steer_path_paused(data, p) != NULL;
 }
 
 static int on_read(void *data, uint64_t position, struct buf *out, struct err *e)
@@ -558,6 +591,7 @@ static void make_rooms(struct deliver *d)
                                               .data = d,
                                               .open = on_open,
                                               .may_open = on_may_begin,
+                                              .is_paused = on_is_paused,
                                               .wake = on_wake,
                                               .shed = on_shed});
     d->sessions = sessions_new(&(struct sessions_conf){.loop = loop,
@@ -595,6 +629,7 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
     loop_random_bytes(d->loop, &hk, sizeof hk);
     map_init(&d->streams, hk);
     map_init(&d->campaigns, hk);
+    map_init(&d->pauses, hk);
     for (int i = 0; i < NAME_KINDS; i++)
         map_init(&d->names[i].by_name, hk);
     INVARIANT(conf->conf->nsources > 0);
@@ -702,6 +737,7 @@ void deliver_free(struct deliver *d)
     loop_timer_stop(d->loop, &d->compact_timer);
     loop_timer_stop(d->loop, &d->spool_timer);
     loop_task_cancel(d->loop, &d->batch_task);
+    steer_stop(d);
     sessions_stop(d->sessions);
     suppress_stop(d->suppress);
     if (d->spool)
@@ -749,6 +785,7 @@ void deliver_free(struct deliver *d)
         free(d->batch);
     }
     batch_free_all(d);
+    steer_free(d);
     map_free(&d->streams);
     map_free(&d->campaigns);
     keyset_free(&d->keys);
@@ -801,7 +838,8 @@ int64_t deliver_next_due_ms(struct deliver *d)
     at = 0;
     for (struct domain *dom; (dom = sites_next_domain(d->sites, &at));) {
         for (struct lane *lane = dom->lanes; lane; lane = lane->of_domain) {
-            if (lane->campaign->run != CAMPAIGN_RUNNING || (!lane->ready.n && !lane->raw.n))
+            if (lane->campaign->run != CAMPAIGN_RUNNING || (!lane->ready.n && !lane->raw.n) ||
+                steer_lane_paused(d, lane))
                 continue;
             int64_t mine = 0;
             if (dom->state == DOMAIN_WAITING)

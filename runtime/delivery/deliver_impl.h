@@ -84,6 +84,9 @@ struct deliver {
     struct buf scratch, payload;
     uint32_t event_segment; /* where the last event went */
     size_t readings;        /* records on their way from a pool thread */
+    struct map pauses;      /* steer.c: words → struct pause */
+    struct steering *steering;
+    size_t cancelling; /* of the readings */
 };
 
 /* --- deliver.c --- */
@@ -115,6 +118,11 @@ void batch_free_all(struct deliver *d);
 /* --- restore.c --- */
 int restore(struct deliver *d, struct err *e);
 
+/* People end this campaign: nothing of it begins, nobody new is taken in. */
+void campaign_cancel(struct deliver *d, struct campaign *c);
+/* Once nothing of it is queued: at the next start its name begins a new one, to which nobody is known. */
+void campaign_forget(struct deliver *d, struct campaign *c);
+
 /* --- compact.c --- */
 void compact_start(struct deliver *d);
 
@@ -128,6 +136,8 @@ void outcome_free(struct outcome *o);
 /* Settle what is ready at a dead domain, or what waited too long where nobody answers; in slices. */
 void sweep_dead(struct deliver *d, struct domain *dom);
 void sweep_hopeless(struct deliver *d, struct lane *lane, int64_t failing_since_ms, const char *why);
+/* It ends, in no list (or popped from one), because people said so; its record is read first. */
+void settle_cancelled(struct deliver *d, uint64_t id, struct lane *lane);
 /* Start message hooks for what is raw in the lane, a few ahead of what is ready. */
 void hooks_top_up(struct deliver *d, struct lane *lane);
 bool on_prepare(void *data, struct flight *f);

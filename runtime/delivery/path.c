@@ -286,6 +286,12 @@ void path_detach(struct paths *ps, struct lane *lane)
 
 /* --- the pull --- */
 
+static bool is_closed(const struct path *p)
+{
+    const struct paths_conf *conf = &p->paths->conf;
+    return p->held_until_ms || (conf->is_paused && conf->is_paused(conf->data, p));
+}
+
 static bool stream_stopped(const struct isp *isp, const struct stream *stream)
 {
     for (const struct isp_stop *s = isp->stops; s; s = s->next)
@@ -339,7 +345,7 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
     struct limits *ls = p->paths->limits;
     struct share *best = NULL;
     struct lane *lane = NULL;
-    if (p->held_until_ms || (ahead && limits_pace(ls, p->isp->conf)) || path_lacks(p, s))
+    if (is_closed(p) || (ahead && limits_pace(ls, p->isp->conf)) || path_lacks(p, s))
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
         if (!share_is_active(sh) || (best && !goes_before(sh, best)) ||
@@ -442,7 +448,7 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
             break;
         struct path *p = &isp->by_source[best];
         p->tried = mark;
-        if (p->held_until_ms || !p->usable || limit_waits(&p->wait))
+        if (is_closed(p) || !p->usable || limit_waits(&p->wait))
             continue;
         if (!has_room(p)) {
             ps->conf.shed(ps->conf.data, p);
@@ -493,7 +499,7 @@ static bool isp_has_room(const struct isp *isp)
     for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
         const struct path *p = &isp->by_source[i];
         bool may_open = has_room(p) && !limit_waits(&p->wait_open);
-        if (p->usable && !p->held_until_ms && !limit_waits(&p->wait) && (may_open || isp->idle))
+        if (p->usable && !is_closed(p) && !limit_waits(&p->wait) && (may_open || isp->idle))
             return true;
     }
     return false;

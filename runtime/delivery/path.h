@@ -95,6 +95,8 @@ struct paths_conf {
     void (*open)(void *data, struct path *p, struct site *s, struct lane *lane, uint64_t id);
     /* False: no attempt may begin now; isp_service() comes when it may. NULL: always. */
     bool (*may_open)(void *data);
+    /* People have paused this path. NULL: never. */
+    bool (*is_paused)(void *data, const struct path *p);
     /* An idle session of the site may have something to do: true if it took something. */
     bool (*wake)(void *data, struct site *s);
     /* Close an idle session of this path, at whatever site: it is in the way of another. */

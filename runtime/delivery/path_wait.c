@@ -304,7 +304,9 @@ int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
 {
     const struct stream *st = lane->campaign->stream;
     const struct loop *loop = isp->paths->conf.loop;
+    const struct paths_conf *conf = &isp->paths->conf;
     int64_t first = INT64_MAX, all = permit_ms(loop, &lane->wait);
+    bool paused = false;
     if (lane->share)
         all = later(all, permit_ms(loop, &lane->share->wait));
     for (const struct isp_stop *s = isp->stops; s; s = s->next)
@@ -314,12 +316,18 @@ int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
         const struct path *p = &isp->by_source[st->sources[i]];
         if (!may_carry(p, lane))
             continue;
+        if (conf->is_paused && conf->is_paused(conf->data, p)) {
+            paused = true;
+            continue;
+        }
         int64_t mine = later(p->held_until_ms, permit_ms(loop, &p->wait));
         if (!p->sessions)
             mine = later(mine, permit_ms(loop, &p->wait_open));
         if (mine < first)
             first = mine;
     }
+    if (first == INT64_MAX && paused)
+        return INT64_MAX;
     return first == INT64_MAX ? all : later(first, all);
 }
 

@@ -127,6 +127,11 @@ struct lane *queue_lane_at(struct queue *q, uint32_t index)
     return q->lanes[index];
 }
 
+uint32_t queue_lanes(const struct queue *q)
+{
+    return q->nlanes;
+}
+
 /* --- entries --- */
 
 /* Links hold the low half of an id. All ids in the queue lie within 2^32 of the first block's. */
@@ -200,7 +205,7 @@ static void set_state(struct queue *q, struct q_entry *e, enum q_state to)
 {
     static const uint8_t from[Q_STATES] = {
         /* which states may come before: a bit each */
-        [Q_FREE] = 1 << Q_CLAIMED | 1 << Q_HELD | 1 << Q_HOOK | 1 << Q_RETRY,
+        [Q_FREE] = 1 << Q_CLAIMED | 1 << Q_HELD | 1 << Q_HOOK | 1 << Q_RETRY | 1 << Q_RAW | 1 << Q_READY,
         [Q_RAW] = 1 << Q_FREE | 1 << Q_HOOK,
         [Q_HOOK] = 1 << Q_RAW,
         [Q_READY] = 1 << Q_FREE | 1 << Q_HOOK | 1 << Q_CLAIMED,
@@ -276,6 +281,29 @@ uint64_t lane_pop(struct queue *q, struct lane *lane, bool raw)
     set_state(q, e, raw ? Q_HOOK : Q_CLAIMED);
     lane->hooking += raw;
     return id;
+}
+
+void lane_take(struct queue *q, struct lane *lane, uint64_t id)
+{
+    struct q_entry *e = must(q, id), *before = NULL;
+    INVARIANT(e->lane == lane->index && (e->state == Q_RAW || e->state == Q_READY));
+    struct q_list *list = e->state == Q_RAW ? &lane->raw : &lane->ready;
+    uint64_t before_id = 0;
+    for (uint64_t at = list->head; at != id; at = whole_id(q, before->next)) {
+        INVARIANT(at != list->tail);
+        before_id = at;
+        before = must(q, at);
+    }
+    uint64_t next = id == list->tail ? 0 : whole_id(q, e->next);
+    if (before)
+        before->next = (uint32_t)next;
+    else
+        list->head = next;
+    if (id == list->tail)
+        list->tail = before_id;
+    list->n--;
+    e->next = 0;
+    set_state(q, e, Q_FREE);
 }
 
 /* --- memos and retries --- */

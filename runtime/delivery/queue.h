@@ -54,6 +54,8 @@ struct q_memo {
     int64_t restore_due_ms; /* while the journal is replayed: when it is due; 0: at once */
     bool begun;             /* while the journal is replayed: an attempt has no end yet */
     bool hooked;            /* the message hook ran */
+    bool cancelled;         /* by people, while it was in flight: it has no next try */
+    bool paused;            /* by people, on its own: it is HELD, or will be when its attempt has ended */
     bool left_out;          /* while the journal is replayed: this run is not for it */
     char *held;             /* why it is held; NULL: it is not */
     char *address;          /* while its message hook runs; NULL: not kept */
@@ -92,6 +94,7 @@ void queue_on_due(struct queue *q, void (*on_due)(void *data, uint64_t id), void
 struct lane *queue_lane(struct queue *q, struct campaign *campaign, struct domain *domain, uint16_t source,
                         const char *host);
 struct lane *queue_lane_at(struct queue *q, uint32_t index);
+uint32_t queue_lanes(const struct queue *q); /* indexes are below this */
 
 /* A new recipient; its id is larger than every id before. In no container yet: lane_push() comes next.
  * ERR_LIMIT when four thousand million ids would lie between it and the oldest one. */
@@ -105,6 +108,9 @@ void queue_remove(struct queue *q, uint64_t id);
 void lane_push(struct queue *q, struct lane *lane, uint64_t id, bool raw, bool front);
 /* The first of the ready (→ CLAIMED) or raw (→ HOOK) list; 0 when it is empty. */
 uint64_t lane_pop(struct queue *q, struct lane *lane, bool raw);
+
+/* Out of the lane's lists wherever it is there, into no container; walks through the list. */
+void lane_take(struct queue *q, struct lane *lane, uint64_t id);
 
 /* Into RETRY until due_ms (UTC). */
 void queue_retry(struct queue *q, uint64_t id, int64_t due_ms);

@@ -5,6 +5,7 @@
  * taken nobody can know. A record that speaks of something unknown was never durable, or is older than what
  * compaction kept; it is passed over. */
 #include "delivery/limit_replay.h"
+#include "delivery/steer.h"
 
 #include <stdlib.h>
 
@@ -90,6 +91,11 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
     case REC_CAMPAIGN:
         name_reserve(d, NAME_CAMPAIGN, r->campaign.campaign);
         name_reserve(d, NAME_STREAM, r->campaign.stream);
+        break;
+    case REC_STEER:
+        break;
+    case REC_DUE:
+        mentions_id(d, r->due.id);
         break;
     case REC_MEASURE:
         name_reserve(d, NAME_ISP, r->measure.isp);
@@ -363,7 +369,11 @@ static void replay_campaign(struct replay *rp, const struct rec_campaign *rc)
     case CAMPAIGN_CANCELLED:
         c->cancelled = true;
         return;
-    case CAMPAIGN_FORGOTTEN:
+    case CAMPAIGN_FORGOTTEN: /* the name begins anew, under the number that this record has */
+        c->cancelled = c->read_once = c->started = false;
+        if (c->content_hash.n)
+            free((char *)c->content_hash.p);
+        c->content_hash = SLICE_NONE;
         return;
     }
 }
@@ -421,6 +431,13 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         break;
     case REC_MEASURE:
         replay_measure(rp, &r.measure);
+        break;
+    case REC_STEER:
+        steer_replay(rp->d, &r.steer);
+        break;
+    case REC_DUE:
+        if (queue_get(rp->d->queue, r.due.id))
+            queue_memo(rp->d->queue, r.due.id, true)->restore_due_ms = r.due.due_ms;
         break;
     }
     return 0;
@@ -484,6 +501,7 @@ int restore(struct deliver *d, struct err *e)
                    "spool: %llu recipients passed over: what their records speak of is not there",
                    (unsigned long long)rp.unknown);
         place_all(d);
+        steer_start(d);
     }
     size_t at = 0;
     for (struct map_entry *h; (h = map_next(&rp.hosts, &at));)

@@ -587,6 +587,24 @@ void sessions_undrain(struct sessions *ss)
     ss->draining = false;
 }
 
+void sessions_refit(struct sessions *ss)
+{
+    for (struct session *s = ss->first, *after; s; s = after) {
+        bool changed = false;
+        after = s->next;
+        for (struct flight *f = s->flights, *next; f; f = next) {
+            next = f->next;
+            if (!f->assembled || f->offered || ss->conf.fit(ss->conf.data, f))
+                continue;
+            session_unlink_flight(s, f);
+            flight_free(f);
+            changed = true;
+        }
+        if (changed && s->smtp && s->state != SESSION_OPENING)
+            session_pump(s);
+    }
+}
+
 void sessions_stop(struct sessions *ss)
 {
     if (!ss)

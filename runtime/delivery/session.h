@@ -88,6 +88,8 @@ void sessions_free(struct sessions *ss); /* after the pool's end */
 /* No new claims; sessions end when their open transactions have. */
 void sessions_drain(struct sessions *ss);
 void sessions_undrain(struct sessions *ss); /* claims again; what has ended stays ended */
+/* Ask again whether what is assembled and not yet offered may go. */
+void sessions_refit(struct sessions *ss);
 size_t sessions_count(const struct sessions *ss);
 
 /* For paths_conf. data: struct sessions *. */

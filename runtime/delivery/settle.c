@@ -5,6 +5,7 @@
  * what never reached a session (a dead domain, a message that expired in its lane) has its record read by a
  * pool thread first, because an event names the recipient and the loop never reads the spool. */
 #include "delivery/deliver_impl.h"
+#include "delivery/steer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,7 +196,10 @@ static void defer(struct deliver *d, struct outcome *o)
     ev->attempt = m->attempts;
     ev->date_s = m->date_s;
     ev->charged = o->v.charged;
-    if (o->v.charged) {
+    if (m->cancelled || m->paused) {
+        ev->next_due_ms = m->restore_due_ms = 0;
+        steer_takes(d, o->id, o->lane);
+    } else if (o->v.charged) {
         ev->next_due_ms =
             ev->at_ms + verdict_retry_ms(&d->conf.conf->retry, m->attempts, loop_random(d->loop));
         struct lane *lane = lane_of(d, o->lane->campaign, o->lane->domain, m->source, m->host);
@@ -341,6 +345,17 @@ bool on_prepare(void *data, struct flight *f)
 bool on_fit(void *data, struct flight *f)
 {
     struct deliver *d = data;
+    bool paused = steer_lane_paused(d, f->lane) || steer_path_paused(d, f->path);
+    if (steer_takes(d, f->id, f->lane)) {
+        path_return(f->path, f->lane, f->id);
+        return false;
+    }
+    if (paused) {
+        path_return(f->path, f->lane, f->id);
+        lane_push(d->queue, f->lane, f->id, false, true);
+        lane_service(d, f->lane);
+        return false;
+    }
     int64_t expires = f->message->rec.expires_ms;
     if (is_suppressed(d, f))
         return false;
@@ -552,6 +567,8 @@ void on_back(void *data, struct flight *f)
     } else {
         path_return(f->path, f->lane, f->id);
     }
+    if (steer_takes(d, f->id, f->lane))
+        return;
     lane_push(d->queue, f->lane, f->id, false, true);
     lane_service(d, f->lane);
 }
@@ -632,6 +649,7 @@ struct reading {
     struct rec rec;
     void (*fn)(struct reading *r); /* must leave the entry in a container or settled */
     enum verdict_cause cause;
+    bool is_cancel; /* counted in cancelling */
     char why[128];
 };
 
@@ -653,6 +671,7 @@ static void read_done(struct work_job *job)
     } else {
         r->fn(r);
     }
+    d->cancelling -= r->is_cancel;
     d->readings--;
     buf_free(&r->payload);
     free(r);
@@ -700,10 +719,30 @@ static void settle_hopeless(struct reading *r)
     deliver_settle(o);
 }
 
+static void end_cancelled(struct reading *r)
+{
+    struct outcome *o = outcome_new(r->d, r->id, r->lane);
+    const struct q_memo *m = queue_memo(r->d->queue, r->id, false);
+    take_record(o, &r->rec.recipient);
+    o->ev.type = EVENT_CANCELLED;
+    o->ev.attempt = m ? m->attempts : 0;
+    o->ev.rule = S("cancelled by hand");
+    write_event(r->d, &o->ev);
+    forget(r->d, o);
+    outcome_free(o);
+}
+
+void settle_cancelled(struct deliver *d, uint64_t id, struct lane *lane)
+{
+    queue_memo(d->queue, id, true)->cancelled = true;
+    d->cancelling++;
+    read_start(d, lane, id, end_cancelled)->is_cancel = true;
+}
+
 void sweep_dead(struct deliver *d, struct domain *dom)
 {
     for (struct lane *lane = dom->lanes; lane; lane = lane->of_domain) {
-        if (lane->campaign->run != CAMPAIGN_RUNNING)
+        if (lane->campaign->run != CAMPAIGN_RUNNING || steer_lane_paused(d, lane))
             continue;
         path_detach(d->paths, lane);
         while (lane->ready.n && d->readings < SLICE) {
@@ -723,7 +762,7 @@ void sweep_dead(struct deliver *d, struct domain *dom)
 void sweep_hopeless(struct deliver *d, struct lane *lane, int64_t failing_since_ms, const char *why)
 {
     int64_t now = loop_wall_ms(d->loop), give_up = d->conf.conf->retry.give_up_ms;
-    if (!failing_since_ms || now - failing_since_ms < give_up)
+    if (!failing_since_ms || now - failing_since_ms < give_up || steer_lane_paused(d, lane))
         return;
     while (lane->ready.n && d->readings < SLICE) {
         int64_t since = (int64_t)queue_get(d->queue, lane->ready.head)->since_s * 1000;
@@ -762,6 +801,8 @@ void deliver_hook_done(struct deliver *d, uint64_t id, struct slice edits, const
     if (!e || e->state != Q_HOOK)
         return; /* a late answer: the message went another way (cancelled) */
     struct lane *lane = queue_lane_at(d->queue, e->lane);
+    if (steer_takes(d, id, lane))
+        return;
     if (error) {
         struct rec_event ev = {.type = EVENT_HELD,
                                .id = id,

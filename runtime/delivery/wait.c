@@ -1,6 +1,7 @@
 /* wait.c - see wait.h. */
 #include "delivery/wait.h"
 #include "delivery/deliver_impl.h"
+#include "delivery/steer.h"
 #include "format/text.h"
 
 #include <stdio.h>
@@ -11,6 +12,13 @@
 static int64_t timer_wall_ms(const struct deliver *d, const struct loop_timer *t)
 {
     return loop_timer_active(t) ? loop_wall_ms(d->loop) + loop_timer_due_ms(t) - loop_now_ms(d->loop) : 0;
+}
+
+static bool wait_of_pause(const char *words, struct buf *out)
+{
+    if (words)
+        buf_printf(out, "paused by hand: %s", words);
+    return words != NULL;
 }
 
 static bool wait_of_campaign(const struct campaign *c, struct buf *out, int64_t *until_ms)
@@ -85,7 +93,7 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
                           struct buf *out, int64_t *until_ms)
 {
     const struct stream *st = lane->campaign->stream;
-    const struct path *held = NULL, *full = NULL;
+    const struct path *held = NULL, *full = NULL, *paused = NULL;
     for (const struct isp_stop *s = isp->stops; s; s = s->next) {
         if (s->stream != st || !s->until_ms)
             continue;
@@ -106,7 +114,9 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
         const struct path *p = &isp->by_source[st->sources[i]];
         if (!may_carry(isp, lane, p))
             continue;
-        if (!p->held_until_ms)
+        if (steer_path_paused(d, p))
+            paused = p;
+        else if (!p->held_until_ms)
             full = p;
         else if (!held || p->held_until_ms < held->held_until_ms)
             held = p;
@@ -124,6 +134,8 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
         *until_ms = held->held_until_ms;
         return true;
     }
+    if (paused)
+        return wait_of_pause(steer_path_paused(d, paused), out);
     buf_printf(out, "no source of stream %.*s fits the address family of %.*s", SLICE_FMT(st->name),
                SLICE_FMT(isp->name));
     return true;
@@ -132,7 +144,7 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
 int64_t wait_of_lane(struct deliver *d, const struct lane *lane, struct buf *out)
 {
     int64_t until_ms = 0;
-    if (wait_of_campaign(lane->campaign, out, &until_ms))
+    if (wait_of_pause(steer_lane_paused(d, lane), out) || wait_of_campaign(lane->campaign, out, &until_ms))
         return until_ms;
     if (d->draining) {
         buf_adds(out, S("hato is stopping"));
@@ -164,7 +176,7 @@ int wait_of_message(struct deliver *d, uint64_t id, struct buf *out, int64_t *un
         return 0;
     case Q_RETRY:
         /* What holds its lane then holds it too. */
-        if (wait_of_campaign(lane->campaign, out, until_ms))
+        if (wait_of_pause(steer_lane_paused(d, lane), out) || wait_of_campaign(lane->campaign, out, until_ms))
             return 0;
         buf_adds(out, m->attempts ? S("its next try has its time") : S("its time has not come"));
         *until_ms = m->node.key;

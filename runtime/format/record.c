@@ -367,10 +367,20 @@ static const struct field measure_fields[] = {FIELD(1, F_I64, rec_measure, at_ms
                                               FIELD(6, F_STR, rec_measure, why),
                                               {0}};
 
+static const struct field steer_fields[] = {FIELD(1, F_I64, rec_steer, at_ms),
+                                            FIELD(2, F_U8, rec_steer, kind),
+                                            FIELD(3, F_BOOL, rec_steer, paused),
+                                            FIELD(4, F_STR, rec_steer, name),
+                                            {0}};
+
+static const struct field due_fields[] = {
+    FIELD(1, F_U64, rec_due, id), FIELD(2, F_I64, rec_due, due_ms), {0}};
+
 static const struct field *const tables[] = {
     [REC_NAME] = name_fields,         [REC_RECIPIENT] = recipient_fields, [REC_KEY] = key_fields,
     [REC_BEGIN] = begin_fields,       [REC_SESSION] = session_fields,     [REC_EVENT] = event_fields,
-    [REC_CAMPAIGN] = campaign_fields, [REC_MEASURE] = measure_fields,
+    [REC_CAMPAIGN] = campaign_fields, [REC_MEASURE] = measure_fields,     [REC_STEER] = steer_fields,
+    [REC_DUE] = due_fields,
 };
 
 struct slice rec_event_name(unsigned type)

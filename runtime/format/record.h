@@ -19,6 +19,8 @@ enum rec_type {
     REC_EVENT = 6,   /* events: what happened; also the change of state */
     REC_CAMPAIGN = 7, /* events: a campaign's own state */
     REC_MEASURE = 8,  /* events: a restriction that an answer put in place, until it ends */
+    REC_STEER = 9,    /* events: people paused something, or let it go on */
+    REC_DUE = 10,     /* events: people moved the time of a message's next try */
 };
 
 enum rec_name_kind {
@@ -151,6 +153,18 @@ struct rec_measure {
     struct slice why;
 };
 
+struct rec_steer {
+    int64_t at_ms;
+    uint8_t kind; /* enum steer_kind */
+    bool paused;  /* false: it goes on */
+    struct slice name;
+};
+
+struct rec_due {
+    uint64_t id;
+    int64_t due_ms;
+};
+
 struct rec {
     enum rec_type type;
     union {
@@ -162,6 +176,8 @@ struct rec {
         struct rec_event event;
         struct rec_campaign campaign;
         struct rec_measure measure;
+        struct rec_steer steer;
+        struct rec_due due;
     };
 };
 

@@ -53,6 +53,14 @@ static void put_record(struct buf *out, const struct rec *r)
         buf_printf(out, "\"type\":\"campaign\",\"campaign\":%u,\"state\":%u", r->campaign.campaign,
                    r->campaign.state);
         break;
+    case REC_STEER:
+        buf_printf(out, "\"type\":\"steer\",\"kind\":%u,\"paused\":%d", r->steer.kind, r->steer.paused);
+        put_text(out, "name", r->steer.name);
+        break;
+    case REC_DUE:
+        buf_printf(out, "\"type\":\"due\",\"id\":%llu,\"due_ms\":%lld", (unsigned long long)r->due.id,
+                   (long long)r->due.due_ms);
+        break;
     case REC_MEASURE:
         buf_printf(out, "\"type\":\"measure\",\"until_ms\":%lld", (long long)r->measure.until_ms);
         put_text(out, "why", r->measure.why);
