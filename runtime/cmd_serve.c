@@ -7,6 +7,7 @@
 #include "cmd.h"
 #include "format/text.h"
 #include "journal.h"
+#include "metrics.h"
 #include "operate.h"
 #include "platform/log.h"
 #include "run.h"
@@ -25,7 +26,7 @@ enum {
 };
 
 struct args {
-    const char *state, *dns, *log;
+    const char *state, *dns, *log, *metrics;
     int64_t smtp_port, drain_ms;
     struct opt_list sets;
     bool help;
@@ -40,6 +41,8 @@ static const struct opt options[] = {
      offsetof(struct args, dns)},
     {OPT_INT, "smtp-port", "N", "connect to this port instead of 25", offsetof(struct args, smtp_port)},
     {OPT_LIST, "set", "KEY=VALUE", "reaches the script as hato.args", offsetof(struct args, sets)},
+    {OPT_STRING, "metrics", "ADDRESS:PORT", "answer Prometheus at /metrics there; a loopback address",
+     offsetof(struct args, metrics)},
     {OPT_STRING, "log", "LEVEL", "error, warn, info or debug (default info)", offsetof(struct args, log)},
     {OPT_FLAG, "help|h", NULL, "this text", offsetof(struct args, help)},
     {0},
@@ -59,6 +62,7 @@ struct daemon {
     struct hato *hato;
     struct run *run;
     struct operate *operate;
+    struct metrics *metrics;
     struct log log;
     struct control_call *asker; /* of the reload; NULL: it was a signal */
     enum swap swap;
@@ -353,12 +357,15 @@ int cmd_serve(int argc, char **argv)
         r = operate_new(
             &(struct operate_conf){.hato = d.hato, .state = d.a.state, .data = &d, .reload = on_reload},
             &d.operate, &e);
+        if (!r && d.a.metrics)
+            r = metrics_new(d.hato, d.a.metrics, &d.metrics, &e);
+        code = r == ERR_INVAL ? EXIT_USAGE : EXIT_FAILED;
         if (!r)
-            r = serve(&d, &e);
-        code = r ? EXIT_FAILED : EXIT_DONE;
+            code = (r = serve(&d, &e)) ? EXIT_FAILED : EXIT_DONE;
     }
     if (r)
         fprintf(stderr, "hato serve: %s\n", e.text);
+    metrics_free(d.metrics);
     operate_free(d.operate);
     hato_free(d.hato);
     log_free(&d.log);

@@ -731,6 +731,7 @@ struct deliver_counts hato_counts(struct hato *h)
     c.delivered += h->before.delivered;
     c.bounced += h->before.bounced;
     c.expired += h->before.expired;
+    c.suppressed += h->before.suppressed;
     c.deferred += h->before.deferred;
     c.ambiguous += h->before.ambiguous;
     return c;

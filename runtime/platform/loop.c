@@ -359,6 +359,44 @@ void loop_signal_free(struct loop_signal *s)
         uv_close((uv_handle_t *)&s->uv, on_signal_closed);
 }
 
+struct loop_watch {
+    uv_poll_t uv;
+    void (*fn)(void *data);
+    void *data;
+};
+
+static void on_poll(uv_poll_t *p, int status, int events)
+{
+    struct loop_watch *w = p->data;
+    (void)status; /* the library that owns it finds out by reading */
+    (void)events;
+    w->fn(w->data);
+}
+
+struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*fn)(void *), void *data)
+{
+    if (l->is_virtual)
+        return NULL;
+    struct loop_watch *w = mem_zalloc(sizeof *w);
+    w->fn = fn;
+    w->data = data;
+    INVARIANT(uv_poll_init(&l->uv, &w->uv, fd) == 0);
+    w->uv.data = w;
+    INVARIANT(uv_poll_start(&w->uv, UV_READABLE, on_poll) == 0);
+    return w;
+}
+
+static void on_watch_closed(uv_handle_t *h)
+{
+    free(h->data);
+}
+
+void loop_watch_free(struct loop_watch *w)
+{
+    if (w)
+        uv_close((uv_handle_t *)&w->uv, on_watch_closed);
+}
+
 /* --- life --- */
 
 static struct loop *loop_new(void)

@@ -99,6 +99,12 @@ struct loop_signal *loop_signal_new(struct loop *l, int signum, void (*fn)(int s
                                     void *data);
 void loop_signal_free(struct loop_signal *s);
 
+/* --- a library's own descriptor: fn when it can be read (a virtual loop has none: NULL, and nothing happens)
+ * --- */
+struct loop_watch;
+struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*fn)(void *data), void *data);
+void loop_watch_free(struct loop_watch *w); /* before the descriptor is closed; NULL is fine */
+
 /* How long turns took, not counting the wait for something to happen. */
 struct loop_stats {
     uint64_t turns, over_10ms, over_50ms;

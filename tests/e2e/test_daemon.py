@@ -7,6 +7,8 @@ import socket
 import stat
 import subprocess
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -320,3 +322,48 @@ def test_run_has_a_control_socket_too(daemon):
     daemon.until(lambda: daemon.queue()[0].get("connections") is not None and daemon.queue()[0]["deferred"] == 1)
     assert "hato serve" in daemon.ask("reload", code=1)
     assert daemon.program.stop() == 0
+
+
+def test_prometheus_is_answered_on_loopback_alone(daemon, free_port):
+    port = free_port()
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", "a@big.test", "busy@big.test")
+    daemon.start("--metrics", f"127.0.0.1:{port}")
+    daemon.until(lambda: daemon.events("delivered") and daemon.events("deferred"))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        page = answer.read().decode()
+    values = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    assert values['hato_events_total{type="delivered"}'] == "1"
+    assert values['hato_messages{state="deferred"}'] == "1"
+    assert all(line.startswith(("# HELP hato_", "# TYPE hato_", "hato_")) for line in page.splitlines())
+    with pytest.raises(urllib.error.HTTPError) as no:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+    assert no.value.code == 404
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:  # one that says nothing holds up nobody
+        daemon.ask("reload")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            assert b'type="delivered"} 1' in answer.read()
+        s.sendall(b"\0\xff" * 40000)
+    assert daemon.program.stop() == 0
+    for where, code, says in (("0.0.0.0:9", 2, "loopback"), ("x", 2, "wants ADDRESS:PORT"),
+                              (f"127.0.0.1:{daemon.sink.dns}", None, None)):
+        if says:
+            done = subprocess.run(daemon.command("--metrics", where), capture_output=True, text=True, timeout=20,
+                                  check=False)
+            assert done.returncode == code and says in done.stderr, done
+
+
+def test_install_puts_the_program_and_its_unit_in_place(hato, tmp_path):
+    build = os.path.dirname(os.path.realpath(hato))
+    if not os.path.exists(os.path.join(build, "cmake_install.cmake")):
+        pytest.skip("the program was not built by this tree's CMake")
+    subprocess.run(["cmake", "--install", build, "--prefix", tmp_path / "usr"], check=True, capture_output=True,
+                   timeout=60)
+    assert os.access(tmp_path / "usr/bin/hato", os.X_OK)
+    unit = (tmp_path / "usr/lib/systemd/system/hato.service").read_text()
+    assert "Type=notify" in unit and "@" not in unit
+    start = next(line for line in unit.splitlines() if line.startswith("ExecStart=")).split()
+    assert start[1:3] == ["serve", "/etc/hato/init.lua"]
+    help_text = subprocess.run([hato, "serve", "--help"], capture_output=True, text=True, check=True, timeout=10).stdout
+    assert all(word in help_text for word in start if word.startswith("--"))
