@@ -133,3 +133,29 @@ TEST(random_moves_leave_every_recipient_in_one_place)
     queue_free(q);
     loop_free(loop);
 }
+
+TEST(lane_take_takes_from_anywhere_and_leaves_the_order)
+{
+    static const uint64_t orders[][4] = {{1, 2, 3, 4}, {4, 3, 2, 1}, {2, 4, 1, 3}, {3, 1, 4, 2}};
+    for (size_t o = 0; o < COUNT(orders); o++) {
+        struct loop *loop = loop_new_virtual(1, 0);
+        struct queue *q = queue_new(loop);
+        struct lane *lane = queue_lane(q, NULL, NULL, 0, NULL);
+        for (uint64_t id = 1; id <= 5; id++) {
+            CHECK_INT(queue_add(q, id, 1, (uint32_t)id), 0);
+            lane_push(q, lane, id, o % 2, false);
+        }
+        for (size_t i = 0; i < 4; i++) {
+            lane_take(q, lane, orders[o][i]);
+            queue_hold(q, orders[o][i], "paused");
+            CHECK(queue_is_sound(q, NULL));
+        }
+        queue_take(q, 1);
+        lane_push(q, lane, 1, o % 2, false);
+        CHECK_INT(lane_pop(q, lane, o % 2), 5);
+        CHECK_INT(lane_pop(q, lane, o % 2), 1);
+        CHECK_INT(lane_pop(q, lane, o % 2), 0);
+        queue_free(q);
+        loop_free(loop);
+    }
+}
