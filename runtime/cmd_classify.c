@@ -1,4 +1,5 @@
 /* cmd_classify.c - hato classify: what a reply means, and the rule that says so. */
+#include "classify_mail.h"
 #include "cmd.h"
 #include "base/json.h"
 #include "base/words.h"
@@ -9,9 +10,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct args {
-    struct opt_list replies;
+    struct opt_list replies, mails;
     const char *isp, *phase;
     bool json, help;
 };
@@ -21,6 +23,9 @@ static const struct opt options[] = {
      "a reply as a receiver gave it, \"550 5.1.1 No such user\"; may be given more than once, - reads "
      "one a line from stdin",
      offsetof(struct args, replies)},
+    {OPT_MANY, "mail", "FILE",
+     "returned mails, one a file; one JSON object a mail with --json and where the output is no terminal",
+     offsetof(struct args, mails)},
     {OPT_STRING, "isp", "NAME", "who said it, as hato.isp names it: gmail, microsoft, docomo …",
      offsetof(struct args, isp)},
     {OPT_STRING, "phase", "PHASE",
@@ -32,7 +37,8 @@ static const struct opt options[] = {
 };
 
 static const char usage[] =
-    "hato classify --reply TEXT [--isp NAME] [--phase PHASE] [--json]\n\n"
+    "hato classify --reply TEXT [--isp NAME] [--phase PHASE] [--json]\n"
+    "hato classify --mail FILE... [--json]\n\n"
     "Says what a reply means by the rules that ship with hato: its class, what a final failure of that "
     "class\n"
     "does to the person (hard suppresses, soft counts, block does nothing), and the rule that decided.\n"
@@ -164,13 +170,23 @@ int cmd_classify(int argc, char **argv)
         opts_help(usage, options);
         return EXIT_DONE;
     }
-    if (!args.replies.n)
-        err_set(&e, ERR_MISSING, "needs a reply: hato classify --reply \"550 5.1.1 No such user\"");
+    if (!args.replies.n && !args.mails.n)
+        err_set(&e, ERR_MISSING,
+                "needs a reply: hato classify --reply \"550 5.1.1 No such user\", or --mail FILE");
+    else if (args.mails.n && (args.replies.n || args.isp || args.phase))
+        err_set(&e, ERR_INVAL,
+                "--mail goes without --reply, --isp and --phase: the mail says who refused what");
     else
         parse_phase(args.phase, &c.phase, &e);
     if (e.code) {
         fprintf(stderr, "hato classify: %s\n", e.text);
         return EXIT_USAGE;
+    }
+    if (args.mails.n) {
+        struct fs *fs = fs_real();
+        int code = classify_mails(fs, args.mails.v, args.mails.n, args.json || !isatty(STDOUT_FILENO));
+        fs_free(fs);
+        return code;
     }
     if (rules_compile_shipped(NULL, 0, &c.rules, &e)) {
         fprintf(stderr, "hato classify: %s\n", e.text);
