@@ -590,7 +590,10 @@ static const struct rec blank[] = {
          .event = {.recipient = NONE, .text = NONE, .class_name = NONE, .rule = NONE, .meta = NONE}},
     [REC_CAMPAIGN] = {REC_CAMPAIGN, .campaign = {.content = NONE}},
     [REC_MEASURE] = {REC_MEASURE, .measure = {.why = NONE}},
+    [REC_STEER] = {REC_STEER, .steer = {.name = NONE}},
+    [REC_DUE] = {REC_DUE, .due = {0}},
 };
+_Static_assert(COUNT(blank) == COUNT(tables), "each type of record has its empty one");
 
 int rec_get(struct slice payload, struct rec *out)
 {

@@ -40,6 +40,24 @@ TEST(a_record_reads_back_as_it_was_written)
     buf_free(&b);
 }
 
+TEST(what_people_did_reads_back)
+{
+    struct rec in = {.type = REC_STEER}, out;
+    struct buf b = {0};
+    in.steer = (struct rec_steer){.at_ms = 1764000000123, .kind = 2, .paused = true, .name = S("gmail")};
+    rec_put(&b, &in);
+    CHECK_INT(rec_get(buf_slice(&b), &out), 0);
+    CHECK(out.type == REC_STEER && out.steer.kind == 2 && out.steer.paused);
+    CHECK_STR(out.steer.name, S("gmail"));
+    buf_clear(&b);
+    in = (struct rec){.type = REC_DUE};
+    in.due = (struct rec_due){.id = 17, .due_ms = 1764000000123};
+    rec_put(&b, &in);
+    CHECK_INT(rec_get(buf_slice(&b), &out), 0);
+    CHECK(out.type == REC_DUE && out.due.id == 17 && out.due.due_ms == 1764000000123);
+    buf_free(&b);
+}
+
 TEST(a_begin_record_is_some_thirty_bytes)
 {
     struct rec in = {.type = REC_BEGIN};
