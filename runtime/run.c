@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { TICK_MS = 200, VIRTUAL_TICK_MS = 10000, STOP_MS = 10000, GOODBYE_MS = 2000 };
+enum { TICK_MS = 200, LOOK_MS = 20, VIRTUAL_TICK_MS = 10000, STOP_MS = 10000, GOODBYE_MS = 2000 };
 
 struct job {
     struct run *r;
@@ -18,6 +18,7 @@ struct run {
     struct job *jobs;
     size_t njobs, open;
     struct loop_timer tick, stop_timer;
+    int64_t ticked_ms; /* loop_now_ms() of the last whole tick */
     bool stopping, leaving;
     uint64_t rejected;
     int status;
@@ -185,14 +186,22 @@ static void on_tick(struct loop_timer *t)
 {
     struct run *r = CONTAINER(t, struct run, tick);
     struct loop *loop = hato_loop(r->conf.hato);
-    if (r->conf.tick)
-        r->conf.tick(r->conf.data);
-    if (!r->leaving && is_done(r))
+    struct deliver_counts c = deliver_counts(hato_deliver(r->conf.hato));
+    bool whole = loop_is_virtual(loop) || loop_now_ms(loop) - r->ticked_ms >= TICK_MS;
+    if (whole) {
+        r->ticked_ms = loop_now_ms(loop);
+        if (r->conf.tick)
+            r->conf.tick(r->conf.data);
+    }
+    /* What may come yet is asked a few times a second; that nothing is left is seen at once. */
+    if (!r->leaving && (whole || !c.queued) && is_done(r))
         leave(r);
-    if (r->leaving && (loop_is_virtual(loop) || !deliver_counts(hato_deliver(r->conf.hato)).connections))
+    if (r->leaving && (loop_is_virtual(loop) || !deliver_counts(hato_deliver(r->conf.hato)).connections)) {
         loop_stop(loop);
-    else
-        loop_timer_start(loop, t, loop_is_virtual(loop) ? VIRTUAL_TICK_MS : TICK_MS, on_tick);
+        return;
+    }
+    bool ends = r->leaving || r->stopping || r->conf.wait_ms != INT64_MAX;
+    loop_timer_start(loop, t, loop_is_virtual(loop) ? VIRTUAL_TICK_MS : ends ? LOOK_MS : TICK_MS, on_tick);
 }
 
 int run_loop(struct run *r, struct err *e)
