@@ -3,7 +3,22 @@
 #ifndef HATO_CMD_H
 #define HATO_CMD_H
 
+#include "base/err.h"
+
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* Of a command that ended with 0 or ERR_*: what was asked for was wrong, or doing it failed. */
+static inline int exit_of(int rc)
+{
+    if (!rc)
+        return EXIT_DONE;
+    return rc == ERR_INVAL || rc == ERR_SYNTAX || rc == ERR_MISSING ? EXIT_USAGE : EXIT_FAILED;
+}
+/* Of one that loads a script: a file that it names and that is not there is its mistake too. */
+static inline int exit_of_script(int rc)
+{
+    return rc == ERR_NOTFOUND ? EXIT_USAGE : exit_of(rc);
+}
 
 /* A new command: its line here, its row in main.c, its room cmd_NAME.c. */
 int cmd_cancel(int argc, char **argv);

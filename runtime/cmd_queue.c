@@ -115,33 +115,15 @@ static int on_record(void *data, const struct rec *rec)
     const struct rec_event *ev = &rec->event;
     if (!(m = map_get(&r->messages, slice_of(&ev->id, sizeof ev->id))))
         return 0;
-    switch ((enum rec_event_type)ev->type) {
-    case EVENT_DELIVERED:
-    case EVENT_BOUNCED:
-    case EVENT_EXPIRED:
-    case EVENT_SUPPRESSED:
-    case EVENT_CANCELLED:
+    if (rec_event_ends(ev->type)) {
         free(map_del(&r->messages, slice_of(&ev->id, sizeof ev->id)));
-        return 0;
-    case EVENT_DEFERRED:
-    case EVENT_AMBIGUOUS:
+    } else if (ev->type == EVENT_DEFERRED || ev->type == EVENT_AMBIGUOUS) {
         m->isp = ev->isp ? ev->isp : m->isp;
         m->due_ms = ev->next_due_ms;
         m->deferred = ev->next_due_ms > r->now_ms;
         m->held = false;
-        return 0;
-    case EVENT_HELD:
+    } else if (ev->type == EVENT_HELD) {
         m->held = true;
-        return 0;
-    case EVENT_ACCEPTED:
-    case EVENT_COMPLAINED:
-    case EVENT_OPENED:
-    case EVENT_CLICKED:
-    case EVENT_UNSUBSCRIBED:
-    case EVENT_CONVERTED:
-    case EVENT_REPLIED:
-    case EVENT_TYPES:
-        break;
     }
     return 0;
 }

@@ -95,12 +95,6 @@ static void see_time(struct run *r, int64_t ms)
         r->last_ms = ms;
 }
 
-static bool ends(const struct rec_event *ev)
-{
-    return ev->type == EVENT_DELIVERED || ev->type == EVENT_BOUNCED || ev->type == EVENT_EXPIRED ||
-           ev->type == EVENT_SUPPRESSED || ev->type == EVENT_CANCELLED;
-}
-
 static void on_event(struct run *r, const struct rec_event *ev)
 {
     struct message_state *m = see(r, ev->id, ev->campaign);
@@ -109,9 +103,10 @@ static void on_event(struct run *r, const struct rec_event *ev)
     see_time(r, ev->at_ms);
     if (ev->isp)
         m->isp = ev->isp & 0x1fffffff;
-    if (ends(ev) && m->ended)
+    bool ends = rec_event_ends(ev->type);
+    if (ends && m->ended)
         return; /* the second end of one message: a late bounce is counted where those are */
-    m->ended |= ends(ev);
+    m->ended |= ends;
     report_event(&r->report, ev, event_name(journal_names(r->journal), NAME_ISP, m->isp),
                  campaign_name(r, m->campaign));
 }

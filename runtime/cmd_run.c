@@ -290,8 +290,7 @@ int cmd_run(int argc, char **argv)
         r = operate_new(&(struct operate_conf){.hato = p.hato, .state = p.a.state}, &p.operate, &e);
     if (r) {
         fprintf(stderr, "hato run: %s\n", e.text);
-        code = r == ERR_INVAL || r == ERR_SYNTAX || r == ERR_MISSING || r == ERR_NOTFOUND ? EXIT_USAGE
-                                                                                          : EXIT_FAILED;
+        code = exit_of_script(r);
     } else if (p.a.dry_run ? dry_run(
                                  &(struct dry_run_conf){
                                      .hato = p.hato, .json = p.a.json, .data = &p, .bad_row = on_bad_row},

@@ -341,7 +341,6 @@ int cmd_serve(int argc, char **argv)
                              .data = &d,
                              .notice = on_notice,
                              .print = on_print};
-    int code = EXIT_DONE;
     r = hato_new(&o, &d.hato, &e);
     if (!r)
         d.log.loop = hato_loop(d.hato);
@@ -349,10 +348,7 @@ int cmd_serve(int argc, char **argv)
         r = hato_load(d.hato, &e);
     if (!r)
         r = hato_open(d.hato, &e);
-    if (r == ERR_INVAL || r == ERR_SYNTAX || r == ERR_MISSING || r == ERR_NOTFOUND)
-        code = EXIT_USAGE;
-    else if (r)
-        code = EXIT_FAILED;
+    int code = exit_of_script(r);
     if (!r) {
         r = operate_new(
             &(struct operate_conf){.hato = d.hato, .state = d.a.state, .data = &d, .reload = on_reload},
@@ -434,5 +430,5 @@ int cmd_reload(int argc, char **argv)
         fprintf(stderr, "hato reload: %s\n", e.text);
     else
         printf("reloaded\n");
-    return !r ? EXIT_DONE : r == ERR_INVAL || r == ERR_SYNTAX || r == ERR_MISSING ? EXIT_USAGE : EXIT_FAILED;
+    return exit_of(r);
 }

@@ -532,8 +532,7 @@ int cmd_suppress(int argc, char **argv)
     }
     if (!rc)
         rc = verb->run(&args, &words, &e);
-    if (!rc)
-        return EXIT_DONE;
-    fprintf(stderr, "hato suppress: %s\n", e.text);
-    return rc == ERR_INVAL || rc == ERR_SYNTAX || rc == ERR_MISSING ? EXIT_USAGE : EXIT_FAILED;
+    if (rc)
+        fprintf(stderr, "hato suppress: %s\n", e.text);
+    return exit_of(rc);
 }

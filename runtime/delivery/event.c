@@ -271,17 +271,6 @@ static void put_text(struct buf *out, struct slice s)
         buf_adds(out, S("null"));
 }
 
-static void put_time(struct buf *out, int64_t ms)
-{
-    if (!ms) {
-        buf_adds(out, S("null"));
-        return;
-    }
-    buf_addc(out, '"');
-    text_time(out, ms);
-    buf_addc(out, '"');
-}
-
 static void put_double(struct buf *out, double d)
 {
     char text[40];
@@ -450,7 +439,7 @@ static void put_attempt(struct buf *out, const struct rec_event *ev)
     KEY(out, "rule");
     put_text(out, ev->rule);
     KEY(out, "next_due");
-    put_time(out, ev->next_due_ms);
+    text_time_json(out, ev->next_due_ms);
     KEY(out, "queued_ms");
     put_number(out, ev->queued_ms);
     KEY(out, "connect_ms");
@@ -474,7 +463,7 @@ void event_json(struct buf *out, const struct rec_event *ev, const struct event_
     KEY(out, "type");
     json_quote(out, rec_event_name(ev->type));
     KEY(out, "time");
-    put_time(out, ev->at_ms);
+    text_time_json(out, ev->at_ms);
     KEY(out, "message");
     put_id(out, 'm', ev->id);
     KEY(out, "message_id");

@@ -124,35 +124,32 @@ static enum conf_priority site_urgency(const struct site *s)
     return best;
 }
 
-bool path_lacks(struct path *p, struct site *s)
+/* It lacks a permit of this scope, and waits for it from here on. */
+static bool lacks(struct path *p, const struct site *s, enum limit_scope scope, struct limit_wait *w,
+                  enum limit_waiter kind)
 {
     struct limits *ls = p->paths->limits;
-    if (!limits_have(ls, LIMIT_PATH))
+    if (!limits_have(ls, scope))
         return false;
     enum conf_priority urgency = site_urgency(s);
-    if (urgency == CONF_PRIORITIES || limit_waits(&p->wait))
+    if (urgency == CONF_PRIORITIES || limit_waits(w))
         return true;
     struct limit_who who = path_who_of(p);
-    struct limit *l = limits_lacking(ls, LIMIT_PATH, &who);
+    struct limit *l = limits_lacking(ls, scope, &who);
     if (l)
-        limit_wait(l, &p->wait, LIMIT_WAIT_PATH, urgency);
+        limit_wait(l, w, kind, urgency);
     return l != NULL;
+}
+
+bool path_lacks(struct path *p, struct site *s)
+{
+    return lacks(p, s, LIMIT_PATH, &p->wait, LIMIT_WAIT_PATH);
 }
 
 /* The same for a new connection, also to a site that has one. */
 bool path_open_lacks(struct path *p, struct site *s)
 {
-    struct limits *ls = p->paths->limits;
-    if (!limits_have(ls, LIMIT_OPEN))
-        return false;
-    enum conf_priority urgency = site_urgency(s);
-    if (urgency == CONF_PRIORITIES || limit_waits(&p->wait_open))
-        return true;
-    struct limit_who who = path_who_of(p);
-    struct limit *l = limits_lacking(ls, LIMIT_OPEN, &who);
-    if (l)
-        limit_wait(l, &p->wait_open, LIMIT_WAIT_OPEN, urgency);
-    return l != NULL;
+    return lacks(p, s, LIMIT_OPEN, &p->wait_open, LIMIT_WAIT_OPEN);
 }
 
 void isp_stand_forward(struct isp *isp, const struct stream *st)

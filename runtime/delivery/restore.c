@@ -321,29 +321,11 @@ static void replay_event(struct replay *rp, struct spool_pos pos, const struct r
     suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));
     if (!queue_get(d->queue, ev->id))
         return;
-    switch ((enum rec_event_type)ev->type) {
-    case EVENT_DELIVERED:
-    case EVENT_BOUNCED:
-    case EVENT_EXPIRED:
-    case EVENT_CANCELLED:
-    case EVENT_SUPPRESSED:
+    if (rec_event_ends(ev->type))
         replay_settled(d, ev);
-        return;
-    case EVENT_DEFERRED:
-    case EVENT_AMBIGUOUS:
+    else if (ev->type == EVENT_DEFERRED || ev->type == EVENT_AMBIGUOUS)
         replay_deferred(rp, ev);
-        return;
-    case EVENT_HELD: /* a new start tries again: the script may have been mended */
-    case EVENT_ACCEPTED:
-    case EVENT_COMPLAINED:
-    case EVENT_OPENED:
-    case EVENT_CLICKED:
-    case EVENT_UNSUBSCRIBED:
-    case EVENT_CONVERTED:
-    case EVENT_REPLIED:
-    case EVENT_TYPES:
-        return;
-    }
+    /* EVENT_HELD: a new start tries again, the script may have been mended. */
 }
 
 static void replay_campaign(struct replay *rp, const struct rec_campaign *rc)

@@ -198,13 +198,7 @@ void suppression_text(struct buf *out, const struct suppression *s)
 static void put_time(struct buf *out, const char *key, int64_t ms)
 {
     buf_printf(out, ",\"%s\":", key);
-    if (!ms) {
-        buf_adds(out, S("null"));
-        return;
-    }
-    buf_addc(out, '"');
-    text_time(out, ms);
-    buf_addc(out, '"');
+    text_time_json(out, ms);
 }
 
 void suppression_json(struct buf *out, const struct suppression *s)

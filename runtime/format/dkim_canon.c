@@ -174,11 +174,24 @@ static bool line_is_canonical(const char *p, size_t n)
     return true;
 }
 
+/* Hand on [0, text_end), which is canonical and ends with text; behind it, up to end, are only line ends.
+ * Returns end. */
+static size_t body_emit(struct dkim_body *b, const char *p, size_t text_end, size_t end)
+{
+    if (text_end) {
+        held_release(b);
+        stage_flush(b);
+        b->emit(b->arg, p, text_end);
+    }
+    b->crlfs += (end - text_end) / 2;
+    return end;
+}
+
 /* From the start of a line or behind text: hand on as many whole canonical lines as there are. Returns the
  * bytes used. */
 static size_t body_span(struct dkim_body *b, struct slice s)
 {
-    size_t at = 0, text_end = 0; /* [0, text_end) is canonical and ends with text; behind it only line ends */
+    size_t at = 0, text_end = 0;
 
     while (at < s.n) {
         const char *lf = memchr(s.p + at, '\n', s.n - at);
@@ -192,13 +205,7 @@ static size_t body_span(struct dkim_body *b, struct slice s)
         }
         at = end + 1;
     }
-    if (text_end) {
-        held_release(b);
-        stage_flush(b);
-        b->emit(b->arg, s.p, text_end);
-    }
-    b->crlfs += (at - text_end) / 2;
-    return at;
+    return body_emit(b, s.p, text_end, at);
 }
 
 enum { SOLID_LEAST = 64 };
@@ -211,13 +218,7 @@ static size_t body_solid(struct dkim_body *b, struct slice s)
 
     while (text_end >= 2 && s.p[text_end - 2] == '\r' && s.p[text_end - 1] == '\n')
         text_end -= 2;
-    if (text_end) {
-        held_release(b);
-        stage_flush(b);
-        b->emit(b->arg, s.p, text_end);
-    }
-    b->crlfs += (end - text_end) / 2;
-    return end;
+    return body_emit(b, s.p, text_end, end);
 }
 
 void dkim_body_add(struct dkim_body *b, struct slice piece)

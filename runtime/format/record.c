@@ -392,6 +392,31 @@ struct slice rec_event_name(unsigned type)
     return slice_cstr(names[type < EVENT_TYPES ? type : 0]);
 }
 
+bool rec_event_ends(unsigned type)
+{
+    switch ((enum rec_event_type)type) {
+    case EVENT_DELIVERED:
+    case EVENT_BOUNCED:
+    case EVENT_EXPIRED:
+    case EVENT_SUPPRESSED:
+    case EVENT_CANCELLED:
+        return true;
+    case EVENT_ACCEPTED:
+    case EVENT_DEFERRED:
+    case EVENT_AMBIGUOUS:
+    case EVENT_COMPLAINED:
+    case EVENT_OPENED:
+    case EVENT_CLICKED:
+    case EVENT_UNSUBSCRIBED:
+    case EVENT_CONVERTED:
+    case EVENT_REPLIED:
+    case EVENT_HELD:
+    case EVENT_TYPES:
+        break;
+    }
+    return false;
+}
+
 static uint64_t load(const struct field *f, const char *at)
 {
     switch ((enum field_kind)f->kind) {

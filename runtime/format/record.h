@@ -105,6 +105,8 @@ enum rec_event_type {
 };
 /* "accepted" …; "unknown" for a number without a name. */
 struct slice rec_event_name(unsigned type);
+/* Delivered, bounced, expired, suppressed, cancelled: the message is queued no more. */
+bool rec_event_ends(unsigned type);
 
 struct rec_event {
     uint64_t event; /* number of the event, from 1, dense */

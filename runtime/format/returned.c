@@ -72,42 +72,13 @@ struct reading {
     bool sure;           /* prose has an address where reports put it */
 };
 
-static struct finding nobody(void)
-{
-    return (struct finding){.address = SLICE_NONE,
-                            .original = SLICE_NONE,
-                            .text = SLICE_NONE,
-                            .remote_mta = SLICE_NONE,
-                            .category = SLICE_NONE,
-                            .phase = RETURNED_PHASE_UNKNOWN};
-}
-
-static void add_address(struct findings *f, struct slice address)
-{
-    for (size_t i = 0; i < f->n; i++)
-        if (address_same(f->v[i].address, address))
-            return;
-    if (f->n == RETURNED_RECIPIENTS_MAX)
-        return;
-    f->v[f->n] = nobody();
-    f->v[f->n++].address = address;
-}
-
 static void add_addresses(struct findings *f, struct slice list)
 {
     struct slice address;
     size_t at = 0;
 
     while (address_next(list, &at, &address))
-        add_address(f, address);
-}
-
-static struct finding *finding_of(struct findings *f, struct slice address)
-{
-    for (size_t i = 0; i < f->n; i++)
-        if (address_same(f->v[i].address, address))
-            return &f->v[i];
-    return NULL;
+        findings_add(f, address);
 }
 
 static void read_envelope(const struct fields *head, struct returned *out)
@@ -393,7 +364,7 @@ static void name_the_nameless(struct reading *x)
         if (f->n == 0)
             add_addresses(f, fields_get(&x->copy, "To"));
         if (f->n == 0) {
-            f->v[0] = nobody();
+            f->v[0] = finding_of_nobody();
             f->n = 1;
         }
         /* Somebody without an address: what was said to nobody is about him. */
@@ -403,7 +374,7 @@ static void name_the_nameless(struct reading *x)
     for (size_t i = 0; i < f->n; i++) {
         if (f->v[i].address.n)
             continue;
-        while (used < prose->n && finding_of(f, prose->v[used].address))
+        while (used < prose->n && findings_of(f, prose->v[used].address))
             used++;
         if (used < prose->n)
             f->v[i].address = prose->v[used++].address;
@@ -465,7 +436,7 @@ static void conclude(struct reading *x)
             to->rule = out->format == RETURNED_ARF ? "mail:feedback" : "mail:automatic";
             continue;
         }
-        struct finding *said = finding_of(prose, v->address);
+        struct finding *said = findings_of(prose, v->address);
         struct slice own = said && f->v != prose->v ? said->text : SLICE_NONE;
         struct finding with = *v;
         if (with.action == ACTION_NONE && delayed)

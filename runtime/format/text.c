@@ -190,3 +190,14 @@ void text_time_plain(struct buf *out, int64_t utc_ms)
     text[10] = ' ';
     buf_add(out, text, 19);
 }
+
+void text_time_json(struct buf *out, int64_t utc_ms)
+{
+    if (!utc_ms) {
+        buf_adds(out, S("null"));
+        return;
+    }
+    buf_addc(out, '"');
+    text_time(out, utc_ms);
+    buf_addc(out, '"');
+}

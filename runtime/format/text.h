@@ -26,5 +26,7 @@ void text_percent(struct buf *out, uint64_t part, uint64_t whole);
 /* "2026-07-01T10:00:00.123Z" and "2026-07-01 10:00:00", both UTC; the years 0 to 9999. */
 void text_time(struct buf *out, int64_t utc_ms);
 void text_time_plain(struct buf *out, int64_t utc_ms);
+/* text_time() as a JSON string; null for 0, which is no time. */
+void text_time_json(struct buf *out, int64_t utc_ms);
 
 #endif

@@ -275,6 +275,12 @@ static void on_prepare(uv_prepare_t *p)
 
 /* --- wakes and signals --- */
 
+/* What a handle belongs to is freed when the handle is closed. */
+static void on_closed(uv_handle_t *h)
+{
+    free(h->data);
+}
+
 static void on_async(uv_async_t *a)
 {
     struct loop_wake *w = a->data;
@@ -311,17 +317,12 @@ void loop_wake_send(struct loop_wake *w)
         uv_async_send(&w->async);
 }
 
-static void on_wake_closed(uv_handle_t *h)
-{
-    free(h->data);
-}
-
 void loop_wake_free(struct loop_wake *w)
 {
     if (!w)
         return;
     if (!w->loop->is_virtual) {
-        uv_close((uv_handle_t *)&w->async, on_wake_closed);
+        uv_close((uv_handle_t *)&w->async, on_closed);
         return;
     }
     w->dead = true;
@@ -348,15 +349,10 @@ struct loop_signal *loop_signal_new(struct loop *l, int signum, void (*fn)(int, 
     return s;
 }
 
-static void on_signal_closed(uv_handle_t *h)
-{
-    free(h->data);
-}
-
 void loop_signal_free(struct loop_signal *s)
 {
     if (s)
-        uv_close((uv_handle_t *)&s->uv, on_signal_closed);
+        uv_close((uv_handle_t *)&s->uv, on_closed);
 }
 
 struct loop_watch {
@@ -386,15 +382,10 @@ struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*fn)(void *), vo
     return w;
 }
 
-static void on_watch_closed(uv_handle_t *h)
-{
-    free(h->data);
-}
-
 void loop_watch_free(struct loop_watch *w)
 {
     if (w)
-        uv_close((uv_handle_t *)&w->uv, on_watch_closed);
+        uv_close((uv_handle_t *)&w->uv, on_closed);
 }
 
 /* --- life --- */

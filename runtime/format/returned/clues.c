@@ -16,6 +16,34 @@ ptrdiff_t ifind(struct slice s, const char *needle)
     return -1;
 }
 
+/* --- findings --- */
+
+struct finding finding_of_nobody(void)
+{
+    return (struct finding){.address = SLICE_NONE,
+                            .original = SLICE_NONE,
+                            .text = SLICE_NONE,
+                            .remote_mta = SLICE_NONE,
+                            .category = SLICE_NONE,
+                            .phase = RETURNED_PHASE_UNKNOWN};
+}
+
+struct finding *findings_of(struct findings *f, struct slice address)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (address_same(f->v[i].address, address))
+            return &f->v[i];
+    return NULL;
+}
+
+void findings_add(struct findings *f, struct slice address)
+{
+    if (f->n == RETURNED_RECIPIENTS_MAX || findings_of(f, address))
+        return;
+    f->v[f->n] = finding_of_nobody();
+    f->v[f->n++].address = address;
+}
+
 /* --- addresses --- */
 
 static bool is_alnum(char c)

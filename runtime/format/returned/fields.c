@@ -103,12 +103,7 @@ static void group_end(struct group *g, struct findings *out)
         if (out->n < RETURNED_RECIPIENTS_MAX)
             out->v[out->n++] = *f;
     }
-    *g = (struct group){.f = {.phase = RETURNED_PHASE_UNKNOWN,
-                              .address = SLICE_NONE,
-                              .original = SLICE_NONE,
-                              .text = SLICE_NONE,
-                              .remote_mta = SLICE_NONE},
-                        .actual = SLICE_NONE};
+    *g = (struct group){.f = finding_of_nobody(), .actual = SLICE_NONE};
 }
 
 struct status {
@@ -259,16 +254,8 @@ static void feedback_recipient(struct slice value, struct arena *a, struct findi
 {
     struct slice address = address_of_field(value, a);
 
-    for (size_t i = 0; i < f->n; i++)
-        if (address_same(f->v[i].address, address))
-            return;
-    if (address.n && f->n < RETURNED_RECIPIENTS_MAX)
-        f->v[f->n++] = (struct finding){.address = address,
-                                        .original = SLICE_NONE,
-                                        .text = SLICE_NONE,
-                                        .remote_mta = SLICE_NONE,
-                                        .category = SLICE_NONE,
-                                        .phase = RETURNED_PHASE_UNKNOWN};
+    if (address.n)
+        findings_add(f, address);
 }
 
 void feedback_read(struct slice text, struct arena *a, struct findings *f, struct returned *out)
@@ -304,8 +291,8 @@ static void notified(const json_t *entry, const char *address_name, enum returne
 {
     if (f->n == RETURNED_RECIPIENTS_MAX)
         return;
-    struct finding v = {
-        .original = SLICE_NONE, .phase = RETURNED_PHASE_UNKNOWN, .action = action, .remote_mta = SLICE_NONE};
+    struct finding v = finding_of_nobody();
+    v.action = action;
     struct slice address = json_is_string(entry) ? arena_copy(a, slice_cstr(json_string_value(entry)))
                                                  : json_text(entry, address_name, a);
     v.address = address_of_field(address, a);

@@ -25,6 +25,14 @@ struct findings {
     struct slice common; /* prose that is about no recipient in particular */
 };
 
+/* --- clues.c: findings --- */
+
+struct finding finding_of_nobody(void);
+/* Who has this address; NULL. */
+struct finding *findings_of(struct findings *f, struct slice address);
+/* One more, unless somebody has the address or f is full. */
+void findings_add(struct findings *f, struct slice address);
+
 /* --- fields.c --- */
 
 /* Per-recipient fields of a delivery status (RFC 3464 2.3), as damaged as they come, added to f; per-message

@@ -293,12 +293,10 @@ static bool is_current(const struct prose *p)
     return false;
 }
 
-static size_t index_of(const struct findings *f, struct slice address)
+static size_t index_of(struct findings *f, struct slice address)
 {
-    for (size_t i = 0; i < f->n; i++)
-        if (address_same(f->v[i].address, address))
-            return i;
-    return SIZE_MAX;
+    const struct finding *v = findings_of(f, address);
+    return v ? (size_t)(v - f->v) : SIZE_MAX;
 }
 
 static bool has_words(struct slice s)
@@ -442,17 +440,6 @@ static void lines_read(struct slice text, struct prose *p)
 
 /* --- all --- */
 
-static void take(struct findings *f, struct slice address)
-{
-    if (f->n < RETURNED_RECIPIENTS_MAX && index_of(f, address) == SIZE_MAX)
-        f->v[f->n++] = (struct finding){.address = address,
-                                        .original = SLICE_NONE,
-                                        .text = SLICE_NONE,
-                                        .remote_mta = SLICE_NONE,
-                                        .category = SLICE_NONE,
-                                        .phase = RETURNED_PHASE_UNKNOWN};
-}
-
 static bool among(const struct slice *v, size_t n, struct slice address)
 {
     for (size_t i = 0; i < n; i++)
@@ -507,7 +494,7 @@ static void choose(struct slice text, const struct slice *report_to, size_t nto,
         struct slice address;
         size_t at = 0;
         while (address_next(failed, &at, &address))
-            take(f, address);
+            findings_add(f, address);
         best = RANK_SURE;
     }
     for (size_t i = 0; i < n && best > RANK_NEVER; i++) {
@@ -516,7 +503,7 @@ static void choose(struct slice text, const struct slice *report_to, size_t nto,
             continue;
         if (others && !listed(failed, address) && (is_role(address) || among(report_to, nto, address)))
             continue;
-        take(f, address);
+        findings_add(f, address);
     }
     free(places);
 }
