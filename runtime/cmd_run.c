@@ -1,7 +1,7 @@
 /* cmd_run.c - hato run: load the script, deliver what it defines, end when nothing falls due soon. */
 #include "cmd.h"
 #include "delivery/report.h"
-#include "delivery/waits.h"
+#include "delivery/wait.h"
 #include "dry_run.h"
 #include "format/text.h"
 #include "operate.h"
@@ -169,7 +169,7 @@ static void print_report(struct program *p, int64_t elapsed_ms)
         buf_addc(&text, '\n');
     } else {
         report_text(&p->report, &text);
-        waits_text(hato_deliver(p->hato), LIMITS_SHOWN, &text);
+        wait_limits_text(hato_deliver(p->hato), LIMITS_SHOWN, &text);
     }
     fwrite(text.p, 1, text.n, stdout);
     buf_free(&text);

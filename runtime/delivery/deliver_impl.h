@@ -1,4 +1,4 @@
-/* deliver_impl.h - the insides that deliver.c, restore.c, accept.c and settle.c share. */
+/* deliver_impl.h - the insides that the rooms around deliver.c share. */
 #ifndef HATO_DELIVERY_DELIVER_IMPL_H
 #define HATO_DELIVERY_DELIVER_IMPL_H
 
@@ -89,16 +89,33 @@ struct deliver {
     size_t cancelling; /* of the readings */
 };
 
-/* --- deliver.c --- */
+/* --- names.c --- */
 uint32_t name_number(struct deliver *d, enum rec_name_kind kind, struct slice name); /* made if need be */
 void name_learn(struct deliver *d, const struct rec_name *n);
 bool name_is_known(const struct deliver *d, enum rec_name_kind kind, uint32_t number);
 /* A record speaks of this number: no new name gets it, also if the one that had it was lost with the power.
  */
 bool name_reserve(struct deliver *d, enum rec_name_kind kind, uint32_t number);
+
+/* --- campaign.c --- */
 struct stream *stream_get(struct deliver *d, struct slice name, uint32_t number);
 struct campaign *campaign_get(struct deliver *d, struct slice name, uint32_t number, struct stream *stream);
 struct campaign *campaign_by_number(struct deliver *d, uint32_t campaign, uint32_t stream);
+/* Each stream and campaign of the script to what the journal knows of it; frozen content is checked. */
+int streams_bind(struct deliver *d, struct err *e);
+int campaigns_bind(struct deliver *d, struct err *e);
+/* Would campaigns_bind() take this one, under this new configuration? Changes nothing. */
+int campaign_check(struct deliver *d, const struct deliver_conf *conf, const struct conf_campaign *cc,
+                   struct err *e);
+/* Let it run when its people are read and its time has come. */
+void campaign_update(struct deliver *d, struct campaign *c);
+void campaign_free(struct deliver *d, struct campaign *c); /* but for the name */
+/* People end this campaign: nothing of it begins, nobody new is taken in. */
+void campaign_cancel(struct deliver *d, struct campaign *c);
+/* Once nothing of it is queued: at the next start its name begins a new one, to which nobody is known. */
+void campaign_forget(struct deliver *d, struct campaign *c);
+
+/* --- deliver.c --- */
 /* The lane's recipients may go as far as its campaign and domain let them. */
 void lane_service(struct deliver *d, struct lane *lane);
 void notice(struct deliver *d, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -118,21 +135,18 @@ void batch_free_all(struct deliver *d);
 /* --- restore.c --- */
 int restore(struct deliver *d, struct err *e);
 
-/* People end this campaign: nothing of it begins, nobody new is taken in. */
-void campaign_cancel(struct deliver *d, struct campaign *c);
-/* Once nothing of it is queued: at the next start its name begins a new one, to which nobody is known. */
-void campaign_forget(struct deliver *d, struct campaign *c);
-
 /* --- compact.c --- */
 void compact_start(struct deliver *d);
 
-/* --- settle.c: callbacks of sessions and sites --- */
+/* --- settle.c --- */
 /* The end of a recipient whom the suppression list names; NULL: it does not. Given to outcome_settle() when
  * the recipient is queued, or to outcome_free(). */
 struct outcome *outcome_suppressed(struct deliver *d, struct lane *lane, const struct rec_recipient *r,
                                    const struct addr *to);
 void outcome_settle(struct outcome *o);
 void outcome_free(struct outcome *o);
+
+/* --- unsent.c --- */
 /* Settle what is ready at a dead domain, or what waited too long where nobody answers; in slices. */
 void sweep_dead(struct deliver *d, struct domain *dom);
 void sweep_hopeless(struct deliver *d, struct lane *lane, int64_t failing_since_ms, const char *why);
@@ -140,6 +154,10 @@ void sweep_hopeless(struct deliver *d, struct lane *lane, int64_t failing_since_
 void settle_cancelled(struct deliver *d, uint64_t id, struct lane *lane);
 /* Start message hooks for what is raw in the lane, a few ahead of what is ready. */
 void hooks_top_up(struct deliver *d, struct lane *lane);
+void on_domain(void *data, struct domain *dom);
+void on_due(void *data, uint64_t id);
+
+/* --- attempt.c: callbacks of sessions --- */
 bool on_prepare(void *data, struct flight *f);
 bool on_may_begin(void *data);
 void on_begin(void *data, struct session *s, struct flight *f);
@@ -152,7 +170,5 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
                     enum smtp_phase phase, const struct smtp_reply *reply, const char *text);
 void on_refused(void *data, struct session *s, const struct verdict *v, enum smtp_phase phase,
                 const struct smtp_reply *reply, const char *text);
-void on_domain(void *data, struct domain *dom);
-void on_due(void *data, uint64_t id);
 
 #endif

@@ -36,4 +36,9 @@ bool wait_count_step(struct wait_count *w, size_t n);
 const struct wait_row *wait_count_row(const struct wait_count *w, size_t *at);
 void wait_count_free(struct wait_count *w);
 
+/* "4 wait for the limit rate 2/d of source mx1, isp gmail (init.lua:2), next permit in 11 h 59 min": a line
+ * for each limit that recipients wait for now, the largest first; those behind the first `most` are summed up
+ * in one. Appends nothing where nobody waits. Looks at every lane. */
+void wait_limits_text(struct deliver *d, size_t most, struct buf *out);
+
 #endif

@@ -1,6 +1,6 @@
 /* limit_test.c - what leaves keeps every limit, in turn, and what waits costs nothing. */
 #include "delivery/deliver_impl.h"
-#include "delivery/waits.h"
+#include "delivery/wait.h"
 #include "test.h"
 #include "town.h"
 
@@ -689,7 +689,7 @@ TEST(who_waits_is_told_with_the_limit_and_its_line)
     t.patience_ms = 60000;
     town_run(&t); /* ends: the next falls due in half a day */
     CHECK(loop_now_ms(t.loop) < 60000);
-    waits_text(t.d, 5, &text);
+    wait_limits_text(t.d, 5, &text);
     CHECK_STR(buf_slice(&text), S("4 wait for the limit rate 2/d of source default, isp a (init.lua:12), "
                                   "next permit in 11 h 59 min\n"));
     buf_free(&text);

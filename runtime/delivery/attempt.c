@@ -1,0 +1,359 @@
+/* attempt.c - what sessions report: an attempt may begin, begins, is answered, or comes back untried. A reply
+ * hook may keep an outcome waiting before it settles. */
+#include "delivery/settle.h"
+#include "delivery/steer.h"
+
+enum { HOLD_SOURCE_MS = 3600000, HOLD_RATE_MS = 300000, HOLD_CONNECT_MS = 60000, SPOOL_AGAIN_MS = 1000 };
+
+static void on_spool_timer(struct loop_timer *t)
+{
+    struct deliver *d = CONTAINER(t, struct deliver, spool_timer);
+    size_t at = 0;
+    if (!on_may_begin(d))
+        return;
+    for (struct isp *isp; (isp = paths_next_isp(d->paths, &at));)
+        isp_service(isp);
+}
+
+/* An attempt whose begin record cannot be written would be doubled by the next start without anybody knowing.
+ */
+bool on_may_begin(void *data)
+{
+    struct deliver *d = data;
+    if (d->draining)
+        return false;
+    if (!spool_status(d->spool))
+        return true;
+    if (!loop_timer_active(&d->spool_timer))
+        loop_timer_start(d->loop, &d->spool_timer, SPOOL_AGAIN_MS, on_spool_timer);
+    return false;
+}
+
+bool on_prepare(void *data, struct flight *f)
+{
+    struct deliver *d = data;
+    struct q_entry *e = queue_get(d->queue, f->id);
+    struct q_memo *m = queue_memo(d->queue, f->id, false);
+    struct campaign *c = f->lane->campaign;
+    INVARIANT(e->state == Q_CLAIMED);
+    hooks_top_up(d, f->lane);
+    f->position = spool_pos_pack((struct spool_pos){e->segment, e->offset});
+    f->attempt = (m ? m->attempts : 0) + 1;
+    f->in = (struct message_in){.id = f->id,
+                                .content = c->content,
+                                .identity = c->stream->identity,
+                                .campaign = c->conf ? c->name : SLICE_NONE,
+                                .date_s = m && m->date_s ? m->date_s : loop_wall_ms(d->loop) / 1000,
+                                .edits = m ? m->edits : SLICE_NONE,
+                                .redirect = slice_cstr(d->conf.redirect)};
+    return true;
+}
+
+static bool is_suppressed(struct deliver *d, const struct flight *f)
+{
+    const struct rec_recipient *r = &f->message->rec;
+    struct arena a = {0};
+    struct addr to;
+    struct outcome *o = NULL;
+    if (!addr_parse(r->address, &a, &to, NULL))
+        o = outcome_suppressed(d, f->lane, r, &to);
+    arena_free(&a);
+    if (!o)
+        return false;
+    path_return(f->path, f->lane, f->id);
+    outcome_settle(o);
+    return true;
+}
+
+bool on_fit(void *data, struct flight *f)
+{
+    struct deliver *d = data;
+    bool paused = steer_lane_paused(d, f->lane) || steer_path_paused(d, f->path);
+    if (steer_takes(d, f->id, f->lane)) {
+        path_return(f->path, f->lane, f->id);
+        return false;
+    }
+    if (paused) {
+        path_return(f->path, f->lane, f->id);
+        lane_push(d->queue, f->lane, f->id, false, true);
+        lane_service(d, f->lane);
+        return false;
+    }
+    int64_t expires = f->message->rec.expires_ms;
+    if (is_suppressed(d, f))
+        return false;
+    if (!expires || loop_wall_ms(d->loop) < expires)
+        return true;
+    struct outcome *o = outcome_new(d, f->id, f->lane);
+    const struct q_memo *m = queue_memo(d->queue, f->id, false);
+    outcome_take_record(o, &f->message->rec);
+    o->ev.type = EVENT_EXPIRED;
+    o->v.cls = m && m->replied ? (enum reply_class)m->class_no : CLASS_EXPIRED;
+    o->ev.text =
+        m && m->text ? arena_copy(&o->arena, slice_cstr(m->text)) : S("its time ended before it was sent");
+    o->ev.code = m ? m->code : 0;
+    o->v.rule = "expire";
+    path_return(f->path, f->lane, f->id);
+    deliver_settle(o);
+    return false;
+}
+
+static void record_session(struct deliver *d, struct session *s)
+{
+    struct session_facts *f = session_facts_mutable(s);
+    struct rec rec = {.type = REC_SESSION};
+    static const char *const policies[] = {"opportunistic", "none", "opportunistic", "require"};
+    /* Once for each segment that has events of it, so that old segments can go. */
+    if (f->recorded && f->recorded_segment == d->event_segment)
+        return;
+    f->recorded = true;
+    rec.session = (struct rec_session){.session = f->number,
+                                       .at_ms = loop_wall_ms(d->loop),
+                                       .source = source_number(d, f->source),
+                                       .isp = isp_number(d, f->site->isp),
+                                       .local_ip = f->local.ip,
+                                       .ip = f->remote.ip,
+                                       .port = f->remote.port,
+                                       .ehlo = d->conf.conf->sources[f->source].ehlo,
+                                       .mx = f->host->name,
+                                       .tls_version = f->tls ? f->tls->version : SLICE_NONE,
+                                       .tls_cipher = f->tls ? f->tls->cipher : SLICE_NONE,
+                                       .tls_policy = slice_cstr(policies[f->tls_use]),
+                                       .tls_verified = f->tls && f->tls->verified,
+                                       .tls_resumed = f->tls && f->tls->resumed,
+                                       .note = slice_cstr(f->note)};
+    f->recorded_segment = append_record(d, SPOOL_EVENTS, &rec);
+}
+
+void on_begin(void *data, struct session *s, struct flight *f)
+{
+    struct deliver *d = data;
+    const struct session_facts *facts = session_facts(s);
+    struct rec rec = {.type = REC_BEGIN};
+    record_session(d, s);
+    path_begin(f->path, f->lane, f->id);
+    rec.begin = (struct rec_begin){.id = f->id,
+                                   .at_ms = f->begun_wall_ms,
+                                   .date_s = f->in.date_s,
+                                   .attempt = f->attempt,
+                                   .source = source_number(d, facts->source),
+                                   .isp = isp_number(d, facts->site->isp),
+                                   .edits = f->in.edits};
+    if (limits_have_by(paths_limits(d->paths), CONF_BY_MX))
+        rec.begin.mx = name_number(d, NAME_MX, facts->site->key);
+    uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
+    if (f->in.edits.n)
+        segment_use_edits(d, segment, f->begun_wall_ms);
+}
+
+static struct outcome *outcome_of_flight(struct deliver *d, struct session *s, struct flight *f)
+{
+    struct outcome *o = outcome_new(d, f->id, f->lane);
+    const struct session_facts *facts = session_facts(s);
+    int64_t now = loop_now_ms(d->loop);
+    outcome_take_record(o, &f->message->rec);
+    o->path = facts->path;
+    o->host = facts->host;
+    o->source = facts->source;
+    o->date_s = f->begun ? f->in.date_s : 0;
+    o->edits = arena_copy(&o->arena, f->in.edits);
+    o->ev.isp = isp_number(d, facts->site->isp);
+    o->ev.source = source_number(d, facts->source);
+    o->ev.session = facts->number;
+    o->ev.size = f->message->size_bytes;
+    o->ev.unmappable = f->message->unmappable;
+    o->ev.connect_ms = (uint32_t)facts->connect_ms;
+    if (f->begun) {
+        o->begun_ms = f->begun_wall_ms;
+        o->ev.send_ms = (uint32_t)(now - f->begun_ms);
+        if (f->begun_wall_ms > o->ev.accepted_ms)
+            o->ev.queued_ms = (uint32_t)(f->begun_wall_ms - o->ev.accepted_ms);
+    }
+    return o;
+}
+
+static void notice_answer(struct deliver *d, const char *what, const struct isp *isp, struct slice source,
+                          enum smtp_phase phase, struct slice text)
+{
+    notice(d, 1, "%s isp=%.*s source=%.*s phase=%s text=\"%.*s\"", what, SLICE_FMT(isp->name),
+           SLICE_FMT(source), smtp_phase_name(phase), SLICE_FMT(text));
+}
+
+/* A restriction outlives the process: people who restart must not undo what a receiver asked for. */
+static void write_measure(struct deliver *d, struct isp *isp, uint32_t source, uint32_t stream,
+                          int64_t until_ms, struct slice why)
+{
+    struct rec rec = {.type = REC_MEASURE};
+    rec.measure = (struct rec_measure){.at_ms = loop_wall_ms(d->loop),
+                                       .until_ms = until_ms,
+                                       .isp = isp_number(d, isp),
+                                       .source = source,
+                                       .stream = stream,
+                                       .why = why};
+    append_record(d, SPOOL_EVENTS, &rec);
+}
+
+static void hold_path(struct deliver *d, struct path *p, int64_t for_ms, const char *why)
+{
+    int64_t until_ms = loop_wall_ms(d->loop) + for_ms;
+    path_hold(p, until_ms, why);
+    write_measure(d, p->isp, source_number(d, p->source), 0, until_ms, slice_cstr(why));
+}
+
+static bool is_rate(enum reply_class c)
+{
+    return c == CLASS_RATE_LIMITED || c == CLASS_TOO_MANY_CONNECTIONS || c == CLASS_BLOCKED ||
+           c == CLASS_LOW_REPUTATION;
+}
+
+void on_settle(void *data, struct session *s, struct flight *f, const struct verdict *v,
+               enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool other_rcpt)
+{
+    struct deliver *d = data;
+    const struct session_facts *facts = session_facts(s);
+    struct outcome *o = outcome_of_flight(d, s, f);
+    struct domain *dom = f->lane->domain;
+    outcome_take_answer(o, phase, reply, text);
+    o->v = *v;
+    o->ev.raw_rcpt = f->raw_first ? !other_rcpt : other_rcpt;
+    if (v->delivered) {
+        if (f->message->rcpt_raw.n)
+            domain_took(dom, o->ev.raw_rcpt);
+        path_took(facts->path);
+    } else if (is_rate(v->cls)) {
+        path_refused(facts->path);
+    }
+    if (!v->delivered && v->scope == SCOPE_SENDER) {
+        struct stream *stream = f->lane->campaign->stream;
+        isp_stop_stream(facts->site->isp, stream, o->ev.at_ms + HOLD_SOURCE_MS, o->ev.text.p);
+        write_measure(d, facts->site->isp, 0, stream->number, o->ev.at_ms + HOLD_SOURCE_MS, o->ev.text);
+        notice_answer(d, "sender refused: this stream waits here for an hour;", facts->site->isp,
+                      d->conf.conf->sources[facts->source].name, phase, o->ev.text);
+    }
+    if (!v->delivered && v->scope == SCOPE_SOURCE)
+        on_refused(d, s, v, phase, reply, text);
+    if (d->conf.hooks.reply && !v->delivered) {
+        o->ev.type = v->final ? EVENT_BOUNCED : EVENT_DEFERRED;
+        o->ev.class_name = slice_cstr(class_name(v->cls));
+        d->conf.hooks.reply(d->conf.hooks.data, o, &o->ev);
+        return;
+    }
+    deliver_settle(o);
+}
+
+void deliver_reply_done(struct deliver *d, struct outcome *o, enum reply_class cls)
+{
+    INVARIANT(o->d == d);
+    o->ev.type = 0;
+    if (cls < (enum reply_class)CLASS_COUNT)
+        verdict_override(&o->v, cls, o->ev.code);
+    if (cls < (enum reply_class)CLASS_COUNT)
+        o->v.rule = "reply hook";
+    deliver_settle(o);
+}
+
+void on_unfit(void *data, struct flight *f)
+{
+    struct deliver *d = data;
+    struct outcome *o = outcome_new(d, f->id, f->lane);
+    if (f->message->rec.id == f->id)
+        outcome_take_record(o, &f->message->rec);
+    o->ev.type = EVENT_HELD;
+    o->ev.text = slice_cstr(f->error.text);
+    notice(d, 2, "message=m%llu cannot be assembled and is held: %s", (unsigned long long)f->id,
+           f->error.text);
+    write_event(d, &o->ev);
+    queue_hold(d->queue, f->id, f->error.text);
+    path_return(f->path, f->lane, f->id);
+    outcome_free(o);
+}
+
+/* Not charged. What was begun gets its end in the journal all the same: a begin record without one counts as
+ * an attempt after a restart. */
+void on_back(void *data, struct flight *f)
+{
+    struct deliver *d = data;
+    if (f->begun) {
+        struct outcome *o = outcome_new(d, f->id, f->lane);
+        struct q_memo *m = queue_memo(d->queue, f->id, true);
+        m->date_s = f->in.date_s;
+        if (!m->first_ms)
+            m->first_ms = f->begun_wall_ms;
+        outcome_take_record(o, &f->message->rec);
+        o->ev.type = EVENT_DEFERRED;
+        o->ev.attempt = m->attempts;
+        o->ev.text = S("the session ended before its turn");
+        o->ev.rule = S("not taken");
+        o->ev.date_s = f->in.date_s;
+        write_event(d, &o->ev);
+        outcome_free(o);
+    } else {
+        path_return(f->path, f->lane, f->id);
+    }
+    if (steer_takes(d, f->id, f->lane))
+        return;
+    lane_push(d->queue, f->lane, f->id, false, true);
+    lane_service(d, f->lane);
+}
+
+void on_unreachable(void *data, struct session *s, struct flight *f, const struct verdict *v,
+                    enum smtp_phase phase, const struct smtp_reply *reply, const char *text)
+{
+    struct deliver *d = data;
+    const struct session_facts *facts = session_facts(s);
+    struct site *site = facts->site;
+    path_refused(facts->path);
+    bool others_work = site->connected > 0;
+    if (!others_work)
+        site_down(site);
+    if (f) {
+        struct outcome *o = outcome_of_flight(d, s, f);
+        path_return(f->path, f->lane, f->id);
+        outcome_take_answer(o, phase, reply, text);
+        o->v = *v;
+        o->v.charged = false;
+        o->v.final = false;
+        o->ev.session = 0;
+        o->ev.next_due_ms =
+            others_work ? 0 : o->ev.at_ms + loop_timer_due_ms(&site->timer) - loop_now_ms(d->loop);
+        deliver_settle(o);
+    }
+    if (others_work) {
+        if (facts->path->sessions <= 1) /* it is this source that cannot get there */
+            hold_path(d, facts->path, HOLD_CONNECT_MS, text);
+        return;
+    }
+    for (struct share *sh = site->shares; sh; sh = sh->next) {
+        size_t lanes = 0;
+        for (struct lane *lane = sh->ring; lane && (lane != sh->ring || !lanes); lane = lane->next)
+            lanes++;
+        for (; lanes && sh->ring; lanes--) { /* a sweep may take its lane out of the ring */
+            struct lane *lane = sh->ring;
+            sh->ring = lane->next;
+            sweep_hopeless(d, lane, site->down_since_ms, text);
+        }
+    }
+}
+
+void on_refused(void *data, struct session *s, const struct verdict *v, enum smtp_phase phase,
+                const struct smtp_reply *reply, const char *text)
+{
+    struct deliver *d = data;
+    const struct session_facts *facts = session_facts(s);
+    struct slice words = reply ? reply->text : slice_cstr(text);
+    struct buf why = {0};
+    path_refused(facts->path);
+    buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
+    bool permanent = v->scope == SCOPE_SOURCE && (!reply || reply->code >= 500);
+    if (!permanent && facts->path->sessions > 1) {
+        /* One connection too many: those that are open go on. */
+        buf_free(&why);
+        return;
+    }
+    hold_path(d, facts->path, permanent ? HOLD_SOURCE_MS : HOLD_RATE_MS, buf_cstr(&why));
+    notice_answer(d,
+                  permanent ? "source refused: this path waits for an hour;"
+                            : "refused: this path waits five minutes;",
+                  facts->site->isp, d->conf.conf->sources[facts->source].name, phase, words);
+    buf_free(&why);
+}
