@@ -137,6 +137,7 @@ static int on_record(void *data, const struct rec *rec)
     case REC_MEASURE:
     case REC_STEER:
     case REC_DUE:
+    case REC_INTERVAL:
         break;
     }
     return 0;

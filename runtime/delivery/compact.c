@@ -48,7 +48,8 @@ static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos
     else if (r.type == REC_DUE)
         id = r.due.id;
     else
-        return r.type == REC_SESSION || r.type == REC_MEASURE ? SPOOL_DROP : SPOOL_KEEP;
+        return r.type == REC_SESSION || r.type == REC_MEASURE || r.type == REC_INTERVAL ? SPOOL_DROP
+                                                                                        : SPOOL_KEEP;
     if (!keyset_has(&d->rewrite_live, (struct hash128){id, 1}))
         return SPOOL_DROP;
     d->rewrite_again = true;

@@ -32,6 +32,32 @@ uint32_t append_record(struct deliver *d, enum spool_kind kind, const struct rec
     return pos.segment;
 }
 
+/* --- intervals --- */
+
+static uint32_t number_of(struct deliver *d, enum rec_name_kind kind, struct slice name)
+{
+    return name.n ? name_number(d, kind, name) : 0;
+}
+
+static void write_interval(void *data, const struct interval_cause *c, int64_t begin_ms, int64_t end_ms)
+{
+    struct deliver *d = data;
+    struct rec rec = {.type = REC_INTERVAL};
+    rec.interval = (struct rec_interval){.kind = (uint8_t)c->kind,
+                                         .begin_ms = begin_ms,
+                                         .end_ms = end_ms,
+                                         .until_ms = c->until_ms,
+                                         .isp = number_of(d, NAME_ISP, c->isp),
+                                         .source = number_of(d, NAME_SOURCE, c->source),
+                                         .stream = number_of(d, NAME_STREAM, c->stream),
+                                         .pool = number_of(d, NAME_POOL, c->pool),
+                                         .campaign = number_of(d, NAME_CAMPAIGN, c->campaign),
+                                         .domain = c->domain,
+                                         .mx = c->mx,
+                                         .why = c->why};
+    segment_use_event(d, append_record(d, SPOOL_EVENTS, &rec), loop_wall_ms(d->loop));
+}
+
 /* --- what may go --- */
 
 void lane_service(struct deliver *d, struct lane *lane)
@@ -187,6 +213,7 @@ static void make_rooms(struct deliver *d)
                                            .thread_start = thread_start,
                                            .thread_stop = thread_stop});
     d->sync = work_new(&(struct work_conf){.loop = loop, .name = "sync", .threads = 1});
+    d->intervals = intervals_new(&(struct intervals_conf){.loop = loop, .data = d, .write = write_interval});
     d->queue = queue_new(loop);
     queue_on_due(d->queue, on_due, d);
     d->sites = sites_new(&(struct sites_conf){.loop = loop,
@@ -280,6 +307,7 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
         deliver_free(d);
         return r;
     }
+    intervals_start(d->intervals);
     *out = d;
     return 0;
 }
@@ -317,6 +345,8 @@ void deliver_free(struct deliver *d)
     loop_timer_stop(d->loop, &d->spool_timer);
     loop_task_cancel(d->loop, &d->batch_task);
     steer_stop(d);
+    if (d->intervals)
+        intervals_stop(d->intervals);
     sessions_stop(d->sessions);
     suppress_stop(d->suppress);
     if (d->spool)
@@ -332,6 +362,7 @@ void deliver_free(struct deliver *d)
     paths_free(d->paths);
     sites_free(d->sites);
     queue_free(d->queue);
+    intervals_free(d->intervals);
     tls_client_free(d->tls);
     rules_free(d->rules);
     for (struct map_entry *m; (m = map_next(&d->campaigns, &at));) {

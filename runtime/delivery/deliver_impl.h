@@ -3,6 +3,7 @@
 #define HATO_DELIVERY_DELIVER_IMPL_H
 
 #include "delivery/deliver.h"
+#include "delivery/interval.h"
 #include "delivery/suppress.h"
 
 /* A dictionary of one kind of name: words ↔ numbers from 1. */
@@ -53,6 +54,7 @@ struct deliver {
     struct paths *paths;
     struct sessions *sessions;
     struct suppress *suppress;
+    struct intervals *intervals;
     struct file *lock; /* of the folder, until the spool has it */
     struct tls_client *tls;
     struct rules *rules;

@@ -97,6 +97,13 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
     case REC_DUE:
         mentions_id(d, r->due.id);
         break;
+    case REC_INTERVAL:
+        name_reserve(d, NAME_ISP, r->interval.isp);
+        name_reserve(d, NAME_SOURCE, r->interval.source);
+        name_reserve(d, NAME_STREAM, r->interval.stream);
+        name_reserve(d, NAME_POOL, r->interval.pool);
+        name_reserve(d, NAME_CAMPAIGN, r->interval.campaign);
+        break;
     case REC_MEASURE:
         name_reserve(d, NAME_ISP, r->measure.isp);
         name_reserve(d, NAME_SOURCE, r->measure.source);
@@ -416,6 +423,9 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         break;
     case REC_STEER:
         steer_replay(rp->d, &r.steer);
+        break;
+    case REC_INTERVAL: /* for those who ask why, and nobody else; but its segment grows old by it */
+        segment_use_event(rp->d, pos.segment, r.interval.end_ms ? r.interval.end_ms : r.interval.begin_ms);
         break;
     case REC_DUE:
         if (queue_get(rp->d->queue, r.due.id))

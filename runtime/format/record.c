@@ -291,15 +291,12 @@ static const struct field recipient_fields[] = {FIELD(1, F_U64, rec_recipient, i
 static const struct field key_fields[] = {
     FIELD(1, F_U64, rec_key, id), FIELD(2, F_U32, rec_key, campaign), FIELD(3, F_HASH, rec_key, key), {0}};
 
-static const struct field begin_fields[] = {FIELD(1, F_U64, rec_begin, id),
-                                            FIELD(2, F_I64, rec_begin, at_ms),
-                                            FIELD(3, F_I64, rec_begin, date_s),
-                                            FIELD(4, F_U32, rec_begin, attempt),
-                                            FIELD(5, F_U32, rec_begin, source),
-                                            FIELD(6, F_U32, rec_begin, isp),
-                                            FIELD(7, F_RAW, rec_begin, edits),
-                                            FIELD(8, F_U32, rec_begin, mx),
-                                            {0}};
+static const struct field begin_fields[] = {
+    FIELD(1, F_U64, rec_begin, id),       FIELD(2, F_I64, rec_begin, at_ms),
+    FIELD(3, F_I64, rec_begin, date_s),   FIELD(4, F_U32, rec_begin, attempt),
+    FIELD(5, F_U32, rec_begin, source),   FIELD(6, F_U32, rec_begin, isp),
+    FIELD(7, F_RAW, rec_begin, edits),    FIELD(8, F_U32, rec_begin, mx),
+    FIELD(9, F_U32, rec_begin, claim_ms), {0}};
 
 static const struct field session_fields[] = {FIELD(1, F_U64, rec_session, session),
                                               FIELD(2, F_I64, rec_session, at_ms),
@@ -318,41 +315,25 @@ static const struct field session_fields[] = {FIELD(1, F_U64, rec_session, sessi
                                               FIELD(15, F_BOOL, rec_session, tls_resumed),
                                               {0}};
 
-static const struct field event_fields[] = {FIELD(1, F_U64, rec_event, event),
-                                            FIELD(2, F_U8, rec_event, type),
-                                            FIELD(3, F_U64, rec_event, id),
-                                            FIELD(4, F_I64, rec_event, at_ms),
-                                            FIELD(5, F_I64, rec_event, accepted_ms),
-                                            FIELD(6, F_U32, rec_event, campaign),
-                                            FIELD(7, F_U32, rec_event, stream),
-                                            FIELD(8, F_U32, rec_event, isp),
-                                            FIELD(9, F_U32, rec_event, source),
-                                            FIELD(10, F_U32, rec_event, pool),
-                                            FIELD(11, F_U32, rec_event, flags),
-                                            FIELD(12, F_STR, rec_event, recipient),
-                                            FIELD(13, F_U32, rec_event, attempt),
-                                            FIELD(14, F_U64, rec_event, session),
-                                            FIELD(15, F_U8, rec_event, phase),
-                                            FIELD(16, F_U16, rec_event, code),
-                                            FIELD(17, F_U16, rec_event, enh_class),
-                                            FIELD(18, F_U16, rec_event, enh_subject),
-                                            FIELD(19, F_U16, rec_event, enh_detail),
-                                            FIELD(20, F_STR, rec_event, text),
-                                            FIELD(21, F_STR, rec_event, class_name),
-                                            FIELD(22, F_STR, rec_event, rule),
-                                            FIELD(23, F_I64, rec_event, next_due_ms),
-                                            FIELD(24, F_U32, rec_event, queued_ms),
-                                            FIELD(25, F_U32, rec_event, connect_ms),
-                                            FIELD(26, F_U32, rec_event, send_ms),
-                                            FIELD(27, F_U64, rec_event, size),
-                                            FIELD(28, F_I64, rec_event, date_s),
-                                            FIELD(29, F_BOOL, rec_event, charged),
-                                            FIELD(30, F_BOOL, rec_event, raw_rcpt),
-                                            FIELD(31, F_RAW, rec_event, meta),
-                                            FIELD(32, F_U32, rec_event, domain),
-                                            FIELD(33, F_U32, rec_event, sender),
-                                            FIELD(34, F_U32, rec_event, unmappable),
-                                            {0}};
+static const struct field event_fields[] = {
+    FIELD(1, F_U64, rec_event, event),        FIELD(2, F_U8, rec_event, type),
+    FIELD(3, F_U64, rec_event, id),           FIELD(4, F_I64, rec_event, at_ms),
+    FIELD(5, F_I64, rec_event, accepted_ms),  FIELD(6, F_U32, rec_event, campaign),
+    FIELD(7, F_U32, rec_event, stream),       FIELD(8, F_U32, rec_event, isp),
+    FIELD(9, F_U32, rec_event, source),       FIELD(10, F_U32, rec_event, pool),
+    FIELD(11, F_U32, rec_event, flags),       FIELD(12, F_STR, rec_event, recipient),
+    FIELD(13, F_U32, rec_event, attempt),     FIELD(14, F_U64, rec_event, session),
+    FIELD(15, F_U8, rec_event, phase),        FIELD(16, F_U16, rec_event, code),
+    FIELD(17, F_U16, rec_event, enh_class),   FIELD(18, F_U16, rec_event, enh_subject),
+    FIELD(19, F_U16, rec_event, enh_detail),  FIELD(20, F_STR, rec_event, text),
+    FIELD(21, F_STR, rec_event, class_name),  FIELD(22, F_STR, rec_event, rule),
+    FIELD(23, F_I64, rec_event, next_due_ms), FIELD(24, F_U32, rec_event, queued_ms),
+    FIELD(25, F_U32, rec_event, connect_ms),  FIELD(26, F_U32, rec_event, send_ms),
+    FIELD(27, F_U64, rec_event, size),        FIELD(28, F_I64, rec_event, date_s),
+    FIELD(29, F_BOOL, rec_event, charged),    FIELD(30, F_BOOL, rec_event, raw_rcpt),
+    FIELD(31, F_RAW, rec_event, meta),        FIELD(32, F_U32, rec_event, domain),
+    FIELD(33, F_U32, rec_event, sender),      FIELD(34, F_U32, rec_event, unmappable),
+    FIELD(35, F_U32, rec_event, claim_ms),    {0}};
 
 static const struct field campaign_fields[] = {
     FIELD(1, F_U32, rec_campaign, campaign), FIELD(2, F_U32, rec_campaign, stream),
@@ -376,11 +357,25 @@ static const struct field steer_fields[] = {FIELD(1, F_I64, rec_steer, at_ms),
 static const struct field due_fields[] = {
     FIELD(1, F_U64, rec_due, id), FIELD(2, F_I64, rec_due, due_ms), {0}};
 
+static const struct field interval_fields[] = {FIELD(1, F_U8, rec_interval, kind),
+                                               FIELD(2, F_I64, rec_interval, begin_ms),
+                                               FIELD(3, F_I64, rec_interval, end_ms),
+                                               FIELD(4, F_I64, rec_interval, until_ms),
+                                               FIELD(5, F_U32, rec_interval, isp),
+                                               FIELD(6, F_U32, rec_interval, source),
+                                               FIELD(7, F_U32, rec_interval, stream),
+                                               FIELD(8, F_U32, rec_interval, pool),
+                                               FIELD(9, F_U32, rec_interval, campaign),
+                                               FIELD(10, F_STR, rec_interval, domain),
+                                               FIELD(11, F_STR, rec_interval, mx),
+                                               FIELD(12, F_STR, rec_interval, why),
+                                               {0}};
+
 static const struct field *const tables[] = {
     [REC_NAME] = name_fields,         [REC_RECIPIENT] = recipient_fields, [REC_KEY] = key_fields,
     [REC_BEGIN] = begin_fields,       [REC_SESSION] = session_fields,     [REC_EVENT] = event_fields,
     [REC_CAMPAIGN] = campaign_fields, [REC_MEASURE] = measure_fields,     [REC_STEER] = steer_fields,
-    [REC_DUE] = due_fields,
+    [REC_DUE] = due_fields,           [REC_INTERVAL] = interval_fields,
 };
 
 struct slice rec_event_name(unsigned type)
@@ -617,6 +612,7 @@ static const struct rec blank[] = {
     [REC_MEASURE] = {REC_MEASURE, .measure = {.why = NONE}},
     [REC_STEER] = {REC_STEER, .steer = {.name = NONE}},
     [REC_DUE] = {REC_DUE, .due = {0}},
+    [REC_INTERVAL] = {REC_INTERVAL, .interval = {.domain = NONE, .mx = NONE, .why = NONE}},
 };
 _Static_assert(COUNT(blank) == COUNT(tables), "each type of record has its empty one");
 

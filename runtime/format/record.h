@@ -17,10 +17,11 @@ enum rec_type {
     REC_BEGIN = 4,   /* events: an attempt is about to send MAIL FROM */
     REC_SESSION = 5, /* events: a connection that later events refer to */
     REC_EVENT = 6,   /* events: what happened; also the change of state */
-    REC_CAMPAIGN = 7, /* events: a campaign's own state */
-    REC_MEASURE = 8,  /* events: a restriction that an answer put in place, until it ends */
-    REC_STEER = 9,    /* events: people paused something, or let it go on */
-    REC_DUE = 10,     /* events: people moved the time of a message's next try */
+    REC_CAMPAIGN = 7,  /* events: a campaign's own state */
+    REC_MEASURE = 8,   /* events: a restriction that an answer put in place, until it ends */
+    REC_STEER = 9,     /* events: people paused something, or let it go on */
+    REC_DUE = 10,      /* events: people moved the time of a message's next try */
+    REC_INTERVAL = 11, /* events: from when to when mail waited, and for what */
 };
 
 enum rec_name_kind {
@@ -72,6 +73,7 @@ struct rec_begin {
     uint32_t source, isp;
     struct slice edits; /* raw msgpack: what a message hook changed */
     uint32_t mx;        /* NAME_MX, where a limit counts by it; else 0 */
+    uint32_t claim_ms;  /* how long before this a connection took it up */
 };
 
 struct rec_session {
@@ -131,6 +133,7 @@ struct rec_event {
     uint32_t domain,
         sender;          /* NAME_DOMAIN, NAME_SENDER: with the id they give Message-ID and envelope sender */
     uint32_t unmappable; /* characters of the message that its charset could not show as written */
+    uint32_t claim_ms;   /* where nothing was begun: how long before this a connection took it up */
 };
 
 enum rec_campaign_state {
@@ -167,6 +170,14 @@ struct rec_due {
     int64_t due_ms;
 };
 
+/* interval.h. The same kind, keys and begin_ms again replace what was said before. */
+struct rec_interval {
+    uint8_t kind;                                 /* enum interval_kind */
+    int64_t begin_ms, end_ms, until_ms;           /* UTC; end_ms 0: open; until_ms 0: not known */
+    uint32_t isp, source, stream, pool, campaign; /* 0: any */
+    struct slice domain, mx, why;
+};
+
 struct rec {
     enum rec_type type;
     union {
@@ -180,6 +191,7 @@ struct rec {
         struct rec_measure measure;
         struct rec_steer steer;
         struct rec_due due;
+        struct rec_interval interval;
     };
 };
 

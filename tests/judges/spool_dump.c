@@ -61,6 +61,11 @@ static void put_record(struct buf *out, const struct rec *r)
         buf_printf(out, "\"type\":\"due\",\"id\":%llu,\"due_ms\":%lld", (unsigned long long)r->due.id,
                    (long long)r->due.due_ms);
         break;
+    case REC_INTERVAL:
+        buf_printf(out, "\"type\":\"interval\",\"kind\":%u,\"begin_ms\":%lld,\"end_ms\":%lld",
+                   r->interval.kind, (long long)r->interval.begin_ms, (long long)r->interval.end_ms);
+        put_text(out, "why", r->interval.why);
+        break;
     case REC_MEASURE:
         buf_printf(out, "\"type\":\"measure\",\"until_ms\":%lld", (long long)r->measure.until_ms);
         put_text(out, "why", r->measure.why);

@@ -58,6 +58,36 @@ TEST(what_people_did_reads_back)
     buf_free(&b);
 }
 
+TEST(an_interval_reads_back)
+{
+    struct rec in = {.type = REC_INTERVAL}, out;
+    struct buf b = {0};
+    in.interval = (struct rec_interval){.kind = 11,
+                                        .begin_ms = 1764000000123,
+                                        .end_ms = 1764000005123,
+                                        .until_ms = 1764000009123,
+                                        .isp = 1,
+                                        .source = 2,
+                                        .stream = 3,
+                                        .pool = 4,
+                                        .campaign = 5,
+                                        .domain = S("a.test"),
+                                        .mx = S("10 mx.a.test"),
+                                        .why = S("rate 60/h (init.lua:3)")};
+    rec_put(&b, &in);
+    CHECK_INT(rec_get(buf_slice(&b), &out), 0);
+    CHECK(out.type == REC_INTERVAL && out.interval.kind == 11);
+    CHECK_INT(out.interval.begin_ms, 1764000000123);
+    CHECK_INT(out.interval.end_ms, 1764000005123);
+    CHECK_INT(out.interval.until_ms, 1764000009123);
+    CHECK(out.interval.isp == 1 && out.interval.source == 2 && out.interval.stream == 3);
+    CHECK(out.interval.pool == 4 && out.interval.campaign == 5);
+    CHECK_STR(out.interval.domain, S("a.test"));
+    CHECK_STR(out.interval.mx, S("10 mx.a.test"));
+    CHECK_STR(out.interval.why, S("rate 60/h (init.lua:3)"));
+    buf_free(&b);
+}
+
 TEST(a_begin_record_is_some_thirty_bytes)
 {
     struct rec in = {.type = REC_BEGIN};
