@@ -312,7 +312,7 @@ static bool as_prose(struct reading *x)
     bool reported = subject == CLASS_MAILER || subject == CLASS_EXPIRED;
     bool talk = slice_find(x->notice, S("<<< 5")) >= 0 || slice_find(x->notice, S("<<< 4")) >= 0;
     if (!(x->failed.n || (talk && !answer) ||
-          (reported && (daemon || no_path || (spoken && x->sure && !answer))) ||
+          (reported && (daemon || no_path || (spoken && (x->sure || x->copy.n) && !answer))) ||
           (daemon && (spoken || x->sure))))
         return false;
     x->weak = f->n == 0 && !spoken;

@@ -340,6 +340,22 @@ static bool is_name(struct slice word)
     return slice_istarts(word, S("www.")) || is_host(word);
 }
 
+/* What is glued to an address: "a@example.jp:user", "allowed...a@example.jp". SLICE_NONE: nothing. */
+static struct slice glued(struct slice word)
+{
+    const char *at = memchr(word.p, '@', word.n);
+    ptrdiff_t dots = slice_find(slice_of(word.p, (size_t)(at - word.p)), S("..."));
+    size_t to = (size_t)(at - word.p) + 1;
+
+    while (to < word.n && (is_alnum(word.p[to]) || word.p[to] == '.' || word.p[to] == '-'))
+        to++;
+    while (to < word.n && !is_alnum(word.p[to]))
+        to++;
+    if (word.n - to >= 3)
+        return slice_of(word.p + to, word.n - to);
+    return dots >= 3 ? slice_of(word.p, (size_t)dots) : SLICE_NONE;
+}
+
 /* The text without the words that are names: <spam@example.jp> is no complaint, and "user <a@example.jp>
  * unknown" is an unknown user. */
 static void take_names_out(struct slice text, struct buf *out)
@@ -348,8 +364,11 @@ static void take_names_out(struct slice text, struct buf *out)
     buf_reserve(out, text.n);
     while (text.n) {
         struct slice word = slice_cut(text, ' ', &text);
-        if (is_name(word))
-            continue;
+        if (is_name(word)) {
+            word = memchr(word.p, '@', word.n) ? glued(word) : SLICE_NONE;
+            if (!word.n || is_name(word))
+                continue;
+        }
         if (out->n)
             out->p[out->n++] = ' ';
         memcpy(out->p + out->n, word.p, word.n);

@@ -314,8 +314,39 @@ int phase_find(struct slice s)
         {"connect", SMTP_PHASE_CONNECT},
     };
 
-    if (ifind(s, "refused to talk to me") >= 0)
-        return SMTP_PHASE_BANNER;
+    /* qmail, Yahoo and gateways tell the step in words of their own. */
+    static const struct {
+        const char *words;
+        enum smtp_phase phase;
+    } told[] = {{"refused to talk to me", SMTP_PHASE_BANNER},
+                {"but greeting failed", SMTP_PHASE_BANNER},
+                {"but my name was rejected", SMTP_PHASE_EHLO},
+                {"but sender was rejected", SMTP_PHASE_MAIL},
+                {"does not like recipient", SMTP_PHASE_RCPT},
+                {"don't like recipient", SMTP_PHASE_RCPT},
+                {"failed on data command", SMTP_PHASE_DATA},
+                {"[rcpt_to", SMTP_PHASE_RCPT},
+                {"[mail_from", SMTP_PHASE_MAIL},
+                {"[data]", SMTP_PHASE_DATA},
+                {"[final_data", SMTP_PHASE_EOD},
+                {"smtp:rcpt", SMTP_PHASE_RCPT},
+                {"smtp:mail", SMTP_PHASE_MAIL},
+                {"smtp:data", SMTP_PHASE_DATA},
+                {"rcpt to response", SMTP_PHASE_RCPT},
+                {"mail from response", SMTP_PHASE_MAIL},
+                {"for rcpt to command", SMTP_PHASE_RCPT},
+                {"rcpt to generated", SMTP_PHASE_RCPT},
+                {"mail from generated", SMTP_PHASE_MAIL},
+                {"data generated following", SMTP_PHASE_DATA},
+                {"while sending rcpt to", SMTP_PHASE_RCPT},
+                {"while sending mail from", SMTP_PHASE_MAIL},
+                {"while sending end of data", SMTP_PHASE_EOD},
+                {"while sending message body", SMTP_PHASE_EOD},
+                {"while sending data command", SMTP_PHASE_DATA}};
+
+    for (size_t i = 0; i < COUNT(told); i++)
+        if (ifind(s, told[i].words) >= 0)
+            return told[i].phase;
     if (slice_starts(s, S("connect to ")) || ifind(s, ": connect to ") >= 0)
         return SMTP_PHASE_CONNECT;
     /* Gmail numbers the steps of its sessions. */
@@ -348,5 +379,9 @@ int phase_find(struct slice s)
             }
         }
     }
-    return RETURNED_PHASE_UNKNOWN;
+    /* The command itself stands beside the answer: "Sent <<< RCPT TO:<a@example.jp>". */
+    return ifind(s, "rcpt to:<") >= 0     ? SMTP_PHASE_RCPT
+           : ifind(s, "rcpt to: <") >= 0  ? SMTP_PHASE_RCPT
+           : ifind(s, "mail from:<") >= 0 ? SMTP_PHASE_MAIL
+                                          : RETURNED_PHASE_UNKNOWN;
 }

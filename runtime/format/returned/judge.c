@@ -209,6 +209,11 @@ static bool program_meant(enum reply_class c)
            c == CLASS_SPAM;
 }
 
+static bool says_unknown_user(struct slice reply)
+{
+    return ifind(reply, "user unknown") >= 0 || ifind(reply, "unknown user") >= 0;
+}
+
 static bool from_data_on(int phase)
 {
     return phase == SMTP_PHASE_DATA || phase == SMTP_PHASE_EOD;
@@ -273,6 +278,12 @@ void judge_recipient(struct judge *j, const struct finding *f, struct slice pros
     if (answer.cls == CLASS_NO_SUCH_USER && from_data_on(out->phase) &&
         !(has_enhanced && out->enhanced.subject == 1))
         answer = (struct answer){.cls = CLASS_FILTERED, .rule = "mail:unknown-after-data"};
+    /* Nor does a reply tell that the person is gone when neither its status nor its command says so: it may
+     * be the same filter, and hard is not taken back. */
+    if (answer.cls == CLASS_NO_SUCH_USER && out->phase == RETURNED_PHASE_UNKNOWN && out->code / 100 == 5 &&
+        !(has_enhanced && (out->enhanced.subject == 1 || out->enhanced.subject == 4)) &&
+        says_unknown_user(reply))
+        answer = (struct answer){.cls = CLASS_FILTERED, .rule = "mail:unknown-somewhere"};
     /* RFC 3463 3.3: x.2.0 is about a mailbox that is there. */
     if (answer.cls == CLASS_UNKNOWN && has_enhanced && out->enhanced.subject == 2 &&
         out->enhanced.detail == 0)
