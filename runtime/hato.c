@@ -295,10 +295,11 @@ struct reply_call {
     struct outcome *token;
 };
 
-static void on_reply_done(void *data, bool given, enum reply_class cls)
+static void on_reply_done(void *data, const struct hooks_answer *a)
 {
     struct reply_call *call = data;
-    deliver_reply_done(call->h->deliver, call->token, given ? cls : (enum reply_class)CLASS_COUNT);
+    deliver_reply_done(call->h->deliver, call->token, a->has_class ? a->cls : (enum reply_class)CLASS_COUNT,
+                       a->act);
     free(call);
 }
 

@@ -41,6 +41,19 @@ local missing = { name = "missing", type = "word", words = { "error", "empty" },
   doc = "What a template does that prints a value which is not there and has no `default`: "
     .. "`error` refuses that person's mail, `empty` prints nothing." }
 
+-- Of acts.
+local scope = { name = "scope", type = "word", words = { "path", "site", "source", "stream", "campaign" },
+  default = "path", doc = "What it is about: one source at one isp, one set of mail hosts, one source wherever it "
+    .. "sends, one From domain at one isp, one campaign at one isp." }
+local alert = { name = "alert", type = "bool", default = "false", doc = "Log it as a warning." }
+local function slowing(time)
+  return {
+    { name = "factor", type = "number", default = "0.5", doc = "The part of it that is left, 0.01 to 0.99." },
+    scope, { name = "for", type = "duration", default = time, doc = "How long." },
+    { name = "recover", type = "duration", default = "1 h", doc = "How long the way back takes, in steps." }, alert,
+  }
+end
+
 local log_args = {
   { name = "text", type = "text", required = true, doc = "" },
   { name = "fields", type = "table", doc = "Name to text, number or bool." },
@@ -152,14 +165,22 @@ hato.limit { by = { "source" }, connections = 200 }]],
   },
   {
     name = "bounces", call = "hato.bounces { options }",
-    does = "Says what replies mean and when a refused mail is tried again. Given once.\n\n"
-      .. "Its items are rules. The first rule that fits gives a reply its `class`; all of them come before those that "
-      .. "ship with hato (`lua/hato/bounces.rules`). A rule names at least one of `isp`, `phase` (`\"rcpt\"`; "
-      .. "`\"data\"` is also the answer to the message), `code` (550 or `{ 500, 599 }`), `enhanced` (`\"4.7.28\"`, "
-      .. "its beginning `\"5.7.\"`, or `\"x.7.\"` for either class) and `text` (a PCRE2 pattern, caseless, over the "
-      .. "reply with its lines joined by spaces). Whether a mail is tried again is the code's to say; "
-      .. "`retry = true` tries a 5xx to RCPT, DATA or the message again. `hato classify --reply \"550 …\"` says "
-      .. "what the shipped rules make of a reply.\n\n"
+    does = "Says what replies mean, what is done about them, and when a refused mail is tried again. Given once.\n\n"
+      .. "Its items are rules, of two kinds, and in each the first that fits wins; all of them come before those that "
+      .. "ship with hato (`lua/hato/bounces.rules`, `lua/hato/backoff.rules`).\n\n"
+      .. "A rule that knows a reply gives it its `class`, and may give the `act`. It names at least one of `isp`, "
+      .. "`phase` (`\"rcpt\"`; `\"data\"` is also the answer to the message), `code` (550 or `{ 500, 599 }`), "
+      .. "`enhanced` (`\"4.7.28\"`, its beginning `\"5.7.\"`, or `\"x.7.\"` for either class) and `text` (a PCRE2 "
+      .. "pattern, caseless, over the reply with its lines joined by spaces). Whether a mail is tried again is the "
+      .. "code's to say; `retry = true` tries a 5xx to RCPT, DATA or the message again. `failure` in place of these "
+      .. "(`\"connect\"`, `\"lost\"`, `\"timeout\"`, `\"tls\"`, or a list) knows answers that never came, with `isp` "
+      .. "or without. `hato classify --reply \"550 …\"` says what the shipped rules make of a reply.\n\n"
+      .. "A rule that knows only a `class` (or a list of them) or a `kind` (`\"hard\"`, `\"soft\"`, `\"block\"`) says "
+      .. "what is done where the first kind gave no act: the first that fits for the person (`hato.suppress`, "
+      .. "`hato.quarantine`), and the first that fits for the path (all other acts).\n\n"
+      .. "When: for a person, `after` mails that ended so `within` a time; without them, at the first. For a "
+      .. "path, `least` (or `after`) such answers, and `share` of all answers, `within` a time; without them at 3 in "
+      .. "the last 20 answers, a pause not before 100.\n\n"
       .. "Classes: no_such_user, moved, no_such_domain, not_accepting, inactive, mailbox_full, filtered, blocked, "
       .. "low_reputation, sender_rejected, no_ptr, auth_failed, rate_limited, too_many_connections, policy, security, "
       .. "relaying_denied, tls_failed, spam, virus, content, not_rfc, too_large, over_limit, network, greylisted, "
@@ -172,9 +193,96 @@ hato.limit { by = { "source" }, connections = 200 }]],
 hato.bounces {
   { isp = "qq", code = 550, text = "frequency limited", class = "rate_limited", retry = true },
   { isp = "au", text = "^550 : User unknown", class = "filtered" },
-  { enhanced = "x.7.26", class = "auth_failed" },
+  { isp = "gmail", code = 421, enhanced = "4.7.28", class = "rate_limited", act = hato.slow { factor = 0.5 } },
+  { enhanced = "x.7.26", class = "auth_failed", share = 0.2, least = 20, within = "10 min",
+    act = hato.pause { "stream", "isp" } },
+  { failure = "lost", least = 10, within = "1 min", act = hato.fewer { factor = 0.5 } },
+  { class = "no_such_user", act = hato.suppress "forever" },
+  { class = "mailbox_full", after = 3, within = "30 days", act = hato.suppress "90 days" },
   retry = { "5 min", "30 min", "2 h", give_up = "1 day" },
 }]],
+  },
+  {
+    name = "slow", call = "hato.slow { options }",
+    does = "An act: mail goes at a part of the rate that it had. Once `for` is over the rate comes back in steps.",
+    options = slowing "30 min",
+    returns = "the act",
+    example = [[
+hato.bounces { { class = "rate_limited", act = hato.slow { factor = 0.5, scope = "path", ["for"] = "20 min" } } }]],
+  },
+  {
+    name = "fewer", call = "hato.fewer { options }",
+    does = "An act: a part of the connections at once. Once `for` is over they come back in steps.",
+    options = slowing "30 min",
+    returns = "the act",
+    example = [[hato.bounces { { class = "too_many_connections", act = hato.fewer { factor = 0.5 } } }]],
+  },
+  {
+    name = "suspend", call = "hato.suspend { options }",
+    does = "An act: nothing goes for a time, then more and more. It costs the mail that waits no attempt, and the time "
+      .. "does not count for `give_up`.",
+    options = {
+      scope, { name = "for", type = "duration", default = "1 h", doc = "How long." },
+      { name = "recover", type = "duration", default = "30 min", doc = "How long the way back takes, in steps." },
+      alert,
+    },
+    returns = "the act",
+    example = [[
+hato.bounces { { text = "S3150", class = "blocked", after = 1,
+                 act = hato.suspend { scope = "path", ["for"] = "4 h", alert = true } } }]],
+  },
+  {
+    name = "defer", call = "hato.defer { options }",
+    does = "An act: this mail waits, and no other.",
+    options = { { name = "for", type = "duration", default = "30 min", doc = "How long." }, alert },
+    returns = "the act",
+    example = [[hato.bounces { { class = "greylisted", act = hato.defer { ["for"] = "10 min" } } }]],
+  },
+  {
+    name = "reconnect", call = "hato.reconnect { options }",
+    does = "An act: this connection ends and another is opened; nothing is slowed.",
+    options = { alert },
+    returns = "the act",
+    example = [[
+hato.bounces { { text = "too many messages for this session", class = "rate_limited", act = hato.reconnect() } }]],
+  },
+  {
+    name = "next_source", call = "hato.next_source { options }",
+    does = "An act: this source rests at this isp, and what it was refused goes from another one of the pool.",
+    options = { { name = "for", type = "duration", default = "15 min", doc = "How long it rests." }, alert },
+    returns = "the act",
+    example = [[hato.bounces { { class = "no_ptr", act = hato.next_source { ["for"] = "1 day" } } }]],
+  },
+  {
+    name = "pause", call = "hato.pause { what, options }",
+    does = "An act: nothing goes until it is lifted by hand (`hato resume measure=NAME`) or its time is over. What it "
+      .. "stops is named by what it is made of: `{ \"stream\", \"isp\" }`, `{ \"campaign\", \"isp\" }`, "
+      .. "`{ \"source\", \"isp\" }`, `{ \"mx\", \"isp\" }`, `{ \"source\" }`. Not before 100 answers, unless its rule "
+      .. "says `least` or `after`.",
+    options = {
+      { name = "for", type = "duration", default = "1 day", doc = "The longest that it lasts." },
+      { name = "recover", type = "duration", default = "1 h", doc = "How long the way back takes, in steps." },
+      { name = "alert", type = "bool", default = "true", doc = "Log it as a warning." },
+    },
+    returns = "the act",
+    example = [[
+hato.bounces { { class = "auth_failed", share = 0.2, least = 20, within = "10 min",
+                 act = hato.pause { "stream", "isp" } } }]],
+  },
+  {
+    name = "suppress", call = "hato.suppress \"TIME\"",
+    does = "An act: this person gets nothing more, for a time or `\"forever\"`.",
+    args = { { name = "time", type = "text", required = true, doc = "`\"forever\"` or a duration." } },
+    returns = "the act",
+    example = [[
+hato.bounces { { class = "mailbox_full", after = 3, within = "30 days", act = hato.suppress "90 days" } }]],
+  },
+  {
+    name = "quarantine", call = "hato.quarantine { options }",
+    does = "An act: this person gets nothing more until somebody has looked.",
+    options = { alert },
+    returns = "the act",
+    example = [[hato.bounces { { class = "moved", act = hato.quarantine() } }]],
   },
   {
     name = "campaign", call = "hato.campaign \"NAME\" { options }",
@@ -406,8 +514,7 @@ M.options = {
 
 -- Names that are known and not there yet: using one says so.
 M.later = {
-  "alert", "event", "http", "isps", "list", "pause", "people", "segment", "sequence", "slow", "stats",
-  "suppress", "suspend", "warmup", "web", "ztest",
+  "alert", "event", "http", "isps", "list", "people", "segment", "sequence", "stats", "warmup", "web", "ztest",
 }
 
 return M

@@ -80,9 +80,93 @@ function hato.limit(options) end
 ---@class hato.BouncesOptions
 ---@field retry? table Waits after the first, second … failed attempt; the last one repeats until `give_up`.
 
----Says what replies mean and when a refused mail is tried again. Given once. Its items are rules. The first rule that fits gives a reply its `class`; all of them come before those that ship with hato (`lua/hato/bounces.rules`). A rule names at least one of `isp`, `phase` (`"rcpt"`; `"data"` is also the answer to the message), `code` (550 or `{ 500, 599 }`), `enhanced` (`"4.7.28"`, its beginning `"5.7."`, or `"x.7."` for either class) and `text` (a PCRE2 pattern, caseless, over the reply with its lines joined by spaces). Whether a mail is tried again is the code's to say; `retry = true` tries a 5xx to RCPT, DATA or the message again. `hato classify --reply "550 …"` says what the shipped rules make of a reply. Classes: no_such_user, moved, no_such_domain, not_accepting, inactive, mailbox_full, filtered, blocked, low_reputation, sender_rejected, no_ptr, auth_failed, rate_limited, too_many_connections, policy, security, relaying_denied, tls_failed, spam, virus, content, not_rfc, too_large, over_limit, network, greylisted, system, system_full, mailer, protocol, expired, unknown.
+---Says what replies mean, what is done about them, and when a refused mail is tried again. Given once. Its items are rules, of two kinds, and in each the first that fits wins; all of them come before those that ship with hato (`lua/hato/bounces.rules`, `lua/hato/backoff.rules`). A rule that knows a reply gives it its `class`, and may give the `act`. It names at least one of `isp`, `phase` (`"rcpt"`; `"data"` is also the answer to the message), `code` (550 or `{ 500, 599 }`), `enhanced` (`"4.7.28"`, its beginning `"5.7."`, or `"x.7."` for either class) and `text` (a PCRE2 pattern, caseless, over the reply with its lines joined by spaces). Whether a mail is tried again is the code's to say; `retry = true` tries a 5xx to RCPT, DATA or the message again. `failure` in place of these (`"connect"`, `"lost"`, `"timeout"`, `"tls"`, or a list) knows answers that never came, with `isp` or without. `hato classify --reply "550 …"` says what the shipped rules make of a reply. A rule that knows only a `class` (or a list of them) or a `kind` (`"hard"`, `"soft"`, `"block"`) says what is done where the first kind gave no act: the first that fits for the person (`hato.suppress`, `hato.quarantine`), and the first that fits for the path (all other acts). When: for a person, `after` mails that ended so `within` a time; without them, at the first. For a path, `least` (or `after`) such answers, and `share` of all answers, `within` a time; without them at 3 in the last 20 answers, a pause not before 100. Classes: no_such_user, moved, no_such_domain, not_accepting, inactive, mailbox_full, filtered, blocked, low_reputation, sender_rejected, no_ptr, auth_failed, rate_limited, too_many_connections, policy, security, relaying_denied, tls_failed, spam, virus, content, not_rfc, too_large, over_limit, network, greylisted, system, system_full, mailer, protocol, expired, unknown.
 ---@param options hato.BouncesOptions
 function hato.bounces(options) end
+
+---@class hato.SlowOptions
+---@field factor? number The part of it that is left, 0.01 to 0.99.
+---@field scope? "path"|"site"|"source"|"stream"|"campaign" What it is about: one source at one isp, one set of mail hosts, one source wherever it sends, one From domain at one isp, one campaign at one isp.
+---@field for? string How long.
+---@field recover? string How long the way back takes, in steps.
+---@field alert? boolean Log it as a warning.
+
+---An act: mail goes at a part of the rate that it had. Once `for` is over the rate comes back in steps.
+---@param options hato.SlowOptions
+---@return any # the act
+function hato.slow(options) end
+
+---@class hato.FewerOptions
+---@field factor? number The part of it that is left, 0.01 to 0.99.
+---@field scope? "path"|"site"|"source"|"stream"|"campaign" What it is about: one source at one isp, one set of mail hosts, one source wherever it sends, one From domain at one isp, one campaign at one isp.
+---@field for? string How long.
+---@field recover? string How long the way back takes, in steps.
+---@field alert? boolean Log it as a warning.
+
+---An act: a part of the connections at once. Once `for` is over they come back in steps.
+---@param options hato.FewerOptions
+---@return any # the act
+function hato.fewer(options) end
+
+---@class hato.SuspendOptions
+---@field scope? "path"|"site"|"source"|"stream"|"campaign" What it is about: one source at one isp, one set of mail hosts, one source wherever it sends, one From domain at one isp, one campaign at one isp.
+---@field for? string How long.
+---@field recover? string How long the way back takes, in steps.
+---@field alert? boolean Log it as a warning.
+
+---An act: nothing goes for a time, then more and more. It costs the mail that waits no attempt, and the time does not count for `give_up`.
+---@param options hato.SuspendOptions
+---@return any # the act
+function hato.suspend(options) end
+
+---@class hato.DeferOptions
+---@field for? string How long.
+---@field alert? boolean Log it as a warning.
+
+---An act: this mail waits, and no other.
+---@param options hato.DeferOptions
+---@return any # the act
+function hato.defer(options) end
+
+---@class hato.ReconnectOptions
+---@field alert? boolean Log it as a warning.
+
+---An act: this connection ends and another is opened; nothing is slowed.
+---@param options hato.ReconnectOptions
+---@return any # the act
+function hato.reconnect(options) end
+
+---@class hato.Next_sourceOptions
+---@field for? string How long it rests.
+---@field alert? boolean Log it as a warning.
+
+---An act: this source rests at this isp, and what it was refused goes from another one of the pool.
+---@param options hato.Next_sourceOptions
+---@return any # the act
+function hato.next_source(options) end
+
+---@class hato.PauseOptions
+---@field for? string The longest that it lasts.
+---@field recover? string How long the way back takes, in steps.
+---@field alert? boolean Log it as a warning.
+
+---An act: nothing goes until it is lifted by hand (`hato resume measure=NAME`) or its time is over. What it stops is named by what it is made of: `{ "stream", "isp" }`, `{ "campaign", "isp" }`, `{ "source", "isp" }`, `{ "mx", "isp" }`, `{ "source" }`. Not before 100 answers, unless its rule says `least` or `after`.
+---@param options hato.PauseOptions
+---@return any # the act
+function hato.pause(options) end
+
+---An act: this person gets nothing more, for a time or `"forever"`.
+---@param time string
+---@return any # the act
+function hato.suppress(time) end
+
+---@class hato.QuarantineOptions
+---@field alert? boolean Log it as a warning.
+
+---An act: this person gets nothing more until somebody has looked.
+---@param options hato.QuarantineOptions
+---@return any # the act
+function hato.quarantine(options) end
 
 ---@class hato.CampaignOptions
 ---@field stream hato.Stream|string 

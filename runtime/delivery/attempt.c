@@ -241,14 +241,18 @@ void on_settle(void *data, struct session *s, struct flight *f, const struct ver
     deliver_settle(o);
 }
 
-void deliver_reply_done(struct deliver *d, struct outcome *o, enum reply_class cls)
+void deliver_reply_done(struct deliver *d, struct outcome *o, enum reply_class cls, const struct act *act)
 {
     INVARIANT(o->d == d);
     o->ev.type = 0;
     if (cls < (enum reply_class)CLASS_COUNT)
-        verdict_override(&o->v, cls, o->ev.code);
-    if (cls < (enum reply_class)CLASS_COUNT)
-        o->v.rule = "reply hook";
+        verdict_override(&o->v, cls, o->ev.code, deliver_name(d, NAME_ISP, o->ev.isp), &d->conf.conf->acts);
+    if (act) {
+        /* The script has looked at this very answer: once is enough. */
+        o->hooked = (struct act_rule){
+            .name = S("reply hook"), .act = *act, .isp = SLICE_NONE, .after = 1, .least = 1};
+        *(act_is_about_person(act->kind) ? &o->v.act.person : &o->v.act.path) = &o->hooked;
+    }
     deliver_settle(o);
 }
 

@@ -189,8 +189,9 @@ struct conf {
     struct conf_campaign *campaigns;
     size_t ncampaigns;
     struct verdict_schedule retry; /* hato.bounces { retry = … } */
-    struct rule_spec *rules;       /* its rules, in order */
+    struct rule_spec *rules;       /* its rules that know a reply, in order */
     size_t nrules;
+    struct acts acts; /* what is done about answers */
 };
 
 /* Empty, with the default retry schedule: 5 min, 30 min, 2 h, 6 h; give up after 2 days. */

@@ -110,8 +110,9 @@ void deliver_intake_end(struct deliver *d, struct campaign *c, bool complete);
 /* Answer of a message hook. edits: raw msgpack (message.h) or empty. error not NULL: hold the message. */
 void deliver_hook_done(struct deliver *d, uint64_t id, struct slice edits, const char *error);
 
-/* Answer of a reply hook: cls CLASS_COUNT leaves the class as it was. */
-void deliver_reply_done(struct deliver *d, struct outcome *token, enum reply_class cls);
+/* Answer of a reply hook: cls CLASS_COUNT leaves the class as it was, act NULL what the rules say. */
+void deliver_reply_done(struct deliver *d, struct outcome *token, enum reply_class cls,
+                        const struct act *act);
 
 /* --- looking --- */
 

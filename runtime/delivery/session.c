@@ -384,7 +384,8 @@ struct verdict_in session_verdict_in(const struct session *s, const struct smtp_
                                .reply = ev->how == SMTP_HOW_REPLY ? ev->reply : NULL,
                                .isp = s->path->isp->conf ? s->path->isp->name : SLICE_NONE,
                                .rules = s->ss->conf.rules,
-                               .work = s->ss->rule_work};
+                               .work = s->ss->rule_work,
+                               .acts = &s->ss->conf.conf->acts};
 }
 
 static void on_outcome(struct session *s, const struct smtp_event *ev)

@@ -18,6 +18,7 @@ struct outcome {
     int64_t date_s;
     int64_t begun_ms; /* UTC; 0: it was not begun */
     struct slice edits;
+    struct act_rule hooked; /* what a reply hook wants done */
     struct arena arena;
 };
 

@@ -69,7 +69,8 @@ static struct reading *read_start(struct deliver *d, struct lane *lane, uint64_t
 static void settle_dead(struct reading *r)
 {
     struct outcome *o = outcome_new(r->d, r->id, r->lane);
-    struct verdict_in in = {.cause = r->cause, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE};
+    struct verdict_in in = {
+        .cause = r->cause, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE, .acts = &r->d->conf.conf->acts};
     outcome_take_record(o, &r->rec.recipient);
     verdict_give(&in, &o->v);
     o->ev.phase = SMTP_PHASE_CONNECT + 1;

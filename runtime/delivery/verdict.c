@@ -117,7 +117,8 @@ static void on_5xx(const struct verdict_in *in, bool retry, struct verdict *v)
     }
 }
 
-static void on_reply(const struct verdict_in *in, struct verdict *v)
+/* rule: which one gave the class. */
+static void on_reply(const struct verdict_in *in, struct verdict *v, int *rule)
 {
     const struct smtp_reply *r = in->reply;
     struct rule_out found;
@@ -148,6 +149,7 @@ static void on_reply(const struct verdict_in *in, struct verdict *v)
                    &found);
     v->cls = found.cls;
     v->rule = found.rule;
+    *rule = found.index;
     if (in->phase == SMTP_PHASE_STARTTLS) {
         v->cls = CLASS_TLS_FAILED;
         v->rule = "STARTTLS refused";
@@ -167,14 +169,38 @@ static void on_recipient(struct verdict *v, enum reply_class cls, enum verdict_s
     v->final = true;
 }
 
+static unsigned failure_of(enum verdict_cause cause)
+{
+    switch (cause) {
+    case CAUSE_CONNECT_FAILED:
+        return ACT_REFUSED_CONNECTION;
+    case CAUSE_LOST:
+        return ACT_LOST_CONNECTION;
+    case CAUSE_TIMEOUT:
+        return ACT_SILENCE;
+    case CAUSE_TLS_FAILED:
+        return ACT_TLS;
+    case CAUSE_REPLY:
+    case CAUSE_NOT_SMTP:
+    case CAUSE_OVER_SIZE:
+    case CAUSE_NO_SMTPUTF8:
+    case CAUSE_NXDOMAIN:
+    case CAUSE_NO_ADDRESS:
+    case CAUSE_NULL_MX:
+    case CAUSE_DNS_FAILED:
+        break;
+    }
+    return 0;
+}
+
 void verdict_give(const struct verdict_in *in, struct verdict *out)
 {
     struct verdict v = {.rule = "none"};
-    int code = in->cause == CAUSE_REPLY ? in->reply->code : 0;
+    int code = in->cause == CAUSE_REPLY ? in->reply->code : 0, rule = -1;
 
     switch (in->cause) {
     case CAUSE_REPLY:
-        on_reply(in, &v);
+        on_reply(in, &v, &rule);
         break;
     case CAUSE_CONNECT_FAILED:
         v.cls = CLASS_NETWORK;
@@ -226,13 +252,21 @@ void verdict_give(const struct verdict_in *in, struct verdict *out)
         break;
     }
     v.kind = class_kind_of(v.cls, code);
+    if (!v.delivered)
+        acts_find(
+            in->acts,
+            &(struct acts_in){
+                .rule = rule, .failure = failure_of(in->cause), .isp = in->isp, .cls = v.cls, .kind = v.kind},
+            &v.act);
     INVARIANT(!(v.final && v.try_next_host));
     *out = v;
 }
 
-void verdict_override(struct verdict *v, enum reply_class cls, int code)
+void verdict_override(struct verdict *v, enum reply_class cls, int code, struct slice isp,
+                      const struct acts *acts)
 {
     v->cls = cls;
     v->kind = class_kind_of(cls, code);
     v->rule = "reply hook";
+    acts_find(acts, &(struct acts_in){.rule = -1, .isp = isp, .cls = cls, .kind = v->kind}, &v->act);
 }

@@ -6,7 +6,7 @@
 #ifndef HATO_DELIVERY_VERDICT_H
 #define HATO_DELIVERY_VERDICT_H
 
-#include "format/reply_class.h"
+#include "delivery/act.h"
 #include "format/rule.h"
 #include "format/smtp_phase.h"
 #include "format/smtp_reply.h"
@@ -44,6 +44,7 @@ struct verdict_in {
     struct slice isp;               /* name; empty if no table has it */
     const struct rules *rules;      /* with CAUSE_REPLY: what gives the class */
     struct rule_work *work;
+    const struct acts *acts; /* NULL: nothing is done about anything */
 };
 
 struct verdict {
@@ -56,7 +57,8 @@ struct verdict {
     bool ambiguous; /* the message may have been taken (RFC 1047): not again at once, not at another host */
     bool try_next_host; /* now, at the next host of the site */
     bool session_over;
-    const char *rule; /* which rule gave the class; as long as the rules */
+    const char *rule;      /* which rule gave the class; as long as the rules */
+    struct acts_found act; /* what is done about it, once as many have come as its rule wants */
 };
 
 /* A script's retry schedule. */
@@ -72,7 +74,8 @@ void verdict_schedule_default(struct verdict_schedule *s);
 void verdict_give(const struct verdict_in *in, struct verdict *out);
 
 /* A reply hook chose the class: what follows from the reply stays, what follows from the class changes. */
-void verdict_override(struct verdict *v, enum reply_class cls, int code);
+void verdict_override(struct verdict *v, enum reply_class cls, int code, struct slice isp,
+                      const struct acts *acts);
 
 /* Wait before the next attempt after `attempts` (at least 1) of them, moved by up to a tenth either way;
  * random: any 64 bits, the same bits give the same wait. */

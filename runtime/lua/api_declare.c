@@ -409,6 +409,7 @@ void api_declare_open(lua_State *L)
                                          {"bounces", api_bounces},
                                          {0}};
     luaL_register(L, NULL, functions);
+    api_act_open(L);
     lua_pushlightuserdata(L, (void *)&conv_unset);
     lua_setfield(L, -2, "unset");
 }

@@ -42,6 +42,7 @@ struct api *api_of(lua_State *L);
 /* The functions of each file, put into the table on top of the stack. */
 void api_declare_open(lua_State *L);
 int api_bounces(lua_State *L); /* hato.bounces, for api_declare_open() */
+void api_act_open(lua_State *L);
 void api_campaign_open(lua_State *L);
 void api_wait_open(lua_State *L);
 void api_dns_open(lua_State *L);
@@ -73,6 +74,9 @@ struct slice api_read_file(struct conv *c, const char *field, struct slice path)
 
 /* hato.file on the stack at index? Its path and bytes, borrowed while it is there. */
 bool api_is_file(lua_State *L, int index, struct slice *path, struct slice *data);
+
+/* What hato.slow and its like returned on the stack at index? */
+bool api_act_at(lua_State *L, int index, struct act *out);
 
 /* Append the value at index as msgpack. what names it in errors. May raise. */
 void api_put_value(struct conv *c, const char *what, int index, struct buf *out);

@@ -207,40 +207,52 @@ void hooks_message(struct api *api, const struct hook_field *fields, size_t n, s
 
 /* --- reply --- */
 
-/* What the hook returned (1) and how an error names the hook (2) → class number. A task of its own, so
- * that a wrong answer is an error like any other. */
-static int check_reply(lua_State *L)
+/* The class that is on top of the stack. */
+static enum reply_class returned_class(struct conv *c)
 {
-    struct conv c = {L, &api_of(L)->scratch, lua_tostring(L, 2)};
-    if (!lua_istable(L, 1))
-        conv_fail(&c, "may return nil or { class = \"…\" }, not %s", vm_describe(L, 1));
-    lua_getfield(L, 1, "act");
-    if (!lua_isnil(L, -1))
-        conv_fail(&c, "act comes with a later version of hato; class is what it may return now");
-    lua_pop(L, 1);
-    int n = vm_sorted_keys(L, 1);
-    for (int i = 1; i <= n; i++) {
-        lua_rawgeti(L, 3, i);
-        if (strcmp(lua_tostring(L, -1), "class"))
-            conv_fail(&c, "may return nil or { class = \"…\" }; it does not know \"%s\"",
-                      lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
-    lua_getfield(L, 1, "class");
+    lua_State *L = c->L;
     enum reply_class cls;
     struct slice name = lua_type(L, -1) == LUA_TSTRING ? vm_slice(L, -1) : SLICE_NONE;
     if (!name.n)
-        conv_wrong(&c, "class", "a class such as \"blocked\" or \"mailbox_full\"", -1);
+        conv_wrong(c, "class", "a class such as \"blocked\" or \"mailbox_full\"", -1);
     if (class_parse(name, &cls)) {
         struct slice near = class_near(name);
         if (near.n)
-            conv_fail(&c, "no class \"%.*s\"; did you mean \"%.*s\"?", SLICE_FMT(name), SLICE_FMT(near));
-        conv_fail(&c, "no class \"%.*s\"", SLICE_FMT(name));
+            conv_fail(c, "no class \"%.*s\"; did you mean \"%.*s\"?", SLICE_FMT(name), SLICE_FMT(near));
+        conv_fail(c, "no class \"%.*s\"", SLICE_FMT(name));
     }
     if (cls == CLASS_DELIVERED || cls == CLASS_FEEDBACK || cls == CLASS_AUTO_REPLY)
-        conv_fail(&c, "\"%.*s\" is no class of a refusal", SLICE_FMT(name));
-    lua_pushinteger(L, cls);
-    return 1;
+        conv_fail(c, "\"%.*s\" is no class of a refusal", SLICE_FMT(name));
+    return cls;
+}
+
+/* What the hook returned (1) and how an error names the hook (2) → class number or nil, act or nil. A task of
+ * its own, so that a wrong answer is an error like any other. */
+static int check_reply(lua_State *L)
+{
+    struct conv c = {L, &api_of(L)->scratch, lua_tostring(L, 2)};
+    struct act act;
+    if (!lua_istable(L, 1))
+        conv_fail(&c, "may return nil or { class = \"…\", act = … }, not %s", vm_describe(L, 1));
+    int n = vm_sorted_keys(L, 1);
+    for (int i = 1; i <= n; i++) {
+        lua_rawgeti(L, 3, i);
+        if (strcmp(lua_tostring(L, -1), "class") && strcmp(lua_tostring(L, -1), "act"))
+            conv_fail(&c, "may return nil or { class = \"…\", act = … }; it does not know \"%s\"",
+                      lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_getfield(L, 1, "act");
+    if (!lua_isnil(L, -1) && !api_act_at(L, lua_gettop(L), &act))
+        conv_wrong(&c, "act", "what hato.slow, suspend, suppress and their like return", lua_gettop(L));
+    lua_getfield(L, 1, "class");
+    if (!lua_isnil(L, -1) || lua_isnil(L, -2)) {
+        enum reply_class cls = returned_class(&c);
+        lua_pop(L, 1);
+        lua_pushinteger(L, cls);
+    }
+    lua_insert(L, -2);
+    return 2;
 }
 
 struct reply_call {
@@ -250,18 +262,25 @@ struct reply_call {
     void *data;
 };
 
-static void end_reply(struct reply_call *call, const struct task_result *r, bool given, enum reply_class cls)
+static void end_reply(struct reply_call *call, const struct task_result *r, const struct hooks_answer *a)
 {
     if (r->status && r->status != ERR_CANCELED)
         vm_log(call->vm, VM_ERROR, "task=\"reply hook\" error=\"%.*s\"", SLICE_FMT(r->error));
-    call->done(call->data, given, cls);
+    call->done(call->data, a);
     free(call);
 }
 
 static void on_checked(void *data, const struct task_result *r)
 {
-    bool given = !r->status;
-    end_reply(data, r, given, given ? (enum reply_class)lua_tointeger(r->L, -1) : CLASS_UNKNOWN);
+    struct hooks_answer a = {0};
+    struct act act;
+    if (!r->status && !lua_isnil(r->L, -2)) {
+        a.has_class = true;
+        a.cls = (enum reply_class)lua_tointeger(r->L, -2);
+    }
+    if (!r->status && api_act_at(r->L, lua_gettop(r->L), &act))
+        a.act = &act;
+    end_reply(data, r, &a);
 }
 
 static void on_reply(void *data, const struct task_result *r)
@@ -270,7 +289,7 @@ static void on_reply(void *data, const struct task_result *r)
     lua_State *L = call->vm->L;
     lua_Debug ar;
     if (r->status || !r->n || lua_isnil(r->L, -r->n)) {
-        end_reply(call, r, false, CLASS_UNKNOWN);
+        end_reply(call, r, &(struct hooks_answer){0});
         return;
     }
     lua_pushcfunction(L, check_reply);

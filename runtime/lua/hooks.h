@@ -32,10 +32,16 @@ typedef void hooks_message_fn(void *data, int status, struct slice edits, struct
 void hooks_message(struct api *api, const struct hook_field *fields, size_t n, struct slice columns,
                    struct slice values, hooks_message_fn *done, void *data);
 
-/* Ask the reply hook what a refusal means. It may wait. done is called once, perhaps before this returns:
- * given and the class it chose; or not given, when it returned nil, failed (which is logged) or hato ends:
- * then the shipped rules decide. */
-typedef void hooks_reply_fn(void *data, bool given, enum reply_class cls);
+struct act;
+/* What the hook returned; neither: nil, or it failed (which is logged), or hato ends: then the rules decide.
+ */
+struct hooks_answer {
+    bool has_class;
+    enum reply_class cls;
+    const struct act *act; /* borrowed for the call; NULL: none */
+};
+/* Ask the reply hook what a refusal means. It may wait. done is called once, perhaps before this returns. */
+typedef void hooks_reply_fn(void *data, const struct hooks_answer *answer);
 void hooks_reply(struct api *api, const struct hook_field *reply, size_t nreply,
                  const struct hook_field *attempt, size_t nattempt, hooks_reply_fn *done, void *data);
 

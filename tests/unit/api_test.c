@@ -47,6 +47,11 @@ TEST(a_whole_script_becomes_a_conf)
         "  { isp = 'gmail', phase = 'data', code = { 500, 599 }, enhanced = '5.7.', text = 'spam|容量',\n"
         "    class = 'spam', retry = true },\n"
         "  { code = 450, class = 'system' },\n"
+        "  { class = 'mailbox_full', after = 3, within = '30 days', act = hato.suppress '90 days' },\n"
+        "  { isp = 'au', failure = { 'lost', 'connect' }, after = 5, within = '1 min', act = hato.slow() },\n"
+        "  { isp = 'gmail', code = 421, class = 'rate_limited', share = 0.2, least = 20, within = '10 min',\n"
+        "    act = hato.suspend { scope = 'stream', ['for'] = '4 h', alert = true } },\n"
+        "  { kind = 'hard', act = hato.pause { 'isp', 'campaign' } },\n"
         "  retry = { '1 min', '2 h', give_up = '3 days' } }\n"
         "hato.campaign 'hello' {\n"
         "  stream = news, to = hato.csv { 'people.csv', map = { name = '氏名' }, encoding = 'cp932' },\n"
@@ -89,7 +94,7 @@ TEST(a_whole_script_becomes_a_conf)
     CHECK_INT(c->isps[0].per_connection, 50);
     CHECK_INT(c->isps[0].tls, CONF_TLS_REQUIRE);
     CHECK_INT(c->isps[0].family, CONF_FAMILY_BOTH);
-    CHECK_INT(c->nrules, 2);
+    CHECK_INT(c->nrules, 3);
     CHECK_STR(c->rules[0].name, S("dir/init.lua:12 rule 1"));
     CHECK_STR(c->rules[0].isp, S("gmail"));
     CHECK_STR(c->rules[0].enhanced, S("5.7."));
@@ -98,6 +103,23 @@ TEST(a_whole_script_becomes_a_conf)
     CHECK(c->rules[0].code_from == 500 && c->rules[0].code_to == 599);
     CHECK(c->rules[0].cls == CLASS_SPAM && c->rules[0].retry);
     CHECK(c->rules[1].code_from == 450 && c->rules[1].code_to == 450 && !c->rules[1].retry);
+    const struct acts *acts = &c->acts;
+    CHECK(acts->nof_rules == 3 && acts->nrules == 3);
+    CHECK(acts->of_rules[0].act.kind == ACT_NONE && acts->of_rules[1].act.kind == ACT_NONE);
+    const struct act_rule *r = &acts->of_rules[2];
+    CHECK_STR(r->name, S("dir/init.lua:12 rule 5"));
+    CHECK(r->share_ppm == 200000 && r->least == 20 && r->within_ms == 600000);
+    CHECK(r->act.kind == ACT_SUSPEND && r->act.scope == ACT_STREAM && r->act.for_ms == 4 * 3600000 &&
+          r->act.alert);
+    r = &acts->rules[0];
+    CHECK(r->classes == 1ull << CLASS_MAILBOX_FULL && r->after == 3 &&
+          r->within_ms == 30 * (int64_t)86400000);
+    CHECK(r->act.kind == ACT_SUPPRESS && r->act.for_ms == 90 * (int64_t)86400000);
+    r = &acts->rules[1];
+    CHECK(r->failures == (ACT_LOST_CONNECTION | ACT_REFUSED_CONNECTION) && r->after == 5 &&
+          r->act.kind == ACT_SLOW);
+    CHECK_STR(r->isp, S("au"));
+    CHECK(acts->rules[2].kinds == 1u << KIND_HARD && acts->rules[2].act.scope == ACT_CAMPAIGN);
     CHECK_INT(c->retry.nretry, 2);
     CHECK_INT(c->retry.retry_ms[1], 7200000);
     CHECK_INT(c->retry.give_up_ms, 3 * 86400000);
@@ -255,11 +277,63 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
          "with a "
          "dot such as \"5.7.\", not \"5.7\""},
         {"hato.bounces { { class = 'blocked', after = 3 } }",
-         "dir/init.lua:1: hato.bounces: [1].after comes with a later version of hato"},
-        {"hato.bounces { { class = 'blocked' } }",
-         "dir/init.lua:1: hato.bounces: [1].isp is missing (or phase, code, enhanced or text): what a reply "
-         "is known by; what follows from a "
-         "class alone comes with a later version of hato"},
+         "dir/init.lua:1: hato.bounces: [1].act is missing: a rule with no isp, phase, code, enhanced and "
+         "text says what is done about a class"},
+        {"hato.bounces { { code = 421, class = 'blocked', least = 3 } }",
+         "dir/init.lua:1: hato.bounces: [1].act is missing: what is done when that many have come"},
+        {"hato.bounces { { after = 3, act = hato.slow() } }",
+         "dir/init.lua:1: hato.bounces: [1].it says nothing about the reply: class, kind, isp, phase, code, "
+         "enhanced, text or failure is missing"},
+        {"hato.bounces { { code = 550, kind = 'hard', class = 'blocked' } }",
+         "dir/init.lua:1: hato.bounces: [1].kind follows from the class: a rule that knows a reply gives it "
+         "one class"},
+        {"hato.bounces { { code = 550, class = { 'blocked', 'spam' } } }",
+         "dir/init.lua:1: hato.bounces: [1].class is a list: a rule that knows a reply gives it one class"},
+        {"hato.bounces { { class = 'blocked', retry = true, act = hato.slow() } }",
+         "dir/init.lua:1: hato.bounces: [1].retry goes with what a reply is known by: isp, phase, code, "
+         "enhanced or text"},
+        {"hato.bounces { { class = 'blocked', act = 'slow' } }",
+         "dir/init.lua:1: hato.bounces: [1].act wants what hato.slow, suspend, suppress and their like "
+         "return, not \"slow\""},
+        {"hato.bounces { { class = 'mailbox_full', share = 0.2, within = '1 h', act = hato.suppress '90 "
+         "days' } }",
+         "dir/init.lua:1: hato.bounces: [1].share and least count a receiver's answers; for a person, after "
+         "counts the mails that ended so, within their time"},
+        {"hato.bounces { { class = 'blocked', within = '1 h', act = hato.slow() } }",
+         "dir/init.lua:1: hato.bounces: [1].within is the time in which something is counted: after, least "
+         "or share is missing"},
+        {"hato.bounces { { class = 'blocked', share = 0.2, act = hato.slow() } }",
+         "dir/init.lua:1: hato.bounces: [1].within is missing: the time in which the share is counted"},
+        {"hato.bounces { { class = 'blocked', share = 20, within = '1 h', act = hato.slow() } }",
+         "dir/init.lua:1: hato.bounces: [1].share wants a part of all answers, such as 0.2, not 20"},
+        {"hato.bounces { { class = 'blocked', least = 3, act = hato.reconnect() } }",
+         "dir/init.lua:1: hato.bounces: [1].reconnect is done at each such answer: nothing is counted for "
+         "it"},
+        {"hato.bounces { { failure = 'lost', code = 421, act = hato.slow() } }",
+         "dir/init.lua:1: hato.bounces: [1].failure stands for answers that never came: it goes with isp and "
+         "act alone"},
+        {"hato.bounces { { failure = 'reset', act = hato.slow() } }",
+         "dir/init.lua:1: hato.bounces: [1].failure wants \"connect\", \"lost\", \"timeout\" or \"tls\", not "
+         "\"reset\""},
+        {"hato.bounces { { kind = 'firm', act = hato.slow() } }",
+         "dir/init.lua:1: hato.bounces: [1].kind wants \"hard\", \"soft\" or \"block\", not \"firm\""},
+        {"hato.slow { factor = 2 }",
+         "dir/init.lua:1: hato.slow: factor wants a part of what it was, from 0.01 to 0.99, not 2"},
+        {"hato.slow { scop = 'path' }",
+         "dir/init.lua:1: hato.slow: unknown option \"scop\"; did you mean \"scope\"?"},
+        {"hato.suspend { ['for'] = '1 ms' }",
+         "dir/init.lua:1: hato.suspend: for wants a time from \"1 s\" to \"90 days\", not \"1 ms\""},
+        {"hato.suspend { scope = 'isp' }",
+         "dir/init.lua:1: hato.suspend: scope wants \"path\", \"site\", \"source\", \"stream\" or "
+         "\"campaign\", not \"isp\""},
+        {"hato.pause { 'stream' }",
+         "dir/init.lua:1: hato.pause: it wants what to pause: { \"stream\", \"isp\" }, { \"campaign\", "
+         "\"isp\" }, { \"source\", \"isp\" }, { \"mx\", \"isp\" } or { \"source\" }"},
+        {"hato.suppress '1 s'",
+         "dir/init.lua:1: hato.suppress: its argument wants \"forever\" or a time of at least \"1 min\", not "
+         "\"1 s\""},
+        {"hato.suppress()", "dir/init.lua:1: hato.suppress: its argument wants \"forever\" or a time such as "
+                            "\"90 days\", not nil"},
         {"hato.bounces { retry = { 5 } }",
          "dir/init.lua:1: hato.bounces: retry[1] wants a duration with its unit, such "
          "as \"5 s\" or \"5 days\", not 5"},

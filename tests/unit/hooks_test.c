@@ -2,6 +2,7 @@
 #include "script.h"
 #include "test.h"
 #include "format/record.h"
+#include "delivery/act.h"
 #include "lua/hooks.h"
 #include "platform/loop.h"
 
@@ -148,9 +149,11 @@ TEST(a_message_hook_that_waits_is_told_when_hato_ends)
     buf_free(&got);
 }
 
-static void on_class(void *data, bool given, enum reply_class cls)
+static void on_class(void *data, const struct hooks_answer *a)
 {
-    *(int *)data = given ? (int)cls : -1;
+    *(int *)data = a->has_class ? (int)a->cls : -1;
+    if (a->act)
+        *(int *)data = 1000 + (int)a->act->kind;
 }
 
 TEST(a_reply_hook_says_a_class_or_nothing)
@@ -173,12 +176,15 @@ TEST(a_reply_hook_says_a_class_or_nothing)
          "dir/init.lua:2: the reply hook: class wants a class such as \"blocked\" or \"mailbox_full\", not "
          "nil"},
         {"return 'blocked'", -1,
-         "dir/init.lua:2: the reply hook: may return nil or { class = \"…\" }, not \"blocked\""},
+         "dir/init.lua:2: the reply hook: may return nil or { class = \"…\", act = … }, not \"blocked\""},
         {"return { class = 'blocked', act = 'stop' }", -1,
-         "dir/init.lua:2: the reply hook: act comes with a later version of hato; class is what it may "
-         "return now"},
+         "dir/init.lua:2: the reply hook: act wants what hato.slow, suspend, suppress and their like "
+         "return, not \"stop\""},
+        {"return { class = 'blocked', act = hato.suspend { ['for'] = '4 h', alert = true } }",
+         1000 + ACT_SUSPEND, ""},
+        {"return { act = hato.suppress 'forever' }", 1000 + ACT_SUPPRESS, ""},
         {"return { class = 'blocked', clas = 1 }", -1,
-         "dir/init.lua:2: the reply hook: may return nil or { class = \"…\" }; it does not know "
+         "dir/init.lua:2: the reply hook: may return nil or { class = \"…\", act = … }; it does not know "
          "\"clas\""},
         {"return { class = 'delivered' }", -1,
          "dir/init.lua:2: the reply hook: \"delivered\" is no class of a refusal"},

@@ -286,7 +286,7 @@ TEST(verdict_a_hook_changes_the_class_and_not_the_end)
     struct verdict v = judge("550 5.1.1 S3150", SMTP_PHASE_RCPT, SLICE_NONE);
 
     CHECK(v.final && v.kind == KIND_HARD);
-    verdict_override(&v, CLASS_BLOCKED, 550);
+    verdict_override(&v, CLASS_BLOCKED, 550, SLICE_NONE, NULL);
     CHECK(v.final && v.kind == KIND_BLOCK && v.cls == CLASS_BLOCKED);
     CHECK_STR(slice_cstr(v.rule), S("reply hook"));
 }
