@@ -362,3 +362,16 @@ TEST(liquid_changes_case_beyond_ascii)
     };
     CHECK_ROWS(plain, rows);
 }
+
+TEST(liquid_filters_of_lists_take_a_single_value_as_ruby_does)
+{
+    static const struct row rows[] = {
+        {"{{ '東京' | map: 1 }}{{ '東京' | map: -2 }}{{ '東京' | map: 2 }}", "京東"},
+        {"{{ 'ab' | where: 0 }}|{{ 'ab' | where: 5 }}|{{ 'ab' | compact: 1 }}", "ab||ab"},
+        {"{{ 'ab' | uniq: 2.5 }}{{ 7 | sort: 'k' }}{{ 'ab' | sort_natural: list }}", "ab7ab"},
+        {"{{ 7 | map: 'k' }}", "error: t.html:1:1: cannot select the property 'k'"},
+        {"{{ '7,8' | split: ',' | sort: 2.5 }}", "error: t.html:1:1: cannot select the property '2.5'"},
+        {"{{ 'abc' | slice: 1, false }}", "b"},
+    };
+    CHECK_ROWS(plain, rows);
+}

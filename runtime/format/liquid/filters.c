@@ -451,7 +451,7 @@ FILTER(slice)
 {
     int64_t at, length = 1;
     int rc = integer(vm, &v[1], &at);
-    if (!rc && n > 1 && v[2].type != LIQUID_NIL)
+    if (!rc && n > 1 && is_true(&v[2]))
         rc = integer(vm, &v[2], &length);
     struct slice s = SLICE_NONE;
     if (!rc && v->type != LIQUID_ARRAY)

@@ -85,8 +85,8 @@ static struct liquid_value array_of(const struct liquid_value *items, uint32_t n
     return (struct liquid_value){.type = LIQUID_ARRAY, .n = n, .items = items};
 }
 
-/* item[property] as Ruby has it: a string holds its substrings, an integer its bits. ERR_INVAL for what has
- * no properties at all and ERR_UNSUPPORTED where the filter as a whole comes to nothing. */
+/* item[property] as Ruby has it: a string holds its substrings and characters, an integer its bits. ERR_INVAL
+ * for what has no properties at all and ERR_UNSUPPORTED where the filter as a whole comes to nothing. */
 static int property_of(struct render *vm, const struct liquid_value *item,
                        const struct liquid_value *property, struct liquid_value *out)
 {
@@ -101,6 +101,15 @@ static int property_of(struct render *vm, const struct liquid_value *item,
         if (property->type == LIQUID_STRING) {
             if (slice_find(value_slice(item), value_slice(property)) >= 0)
                 *out = *property;
+            return render_charge(vm, item->n);
+        }
+        if (property->type == LIQUID_INT) {
+            struct slice s = value_slice(item);
+            int64_t at = property->i < 0 ? property->i + (int64_t)utf8_count(s) : property->i;
+            size_t from = at < 0 || at > (int64_t)s.n ? s.n : value_skip_chars(s, (size_t)at);
+            s = slice_of(s.p + from, s.n - from);
+            if (s.n)
+                *out = liquid_string(slice_of(s.p, value_skip_chars(s, 1)));
             return render_charge(vm, item->n);
         }
         break;
@@ -123,6 +132,17 @@ static int property_of(struct render *vm, const struct liquid_value *item,
     struct slice name;
     int rc = value_text(vm, property, &name);
     return rc ? rc : render_fail(vm, ERR_INVAL, "cannot select the property '%.*s'", SLICE_FMT(name));
+}
+
+/* The same for uniq and sort, which look at no property where there is nothing to compare. */
+static int key_of(struct render *vm, const struct liquid_value *item, uint32_t count,
+                  const struct liquid_value *property, struct liquid_value *out)
+{
+    if (count < 2 && (item->type == LIQUID_STRING || item->type == LIQUID_INT)) {
+        *out = *item;
+        return 0;
+    }
+    return property_of(vm, item, property, out);
 }
 
 /* --- selection --- */
@@ -231,7 +251,7 @@ FILTER(uniq)
     struct liquid_value *keys = list + count;
     for (uint32_t i = 0; i < count; i++) {
         struct liquid_value p = items[i];
-        if (n > 0 && v[1].type != LIQUID_NIL && (rc = property_of(vm, &items[i], &v[1], &p))) {
+        if (n > 0 && v[1].type != LIQUID_NIL && (rc = key_of(vm, &items[i], count, &v[1], &p))) {
             *out = liquid_nil();
             return rc == ERR_UNSUPPORTED ? 0 : rc;
         }
@@ -358,7 +378,7 @@ static int sort(struct render *vm, const struct liquid_value *v, int n, bool nat
         return ERR_LIMIT;
     for (uint32_t i = 0; i < count; i++) {
         pairs[i] = (struct liquid_pair){items[i], items[i]};
-        if (n > 0 && v[1].type != LIQUID_NIL && (rc = property_of(vm, &items[i], &v[1], &pairs[i].key))) {
+        if (n > 0 && v[1].type != LIQUID_NIL && (rc = key_of(vm, &items[i], count, &v[1], &pairs[i].key))) {
             *out = liquid_nil();
             return rc == ERR_UNSUPPORTED ? 0 : rc;
         }
