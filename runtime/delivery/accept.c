@@ -112,7 +112,10 @@ static void on_batch_durable(struct spool_wait *w, int status)
     b->n = 0;
     b->next = d->spare_batches;
     d->spare_batches = b;
-    d->batches_open--;
+    if (--d->batches_open)
+        return;
+    interval_close(d->syncs);
+    d->syncs = NULL;
 }
 
 static void on_batch_task(struct loop_task *t)
@@ -134,7 +137,11 @@ static struct batch *current_batch(struct deliver *d)
         b->d = d;
         b->wait.fn = on_batch_durable;
         d->batch = b;
-        d->batches_open++;
+        if (!d->batches_open++) {
+            struct interval_cause c = interval_cause(INTERVAL_JOURNAL);
+            c.why = S("to be on the disk");
+            d->syncs = interval_open(d->intervals, &c);
+        }
         loop_post(d->loop, &d->batch_task, on_batch_task);
     }
     if (d->batch->n == d->batch->cap) {

@@ -11,6 +11,8 @@ static void on_spool_timer(struct loop_timer *t)
     size_t at = 0;
     if (!on_may_begin(d))
         return;
+    interval_close(d->unwritable);
+    d->unwritable = NULL;
     for (struct isp *isp; (isp = paths_next_isp(d->paths, &at));)
         isp_service(isp);
 }
@@ -26,7 +28,27 @@ bool on_may_begin(void *data)
         return true;
     if (!loop_timer_active(&d->spool_timer))
         loop_timer_start(d->loop, &d->spool_timer, SPOOL_AGAIN_MS, on_spool_timer);
+    if (!d->unwritable) {
+        struct interval_cause c = interval_cause(INTERVAL_JOURNAL);
+        c.why = S("because the journal could not be written");
+        d->unwritable = interval_open(d->intervals, &c);
+    }
     return false;
+}
+
+static uint32_t claim_ms(const struct deliver *d, const struct flight *f)
+{
+    return (uint32_t)(loop_now_ms(d->loop) - f->claimed_ms);
+}
+
+/* It goes back as it came: that it was taken up is over. */
+static void gave_back(struct deliver *d, const struct flight *f)
+{
+    struct interval_cause c = interval_cause(INTERVAL_PATH);
+    c.isp = f->path->isp->name;
+    c.source = d->conf.conf->sources[f->path->source].name;
+    c.why = S("for a connection that had taken it up and gave it back");
+    interval_past(d->intervals, &c, loop_wall_ms(d->loop) - claim_ms(d, f));
 }
 
 bool on_prepare(void *data, struct flight *f)
@@ -60,6 +82,7 @@ static bool is_suppressed(struct deliver *d, const struct flight *f)
     arena_free(&a);
     if (!o)
         return false;
+    o->ev.claim_ms = claim_ms(d, f);
     path_return(f->path, f->lane, f->id);
     outcome_settle(o);
     return true;
@@ -70,10 +93,12 @@ bool on_fit(void *data, struct flight *f)
     struct deliver *d = data;
     bool paused = steer_lane_paused(d, f->lane) || steer_path_paused(d, f->path);
     if (steer_takes(d, f->id, f->lane)) {
+        gave_back(d, f);
         path_return(f->path, f->lane, f->id);
         return false;
     }
     if (paused) {
+        gave_back(d, f);
         path_return(f->path, f->lane, f->id);
         lane_push(d->queue, f->lane, f->id, false, true);
         lane_service(d, f->lane);
@@ -93,6 +118,7 @@ bool on_fit(void *data, struct flight *f)
         m && m->text ? arena_copy(&o->arena, slice_cstr(m->text)) : S("its time ended before it was sent");
     o->ev.code = m ? m->code : 0;
     o->v.rule = "expire";
+    o->ev.claim_ms = claim_ms(d, f);
     path_return(f->path, f->lane, f->id);
     deliver_settle(o);
     return false;
@@ -136,6 +162,7 @@ void on_begin(void *data, struct session *s, struct flight *f)
                                    .at_ms = f->begun_wall_ms,
                                    .date_s = f->in.date_s,
                                    .attempt = f->attempt,
+                                   .claim_ms = claim_ms(d, f),
                                    .source = source_number(d, facts->source),
                                    .isp = isp_number(d, facts->site->isp),
                                    .edits = f->in.edits};
@@ -163,6 +190,8 @@ static struct outcome *outcome_of_flight(struct deliver *d, struct session *s, s
     o->ev.size = f->message->size_bytes;
     o->ev.unmappable = f->message->unmappable;
     o->ev.connect_ms = (uint32_t)facts->connect_ms;
+    if (!f->begun)
+        o->ev.claim_ms = claim_ms(d, f);
     if (f->begun) {
         o->begun_ms = f->begun_wall_ms;
         o->ev.send_ms = (uint32_t)(now - f->begun_ms);
@@ -264,6 +293,7 @@ void on_unfit(void *data, struct flight *f)
         outcome_take_record(o, &f->message->rec);
     o->ev.type = EVENT_HELD;
     o->ev.text = slice_cstr(f->error.text);
+    o->ev.claim_ms = claim_ms(d, f);
     notice(d, 2, "message=m%llu cannot be assembled and is held: %s", (unsigned long long)f->id,
            f->error.text);
     write_event(d, &o->ev);
@@ -292,6 +322,7 @@ void on_back(void *data, struct flight *f)
         write_event(d, &o->ev);
         outcome_free(o);
     } else {
+        gave_back(d, f);
         path_return(f->path, f->lane, f->id);
     }
     if (steer_takes(d, f->id, f->lane))

@@ -158,6 +158,7 @@ void campaign_cancel(struct deliver *d, struct campaign *c)
         write_campaign(d, c, CAMPAIGN_CANCELLED);
     c->cancelled = true;
     c->run = CAMPAIGN_STOPPED;
+    campaign_waits(d, c);
     loop_timer_stop(d->loop, &c->timer);
 }
 
@@ -274,7 +275,7 @@ int campaigns_bind(struct deliver *d, struct err *e)
 
 static void on_campaign_time(struct loop_timer *t);
 
-void campaign_update(struct deliver *d, struct campaign *c)
+static void update(struct deliver *d, struct campaign *c)
 {
     int64_t now = loop_wall_ms(d->loop);
     if (!c->conf || c->run == CAMPAIGN_STOPPED || c->run == CAMPAIGN_HELD || !d->started)
@@ -304,6 +305,45 @@ void campaign_update(struct deliver *d, struct campaign *c)
     c->run = CAMPAIGN_RUNNING;
     for (struct lane *lane = c->lanes; lane; lane = lane->of_campaign)
         lane_service(d, lane);
+}
+
+void campaign_waits(struct deliver *d, struct campaign *c)
+{
+    struct interval_cause cause = interval_cause(INTERVAL_CAMPAIGN);
+    struct buf words = {0};
+    switch (c->run) {
+    case CAMPAIGN_RUNNING:
+        break;
+    case CAMPAIGN_HELD:
+        buf_printf(&words, "because its campaign was held: %s",
+                   c->why ? c->why : "its stream is not in the script");
+        break;
+    case CAMPAIGN_INTAKE:
+        buf_adds(&words, S("for its campaign to be read to its end"));
+        break;
+    case CAMPAIGN_LATER:
+        buf_printf(&words, "for the time of its campaign (%.*s:%d)", SLICE_FMT(c->conf->place.file),
+                   c->conf->place.line);
+        cause.until_ms = c->conf->at_ms;
+        break;
+    case CAMPAIGN_STOPPED:
+        buf_adds(&words, S("to be ended: its campaign was cancelled"));
+        break;
+    }
+    struct interval *was = c->waits;
+    if (c->number)
+        cause.campaign = c->name;
+    cause.stream = c->stream->name;
+    cause.why = buf_slice(&words);
+    c->waits = words.n ? interval_open(d->intervals, &cause) : NULL;
+    interval_close(was); /* after that: the same cause goes on */
+    buf_free(&words);
+}
+
+void campaign_update(struct deliver *d, struct campaign *c)
+{
+    update(d, c);
+    campaign_waits(d, c);
 }
 
 static void on_campaign_time(struct loop_timer *t)

@@ -52,6 +52,7 @@ struct campaign {
     bool read_once, cancelled; /* its source was read to the end at some time */
     bool started;
     struct lane *lanes;      /* by lane->of_campaign */
+    struct interval *waits;  /* while it does not run */
     struct loop_timer timer; /* to its start */
     struct deliver *deliver;
     uint64_t ending;               /* cancelled, and seen to */

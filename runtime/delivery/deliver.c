@@ -87,11 +87,14 @@ void deliver_start(struct deliver *d)
 {
     size_t at = 0;
     d->started = true;
+    interval_close(d->starts);
+    d->starts = NULL;
     for (struct campaign *c; (c = deliver_next_campaign(d, &at));)
         campaign_update(d, c);
     at = 0;
     for (struct map_entry *e; (e = map_next(&d->streams, &at));) {
         struct stream *st = e->value;
+        campaign_waits(d, st->alone);
         for (struct lane *lane = st->alone->lanes; lane; lane = lane->of_campaign)
             lane_service(d, lane);
     }
@@ -101,7 +104,11 @@ void deliver_start(struct deliver *d)
 
 void deliver_drain(struct deliver *d)
 {
+    struct interval_cause c = interval_cause(INTERVAL_STOPPING);
+    c.why = S("because hato was about to stop");
     d->draining = true;
+    if (!d->stops)
+        d->stops = interval_open(d->intervals, &c);
     sessions_drain(d->sessions);
 }
 
@@ -109,6 +116,8 @@ void deliver_undrain(struct deliver *d)
 {
     size_t at = 0;
     d->draining = false;
+    interval_close(d->stops);
+    d->stops = NULL;
     sessions_undrain(d->sessions);
     for (struct isp *isp; (isp = paths_next_isp(d->paths, &at));)
         isp_service(isp);
@@ -217,6 +226,7 @@ static void make_rooms(struct deliver *d)
     d->queue = queue_new(loop);
     queue_on_due(d->queue, on_due, d);
     d->sites = sites_new(&(struct sites_conf){.loop = loop,
+                                              .intervals = d->intervals,
                                               .resolve = d->conf.resolve,
                                               .data = d,
                                               .on_domain = on_domain,
@@ -224,6 +234,7 @@ static void make_rooms(struct deliver *d)
                                               .on_site = on_site,
                                               .on_probe = on_probe});
     d->paths = paths_new(&(struct paths_conf){.loop = loop,
+                                              .intervals = d->intervals,
                                               .queue = d->queue,
                                               .conf = d->conf.conf,
                                               .data = d,
@@ -307,7 +318,10 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
         deliver_free(d);
         return r;
     }
+    struct interval_cause starting = interval_cause(INTERVAL_STOPPING);
+    starting.why = S("for hato to start");
     intervals_start(d->intervals);
+    d->starts = interval_open(d->intervals, &starting);
     *out = d;
     return 0;
 }

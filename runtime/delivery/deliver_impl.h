@@ -55,7 +55,8 @@ struct deliver {
     struct sessions *sessions;
     struct suppress *suppress;
     struct intervals *intervals;
-    struct file *lock; /* of the folder, until the spool has it */
+    struct interval *starts, *stops, *syncs, *unwritable, *hooked; /* what all mail may wait for; or NULL */
+    struct file *lock;                                             /* of the folder, until the spool has it */
     struct tls_client *tls;
     struct rules *rules;
 
@@ -111,6 +112,8 @@ int campaign_check(struct deliver *d, const struct deliver_conf *conf, const str
                    struct err *e);
 /* Let it run when its people are read and its time has come. */
 void campaign_update(struct deliver *d, struct campaign *c);
+/* Its state has changed: what its mail waits for is kept. */
+void campaign_waits(struct deliver *d, struct campaign *c);
 void campaign_free(struct deliver *d, struct campaign *c); /* but for the name */
 /* People end this campaign: nothing of it begins, nobody new is taken in. */
 void campaign_cancel(struct deliver *d, struct campaign *c);

@@ -27,9 +27,9 @@ enum interval_kind {
     INTERVAL_UP = 1,   /* the process ran; between two of them hato was not running */
     INTERVAL_PAUSE,    /* people paused it */
     INTERVAL_CAMPAIGN, /* its campaign is being taken in, begins later, is held */
-    INTERVAL_STOPPING, /* the process was told to end, or swaps its script */
-    INTERVAL_JOURNAL,  /* the journal cannot be written */
-    INTERVAL_HOOK,     /* message hooks run */
+    INTERVAL_STOPPING, /* the process starts, or was told to end */
+    INTERVAL_JOURNAL,  /* the journal is being written, or cannot be */
+    INTERVAL_HOOK,     /* hooks run, or records are read for them */
     INTERVAL_DNS,      /* it is not known where mail for the domain goes */
     INTERVAL_SITE,     /* no host can be reached */
     INTERVAL_MEASURE,  /* what answers put in place */
@@ -40,8 +40,8 @@ enum interval_kind {
     INTERVAL_KINDS
 };
 
-/* An empty key fits all mail. why: a clause that goes on after "waited 3 h 12 min: ", with the rule and its
- * file:line where there is one. Borrowed for the call. */
+/* An empty key fits all mail. why: words that go on after "waited 3 h 12 min" ("for …", "because …"), with
+ * the rule and its file:line where there is one. Borrowed for the call. */
 struct interval_cause {
     enum interval_kind kind;
     struct slice isp, source, stream, pool, campaign;

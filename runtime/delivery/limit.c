@@ -30,7 +30,9 @@ struct limit {
     struct line lines[CONF_PRIORITIES];
     size_t waiting;
     struct loop_timer timer;
-    char *values; /* "isp gmail, campaign summer"; owned */
+    struct interval *waits; /* while anybody does */
+    struct slice key;       /* the map's: index of its rule, then each value's length and bytes */
+    char *values;           /* "isp gmail, campaign summer"; owned */
 };
 
 struct limits {
@@ -218,6 +220,7 @@ static struct limit *instance(struct limits *ls, const struct rule *r, const str
     if (ls->spent_ms != INT64_MIN)
         spend(l, ls->spent_ms);
     map_put(&ls->instances, buf_slice(&ls->key), l);
+    l->key = ls->instances.v[ls->instances.n - 1].key;
     return l;
 }
 
@@ -291,6 +294,41 @@ void limits_count_all(struct limits *ls)
 
 static void on_due(struct loop_timer *t);
 
+static void waits_begin(struct limit *l)
+{
+    struct interval_cause c = interval_cause(INTERVAL_LIMIT);
+    struct slice *const keys[CONF_BYS] = {
+        [CONF_BY_STREAM] = &c.stream, [CONF_BY_CAMPAIGN] = &c.campaign, [CONF_BY_SOURCE] = &c.source,
+        [CONF_BY_POOL] = &c.pool,     [CONF_BY_ISP] = &c.isp,           [CONF_BY_DOMAIN] = &c.domain,
+        [CONF_BY_MX] = &c.mx};
+    struct buf words = {0};
+    const char *p = l->key.p + sizeof(uint32_t);
+    if (!l->limits->conf.intervals || l->waits)
+        return;
+    for (int by = 0; by < CONF_BYS; by++) {
+        uint32_t n;
+        if (!limit_counts_by(l, (enum conf_by)by))
+            continue;
+        memcpy(&n, p, sizeof n);
+        *keys[by] = slice_of(p + sizeof n, n);
+        p += sizeof n + n;
+    }
+    buf_adds(&words, S("for the limit "));
+    limit_text(l, &words);
+    c.why = buf_slice(&words);
+    l->waits = interval_open(l->limits->conf.intervals, &c);
+    buf_free(&words);
+}
+
+/* Who is being served may wait again: it is one wait. */
+static void waits_check(struct limit *l)
+{
+    if (l->waiting || l->limits->serving)
+        return;
+    interval_close(l->waits);
+    l->waits = NULL;
+}
+
 static void arm(struct limit *l)
 {
     struct loop *loop = l->limits->conf.loop;
@@ -313,6 +351,7 @@ void limit_wait(struct limit *l, struct limit_wait *w, enum limit_waiter kind, e
     else
         line->first = w;
     line->last = w;
+    waits_begin(l);
     if (!l->waiting++)
         arm(l);
 }
@@ -332,8 +371,10 @@ void limit_leave(struct limit_wait *w)
     else
         line->last = w->prev;
     w->at = NULL;
-    if (!--l->waiting)
-        arm(l);
+    if (--l->waiting)
+        return;
+    arm(l);
+    waits_check(l);
 }
 
 static struct limit_wait *first_in_line(const struct limit *l)
@@ -351,12 +392,13 @@ static void on_due(struct loop_timer *t)
     struct limits *ls = l->limits;
     struct limit_wait *w;
     while (limit_due_ms(l) <= loop_now_ms(ls->conf.loop) && (w = first_in_line(l))) {
-        limit_leave(w);
         ls->serving = true;
+        limit_leave(w);
         ls->conf.serve(ls->conf.data, w, l);
         ls->serving = false;
     }
     arm(l);
+    waits_check(l);
 }
 
 static void take_back(struct limits *ls, const struct limit_who *who, uint64_t id, bool again)

@@ -19,6 +19,7 @@
 #define HATO_DELIVERY_LIMIT_H
 
 #include "delivery/conf.h"
+#include "delivery/interval.h"
 #include "platform/loop.h"
 
 struct limits;
@@ -45,6 +46,7 @@ struct limit_wait {
 
 struct limits_conf {
     struct loop *loop;
+    struct intervals *intervals; /* NULL: nobody asks why mail waited */
     const struct conf *conf;
     void *data;
     /* Its turn: it may take permits now, and may wait again. at: where it waited. */

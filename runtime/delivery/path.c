@@ -18,8 +18,11 @@ struct paths *paths_new(const struct paths_conf *conf)
     ps->source_sockets = mem_zalloc(conf->conf->nsources * sizeof *ps->source_sockets);
     loop_random_bytes(conf->loop, &hk, sizeof hk);
     map_init(&ps->isps, hk);
-    ps->limits = limits_new(
-        &(struct limits_conf){.loop = conf->loop, .conf = conf->conf, .data = ps, .serve = path_serve});
+    ps->limits = limits_new(&(struct limits_conf){.loop = conf->loop,
+                                                  .intervals = conf->intervals,
+                                                  .conf = conf->conf,
+                                                  .data = ps,
+                                                  .serve = path_serve});
     return ps;
 }
 
@@ -184,6 +187,7 @@ static void site_ring_remove(struct site *s)
     s->isp->nready--;
     if (s->next_ready == s) {
         s->isp->ready = NULL;
+        isp_waits_no_more(s->isp);
     } else {
         s->next_ready->prev_ready = s->prev_ready;
         s->prev_ready->next_ready = s->next_ready;
@@ -286,7 +290,7 @@ void path_detach(struct paths *ps, struct lane *lane)
 
 /* --- the pull --- */
 
-static bool is_closed(const struct path *p)
+bool path_is_closed(const struct path *p)
 {
     const struct paths_conf *conf = &p->paths->conf;
     return p->held_until_ms || (conf->is_paused && conf->is_paused(conf->data, p));
@@ -345,7 +349,7 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
     struct limits *ls = p->paths->limits;
     struct share *best = NULL;
     struct lane *lane = NULL;
-    if (is_closed(p) || (ahead && limits_pace(ls, p->isp->conf)) || path_lacks(p, s))
+    if (path_is_closed(p) || (ahead && limits_pace(ls, p->isp->conf)) || path_lacks(p, s))
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
         if (!share_is_active(sh) || (best && !goes_before(sh, best)) ||
@@ -405,7 +409,7 @@ unsigned path_connections_now(const struct path *p)
     return p->ramp < most ? p->ramp : most;
 }
 
-static bool has_room(const struct path *p)
+bool path_has_room(const struct path *p)
 {
     return p->sessions < path_connections_now(p);
 }
@@ -448,9 +452,9 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
             break;
         struct path *p = &isp->by_source[best];
         p->tried = mark;
-        if (is_closed(p) || !p->usable || limit_waits(&p->wait))
+        if (path_is_closed(p) || !p->usable || limit_waits(&p->wait))
             continue;
-        if (!has_room(p)) {
+        if (!path_has_room(p)) {
             ps->conf.shed(ps->conf.data, p);
             continue;
         }
@@ -498,8 +502,8 @@ static bool isp_has_room(const struct isp *isp)
 {
     for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
         const struct path *p = &isp->by_source[i];
-        bool may_open = has_room(p) && !limit_waits(&p->wait_open);
-        if (p->usable && !is_closed(p) && !limit_waits(&p->wait) && (may_open || isp->idle))
+        bool may_open = path_has_room(p) && !limit_waits(&p->wait_open);
+        if (p->usable && !path_is_closed(p) && !limit_waits(&p->wait) && (may_open || isp->idle))
             return true;
     }
     return false;
@@ -517,6 +521,7 @@ void isp_serve(struct isp *isp)
         isp->ready = s->next_ready;
         fruitless = open_one(isp, s) ? 0 : fruitless + 1;
     }
+    isp_waits(isp);
 }
 
 static void on_service(struct loop_task *t)

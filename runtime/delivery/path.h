@@ -36,6 +36,8 @@ struct path {
     struct loop_timer timer;
     struct limit_wait wait;      /* for a permit for any of its mail */
     struct limit_wait wait_open; /* for leave to open a connection */
+    struct interval *full;       /* while mail waits for one of its connections */
+    struct interval *held;       /* while it is held */
     struct paths *paths;
 };
 
@@ -52,6 +54,7 @@ struct isp_stop {
     int64_t until_ms; /* UTC */
     char *why;
     struct loop_timer timer;
+    struct interval *waits;
     struct isp *isp;
     struct isp_stop *next;
 };
@@ -72,6 +75,8 @@ struct isp {
     struct session *idle_first; /* sessions with nothing to do, at any of its sites; session.c's list */
     unsigned idle;              /* how many */
     bool starved;               /* wanted a socket when there was none */
+    unsigned nfull;             /* paths that are full */
+    struct interval *waits;     /* while it is starved */
 };
 
 /* A campaign at a site. */
@@ -86,6 +91,7 @@ struct share {
 
 struct paths_conf {
     struct loop *loop;
+    struct intervals *intervals; /* NULL: nobody asks why mail waited */
     struct queue *queue;
     const struct conf *conf;      /* sources and isps; at least one source */
     unsigned sockets_most;        /* in all; 0: 4000 */

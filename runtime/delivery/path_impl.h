@@ -30,6 +30,8 @@ void site_ring_check(struct site *s);
 void lane_ring_remove(struct lane *lane);
 /* It has mail for a pull to look at. */
 bool share_is_active(const struct share *sh);
+bool path_is_closed(const struct path *p); /* held, or paused */
+bool path_has_room(const struct path *p);  /* for one more session */
 /* Open sessions and wake idle ones until nothing more can go. */
 void isp_serve(struct isp *isp);
 
@@ -46,6 +48,10 @@ bool share_lacks(struct path *p, struct share *sh);
 bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane);
 /* Paths that wait with less urgent mail than this stream's go to its line. */
 void isp_stand_forward(struct isp *isp, const struct stream *st);
+/* What is ready at this isp did not go: because of full paths, if any is. */
+void isp_waits(struct isp *isp);
+/* Nothing is ready any more. */
+void isp_waits_no_more(struct isp *isp);
 /* A limit has a permit: the first in its line looks whether it has all that it needs. */
 void path_serve(void *data, struct limit_wait *w, struct limit *at);
 

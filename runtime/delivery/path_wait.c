@@ -231,12 +231,82 @@ void path_serve(void *data, struct limit_wait *w, struct limit *at)
         isp_serve(isp);
 }
 
+/* --- what is kept of waiting --- */
+
+static struct slice source_name_of(const struct path *p)
+{
+    return p->paths->conf.conf->sources[p->source].name;
+}
+
+static struct interval *waits_for_connection(const struct path *p)
+{
+    struct interval_cause c = interval_cause(INTERVAL_PATH);
+    struct buf words = {0};
+    buf_printf(&words, "for its turn: every connection from %.*s to %.*s was in use",
+               SLICE_FMT(source_name_of(p)), SLICE_FMT(p->isp->name));
+    c.isp = p->isp->name;
+    c.source = source_name_of(p);
+    c.why = buf_slice(&words);
+    struct interval *i = interval_open(p->paths->conf.intervals, &c);
+    buf_free(&words);
+    return i;
+}
+
+static void set_full(struct path *p, bool full)
+{
+    if (full == (p->full != NULL))
+        return;
+    if (full) {
+        p->full = waits_for_connection(p);
+        p->isp->nfull++;
+    } else {
+        interval_close(p->full);
+        p->full = NULL;
+        p->isp->nfull--;
+    }
+}
+
+static void set_starved(struct isp *isp, bool starved)
+{
+    if (starved == (isp->waits != NULL))
+        return;
+    interval_close(isp->waits);
+    isp->waits = NULL;
+    if (!starved)
+        return;
+    struct interval_cause c = interval_cause(INTERVAL_SOCKETS);
+    c.isp = isp->name;
+    c.why = S("because as many connections were open as there may be in all");
+    isp->waits = interval_open(isp->paths->conf.intervals, &c);
+}
+
+void isp_waits(struct isp *isp)
+{
+    if (!isp->paths->conf.intervals || !isp->ready)
+        return;
+    for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
+        struct path *p = &isp->by_source[i];
+        set_full(p, p->usable && !path_is_closed(p) && !path_has_room(p));
+    }
+    set_starved(isp, isp->starved);
+}
+
+void isp_waits_no_more(struct isp *isp)
+{
+    if (isp->waits)
+        set_starved(isp, false);
+    for (size_t i = 0; isp->nfull && i < isp->paths->conf.conf->nsources; i++)
+        set_full(&isp->by_source[i], false);
+}
+
 /* --- holds and stops --- */
 
 static void on_hold_over(struct loop_timer *t)
 {
     struct path *p = CONTAINER(t, struct path, timer);
     p->held_until_ms = 0;
+    interval_close(p->held);
+    p->held = NULL;
     isp_service(p->isp);
 }
 
@@ -248,6 +318,17 @@ void path_hold(struct path *p, int64_t until_ms, const char *why)
     free(p->held_why);
     p->held_why = mem_dup(why, strlen(why));
     p->held_until_ms = until_ms;
+    struct interval_cause c = interval_cause(INTERVAL_MEASURE);
+    struct buf words = {0};
+    buf_printf(&words, "because %.*s refused source %.*s: %s", SLICE_FMT(p->isp->name),
+               SLICE_FMT(source_name_of(p)), why);
+    c.isp = p->isp->name;
+    c.source = source_name_of(p);
+    c.why = buf_slice(&words);
+    c.until_ms = until_ms;
+    interval_close(p->held);
+    p->held = interval_open(p->paths->conf.intervals, &c);
+    buf_free(&words);
     loop_timer_start(loop, &p->timer, until_ms - loop_wall_ms(loop), on_hold_over);
 }
 
@@ -255,6 +336,8 @@ static void on_stop_over(struct loop_timer *t)
 {
     struct isp_stop *s = CONTAINER(t, struct isp_stop, timer);
     s->until_ms = 0;
+    interval_close(s->waits);
+    s->waits = NULL;
     isp_service(s->isp);
 }
 
@@ -276,6 +359,17 @@ void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, c
     free(s->why);
     s->why = mem_dup(why, strlen(why));
     s->until_ms = until_ms;
+    struct interval_cause c = interval_cause(INTERVAL_MEASURE);
+    struct buf words = {0};
+    buf_printf(&words, "because %.*s refused stream %.*s: %s", SLICE_FMT(isp->name), SLICE_FMT(stream->name),
+               why);
+    c.isp = isp->name;
+    c.stream = stream->name;
+    c.why = buf_slice(&words);
+    c.until_ms = until_ms;
+    interval_close(s->waits);
+    s->waits = interval_open(isp->paths->conf.intervals, &c);
+    buf_free(&words);
     loop_timer_start(loop, &s->timer, until_ms - loop_wall_ms(loop), on_stop_over);
 }
 

@@ -1,6 +1,7 @@
 /* site.c - see site.h. */
 #include "delivery/site.h"
 #include "base/err.h"
+#include "delivery/path.h"
 #include "platform/tls.h"
 
 #include <stdlib.h>
@@ -132,6 +133,34 @@ static struct site *site_of(struct sites *s, const struct mx_set *set, struct sl
 
 /* --- resolution --- */
 
+/* Mail for the domain waits for an answer; failed: for another, because the last said nothing. */
+static void domain_waits(struct domain *d, const char *failed)
+{
+    struct interval_cause c = interval_cause(INTERVAL_DNS);
+    struct buf words = {0};
+    interval_close(d->waits);
+    d->waits = NULL;
+    if (!d->sites->conf.intervals)
+        return;
+    if (failed)
+        buf_printf(&words, "because DNS did not say where mail for %.*s goes (%s)", SLICE_FMT(d->name),
+                   failed);
+    else
+        buf_printf(&words, "for DNS to say where mail for %.*s goes", SLICE_FMT(d->name));
+    c.domain = d->name;
+    c.why = buf_slice(&words);
+    d->waits = interval_open(d->sites->conf.intervals, &c);
+    buf_free(&words);
+}
+
+static void domain_waits_no_more(struct domain *d)
+{
+    if (d->site)
+        interval_found(d->waits, d->site->isp->name, d->site->key);
+    interval_close(d->waits);
+    d->waits = NULL;
+}
+
 static void on_wait_over(struct loop_timer *t)
 {
     struct domain *d = t->data;
@@ -180,6 +209,7 @@ static void set_waiting(struct domain *d, const struct mx_set *set)
     d->state = DOMAIN_WAITING;
     d->cause = CAUSE_DNS_FAILED;
     d->why = resolve_status_name(set->status);
+    domain_waits(d, d->why);
     loop_timer_start(s->conf.loop, &d->timer, wait, on_wait_over);
 }
 
@@ -227,6 +257,8 @@ static void on_mx(struct resolve_req *req, const struct mx_set *set)
         set_waiting(d, set);
         break;
     }
+    if (d->state != DOMAIN_WAITING)
+        domain_waits_no_more(d);
     if (s->first)
         loop_post(s->conf.loop, &s->task, on_task);
     s->conf.on_domain(s->conf.data, d);
@@ -274,6 +306,7 @@ void domain_want(struct domain *d)
         break;
     }
     d->state = DOMAIN_QUEUED;
+    domain_waits(d, NULL);
     d->next_queued = NULL;
     *s->last = d;
     s->last = &d->next_queued;
@@ -320,6 +353,18 @@ static void on_down_over(struct loop_timer *t)
     s->sites->conf.on_probe(s->sites->conf.data, s);
 }
 
+static void site_waits(struct site *s)
+{
+    struct interval_cause c = interval_cause(INTERVAL_SITE);
+    struct buf words = {0};
+    buf_printf(&words, "because no host of %.*s could be reached", SLICE_FMT(s->isp->name));
+    c.isp = s->isp->name;
+    c.mx = s->key;
+    c.why = buf_slice(&words);
+    s->waits = interval_open(s->sites->conf.intervals, &c);
+    buf_free(&words);
+}
+
 void site_down(struct site *s)
 {
     struct loop *loop = s->sites->conf.loop;
@@ -333,6 +378,8 @@ void site_down(struct site *s)
         soonest = 60000;
     if (!s->down_since_ms)
         s->down_since_ms = loop_wall_ms(loop);
+    if (!s->waits && s->sites->conf.intervals)
+        site_waits(s);
     s->state = SITE_DOWN;
     loop_timer_start(loop, &s->timer, soonest, on_down_over);
 }
@@ -340,6 +387,8 @@ void site_down(struct site *s)
 void site_up(struct site *s)
 {
     loop_timer_stop(s->sites->conf.loop, &s->timer);
+    interval_close(s->waits);
+    s->waits = NULL;
     s->state = SITE_UP;
     s->down_since_ms = 0;
 }

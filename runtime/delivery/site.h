@@ -15,6 +15,7 @@
 #define HATO_DELIVERY_SITE_H
 
 #include "base/map.h"
+#include "delivery/interval.h"
 #include "delivery/verdict.h"
 #include "platform/resolve.h"
 
@@ -39,6 +40,7 @@ struct domain {
     struct resolve_req req;
     struct sites *sites;
     struct domain *next_queued;
+    struct interval *waits;     /* for DNS */
     struct lane *lanes;         /* by lane->of_domain */
     bool took_quoted, took_raw; /* which form of an old carrier's address was accepted: domain_took() */
     int64_t delivered_ms;       /* UTC, of the last message it took; 0: none that the journal remembers */
@@ -65,7 +67,8 @@ struct site {
     struct site_host *hosts; /* by preference, then name */
     size_t nhosts;
     enum site_state state;
-    int64_t down_since_ms; /* UTC; 0: up */
+    int64_t down_since_ms;  /* UTC; 0: up */
+    struct interval *waits; /* while it is not up */
     struct loop_timer timer;
     /* path.c's */
     struct isp *isp;
@@ -77,6 +80,7 @@ struct site {
 
 struct sites_conf {
     struct loop *loop;
+    struct intervals *intervals; /* NULL: nobody asks why mail waited */
     struct resolve *resolve;
     size_t max_asking;    /* questions under way at once; 0: 200 */
     int64_t host_rest_ms; /* 0: 10 min */

@@ -13,6 +13,7 @@ struct pause {
     enum steer_kind kind;
     int64_t since_ms;
     bool passing; /* only while a cancel is carried out */
+    struct interval *waits;
     char words[]; /* "campaign=hello" */
 };
 
@@ -79,6 +80,28 @@ static struct pause *pause_get(const struct deliver *d, enum steer_kind kind, st
     return n < (int)sizeof key ? map_get(&d->pauses, slice_of(key, (size_t)n)) : NULL;
 }
 
+/* A single message's needs no interval: its record says it all. */
+static void pause_waits(struct deliver *d, struct pause *p)
+{
+    struct interval_cause c = interval_cause(INTERVAL_PAUSE);
+    struct slice *const keys[STEER_KINDS] = {[STEER_CAMPAIGN] = &c.campaign,
+                                             [STEER_STREAM] = &c.stream,
+                                             [STEER_ISP] = &c.isp,
+                                             [STEER_DOMAIN] = &c.domain,
+                                             [STEER_SOURCE] = &c.source};
+    struct buf words = {0};
+    if (p->kind == STEER_ID)
+        return;
+    slice_cut(slice_cstr(p->words), '=', keys[p->kind]);
+    if (p->passing)
+        buf_printf(&words, "to be ended: people cancelled %s", p->words);
+    else
+        buf_printf(&words, "because people paused %s", p->words);
+    c.why = buf_slice(&words);
+    p->waits = interval_open(d->intervals, &c);
+    buf_free(&words);
+}
+
 static void pause_put(struct deliver *d, enum steer_kind kind, struct slice name, int64_t since_ms,
                       bool passing)
 {
@@ -89,14 +112,17 @@ static void pause_put(struct deliver *d, enum steer_kind kind, struct slice name
     struct pause *p = mem_alloc(sizeof *p + (size_t)n + 1);
     *p = (struct pause){.kind = kind, .since_ms = since_ms, .passing = passing};
     memcpy(p->words, key, (size_t)n + 1);
+    pause_waits(d, p);
     map_put(&d->pauses, slice_of(key, (size_t)n), p);
 }
 
 static void pause_del(struct deliver *d, enum steer_kind kind, struct slice name)
 {
     struct pause *p = pause_get(d, kind, name);
-    if (p)
-        free(map_del(&d->pauses, slice_cstr(p->words)));
+    if (!p)
+        return;
+    interval_close(p->waits);
+    free(map_del(&d->pauses, slice_cstr(p->words)));
 }
 
 static const char *words_of(const struct pause *p)

@@ -33,6 +33,20 @@ static void read_run(struct work_job *job, struct work_thread *thread)
         r->status = err_set(&r->error, ERR_CORRUPT, "the record cannot be read");
 }
 
+/* Records are read, or hooks run: or no more of them. */
+static void hooked_check(struct deliver *d)
+{
+    bool busy = d->readings || queue_count_state(d->queue, Q_HOOK);
+    if (busy && !d->hooked) {
+        struct interval_cause c = interval_cause(INTERVAL_HOOK);
+        c.why = d->conf.hooks.message ? S("for its message hook") : S("for its record to be read");
+        d->hooked = interval_open(d->intervals, &c);
+    } else if (!busy && d->hooked) {
+        interval_close(d->hooked);
+        d->hooked = NULL;
+    }
+}
+
 static void read_done(struct work_job *job)
 {
     struct reading *r = CONTAINER(job, struct reading, job);
@@ -45,6 +59,7 @@ static void read_done(struct work_job *job)
     }
     d->cancelling -= r->is_cancel;
     d->readings--;
+    hooked_check(d);
     buf_free(&r->payload);
     free(r);
 }
@@ -62,6 +77,7 @@ static struct reading *read_start(struct deliver *d, struct lane *lane, uint64_t
     r->pos = (struct spool_pos){e->segment, e->offset};
     r->fn = fn;
     d->readings++;
+    hooked_check(d);
     work_submit(d->pool, &r->job);
     return r;
 }
@@ -199,6 +215,7 @@ void deliver_hook_done(struct deliver *d, uint64_t id, struct slice edits, const
         lane_push(d->queue, lane, id, false, false);
     }
     lane_service(d, lane);
+    hooked_check(d);
 }
 
 /* --- what domains and time say --- */
