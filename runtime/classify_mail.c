@@ -4,6 +4,7 @@
 #include "cmd.h"
 #include "format/rule_file.h"
 #include "format/text.h"
+#include "lua/isps.h"
 
 #include <stdio.h>
 
@@ -87,13 +88,17 @@ int classify_mails(struct fs *fs, const char *const *files, size_t n, bool json)
     struct returned r = {0};
     struct buf bytes = {0}, out = {0};
     struct err e = {0};
+    struct arena names = {0};
+    struct isps isps;
     bool failed = false;
 
-    if (rules_compile_shipped(NULL, 0, &rules, &e) || returned_reader_new(rules, &reader, &e)) {
+    if (isps_load(&names, &isps, &e) || rules_compile_shipped(NULL, 0, &rules, &e) ||
+        returned_reader_new(rules, &reader, &e)) {
         fprintf(stderr, "hato classify: %s\n", e.text);
         failed = true;
         goto out;
     }
+    returned_reader_isps(reader, isps_who, &isps);
     for (size_t i = 0; i < n; i++) {
         buf_clear(&bytes);
         buf_clear(&out);
@@ -119,6 +124,7 @@ out:
     returned_free(&r);
     returned_reader_free(reader);
     rules_free(rules);
+    arena_free(&names);
     buf_free(&bytes);
     buf_free(&out);
     return failed ? EXIT_FAILED : EXIT_DONE;

@@ -6,6 +6,7 @@
 #include "format/reply_quote.h"
 #include "format/rule_file.h"
 #include "format/text.h"
+#include "lua/isps.h"
 #include "opts.h"
 
 #include <stdio.h>
@@ -26,7 +27,8 @@ static const struct opt options[] = {
     {OPT_MANY, "mail", "FILE",
      "returned mails, one a file; one JSON object a mail with --json and where the output is no terminal",
      offsetof(struct args, mails)},
-    {OPT_STRING, "isp", "NAME", "who said it, as hato.isp names it: gmail, microsoft, docomo …",
+    {OPT_STRING, "isp", "NAME",
+     "who said it, as hato.isp names it (gmail, microsoft365, docomo …), or a provider (microsoft)",
      offsetof(struct args, isp)},
     {OPT_STRING, "phase", "PHASE",
      "what it answered: connect, banner, ehlo, starttls, auth, mail, rcpt, data, eod or quit",
@@ -47,7 +49,7 @@ static const char usage[] =
 struct classifier {
     struct rules *rules;
     struct rule_work *work;
-    struct slice isp;
+    struct slice isp, provider;
     int phase;
     bool json;
     struct buf room, out;
@@ -110,6 +112,7 @@ static void classify(struct classifier *c, struct slice reply)
     if (!is_taken(reply))
         rules_classify(c->rules, c->work,
                        &(struct rule_in){.isp = c->isp,
+                                         .provider = c->provider,
                                          .phase = c->phase,
                                          .code = q.code,
                                          .enhanced = q.has_enhanced ? &q.enhanced : NULL,
@@ -160,6 +163,8 @@ int cmd_classify(int argc, char **argv)
 {
     struct args args = {0};
     struct classifier c = {.phase = RULE_PHASE_UNKNOWN};
+    struct arena names = {0};
+    struct isps isps;
     struct err e = {0};
 
     if (opts_parse(argc, argv, options, &args, NULL, &e)) {
@@ -188,12 +193,14 @@ int cmd_classify(int argc, char **argv)
         fs_free(fs);
         return code;
     }
-    if (rules_compile_shipped(NULL, 0, &c.rules, &e)) {
+    if (isps_load(&names, &isps, &e) || rules_compile_shipped(NULL, 0, &c.rules, &e)) {
         fprintf(stderr, "hato classify: %s\n", e.text);
+        arena_free(&names);
         return EXIT_FAILED;
     }
     c.work = rule_work_new();
     c.isp = slice_cstr(args.isp);
+    c.provider = isps_provider(&isps, c.isp);
     c.json = args.json;
     for (size_t i = 0; i < args.replies.n; i++) {
         if (!strcmp(args.replies.v[i], "-"))
@@ -205,5 +212,6 @@ int cmd_classify(int argc, char **argv)
     buf_free(&c.out);
     rule_work_free(c.work);
     rules_free(c.rules);
+    arena_free(&names);
     return EXIT_DONE;
 }

@@ -122,11 +122,22 @@ hato.pool "bulk" { "mx1", { "mx2", weight = 2 } }]],
   },
   {
     name = "isp", call = "hato.isp \"NAME\" { options }",
-    does = "Names a receiver and its limits. The same name again changes only the options it gives.",
+    does = "Names a receiver and its limits. The same name again changes only the options it gives, hato.unset takes "
+      .. "one away; so the tables that ship with hato (`lua/hato/isp/`: gmail, yahoo, outlook, microsoft365, apple, "
+      .. "comcast, orange, free, gmx, qq, 163, yahoo.co.jp, docomo, au, softbank, jcom) can be bent.\n\n"
+      .. "Which isp a mail belongs to: a pattern of `mx` that any of the domain's mail hosts meets comes before every "
+      .. "pattern of `domains`, because who keeps the mailboxes decides what they take. Of each kind the longest "
+      .. "pattern wins; of two as long, the script's before a shipped one, then the one declared first. Whom no table "
+      .. "names is an isp of its own, by its set of mail hosts.\n\n"
+      .. "Limits hold for each source. Without `connections` a path opens 1, one more for every 10 accepted mails, up "
+      .. "to 10, and goes back to 1 after a refusal; a number given here is reached by the same ramp. Without "
+      .. "`per_connection` a connection takes 100 mails. There is no rate unless one is given.",
     options = {
       { name = "mx", type = "texts", doc = "Names of its mail hosts: `google.com` with all below it, "
         .. "`*.example.jp` only those below. A match here beats one of domains." },
       { name = "domains", type = "texts", doc = "The same, of the recipient's domain." },
+      { name = "provider", type = "text", doc = "Bounce rules whose `isp` is this name are for it too: outlook and "
+        .. "microsoft365 both have `microsoft`." },
       { name = "connections", type = "integer", doc = "At once, for each source, 1 to 1000." },
       { name = "per_connection", type = "integer", default = "100", doc = "Mails before a connection is closed." },
       { name = "rate", type = "rate", doc = "Mails, for each source: `\"1440/h\"`, `\"40/s\"`, `\"500/d\"`, at most "
@@ -140,7 +151,9 @@ hato.pool "bulk" { "mx1", { "mx2", weight = 2 } }]],
         doc = "Where IPv6 is used, a source with an IPv6 address is needed." },
     },
     later = { "pipeline" },
-    example = [[hato.isp "gmail" { mx = { "google.com", "googlemail.com" }, connections = 20, rate = "1440/h" }]],
+    example = [[
+hato.isp "gmail"   { connections = 20, rate = "1440/h", per_connection = hato.unset }   -- bends the shipped table
+hato.isp "offices" { mx = "mx.offices.example", domains = { "*.offices.example" }, connections = 3 }]],
   },
   {
     name = "limit", call = "hato.limit { options }",
@@ -510,11 +523,13 @@ hato.isp "gmail" { connections = hato.unset }]],
 M.options = {
   { name = "tz", type = "text", default = "UTC",
     doc = "Time zone of `at`, os.date and os.time: `hato.tz = \"Asia/Tokyo\"`." },
+  { name = "isps", type = "text", default = "shipped",
+    doc = "`hato.isps = \"none\"`, before the first hato.isp, leaves out the tables that ship with hato." },
 }
 
 -- Names that are known and not there yet: using one says so.
 M.later = {
-  "alert", "event", "http", "isps", "list", "people", "segment", "sequence", "stats", "warmup", "web", "ztest",
+  "alert", "event", "http", "list", "people", "segment", "sequence", "stats", "warmup", "web", "ztest",
 }
 
 return M

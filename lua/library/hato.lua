@@ -14,6 +14,10 @@ local hato = {}
 ---@type string
 hato.tz = "UTC"
 
+---`hato.isps = "none"`, before the first hato.isp, leaves out the tables that ship with hato.
+---@type string
+hato.isps = "shipped"
+
 ---@class hato.StreamOptions
 ---@field from string `Name <address>`; the name may hold Liquid.
 ---@field dkim? table Keys, each `{ domain = …, selector = …, key = "path.pem" }`. Every mail is signed with all of them.
@@ -51,6 +55,7 @@ function hato.pool(name) end
 ---@class hato.IspOptions
 ---@field mx? string|string[] Names of its mail hosts: `google.com` with all below it, `*.example.jp` only those below. A match here beats one of domains.
 ---@field domains? string|string[] The same, of the recipient's domain.
+---@field provider? string Bounce rules whose `isp` is this name are for it too: outlook and microsoft365 both have `microsoft`.
 ---@field connections? integer At once, for each source, 1 to 1000.
 ---@field per_connection? integer Mails before a connection is closed.
 ---@field rate? string Mails, for each source: `"1440/h"`, `"40/s"`, `"500/d"`, at most 10,000 a second. They go evenly, and no window of that length ever holds more, also across restarts.
@@ -60,7 +65,7 @@ function hato.pool(name) end
 ---@field tls? "none"|"opportunistic"|"require" Holds where the stream asks for less.
 ---@field family? "ipv4"|"ipv6"|"both" Where IPv6 is used, a source with an IPv6 address is needed.
 
----Names a receiver and its limits. The same name again changes only the options it gives.
+---Names a receiver and its limits. The same name again changes only the options it gives, hato.unset takes one away; so the tables that ship with hato (`lua/hato/isp/`: gmail, yahoo, outlook, microsoft365, apple, comcast, orange, free, gmx, qq, 163, yahoo.co.jp, docomo, au, softbank, jcom) can be bent. Which isp a mail belongs to: a pattern of `mx` that any of the domain's mail hosts meets comes before every pattern of `domains`, because who keeps the mailboxes decides what they take. Of each kind the longest pattern wins; of two as long, the script's before a shipped one, then the one declared first. Whom no table names is an isp of its own, by its set of mail hosts. Limits hold for each source. Without `connections` a path opens 1, one more for every 10 accepted mails, up to 10, and goes back to 1 after a refusal; a number given here is reached by the same ramp. Without `per_connection` a connection takes 100 mails. There is no rate unless one is given.
 ---@param name string
 ---@return fun(options: hato.IspOptions)
 function hato.isp(name) end

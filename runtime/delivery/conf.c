@@ -62,6 +62,11 @@ uint16_t conf_find_campaign(const struct conf *c, struct slice name)
     return find(c->campaigns, c->ncampaigns, sizeof *c->campaigns, name);
 }
 
+uint16_t conf_find_isp(const struct conf *c, struct slice name)
+{
+    return find(c->isps, c->nisps, sizeof *c->isps, name);
+}
+
 bool conf_name_matches(struct slice pattern, struct slice name)
 {
     bool only_below = slice_starts(pattern, S("*."));
@@ -73,36 +78,42 @@ bool conf_name_matches(struct slice pattern, struct slice name)
            slice_ieq(slice_of(name.p + name.n - pattern.n, pattern.n), pattern);
 }
 
-static size_t best_match(const struct slice *patterns, size_t n, struct slice name)
+/* The pattern that decides so far. */
+struct best {
+    uint16_t isp;
+    bool shipped;
+    struct slice pattern;
+};
+
+static void look(struct best *best, const struct conf_isp *isps, uint16_t at, bool of_mx, struct slice name)
 {
-    size_t best = 0;
+    const struct conf_isp *isp = &isps[at];
+    const struct slice *v = of_mx ? isp->mx : isp->domains;
+    size_t n = of_mx ? isp->nmx : isp->ndomains;
+    for (size_t i = 0; i < n; i++) {
+        bool better =
+            v[i].n > best->pattern.n || (v[i].n == best->pattern.n && best->shipped && !isp->shipped);
+        if (better && conf_name_matches(v[i], name))
+            *best = (struct best){at, isp->shipped, v[i]};
+    }
+}
+
+uint16_t conf_isp_match(const struct conf_isp *isps, size_t n, struct slice domain, const struct slice *mx,
+                        size_t nmx, struct slice *pattern)
+{
+    struct best best = {CONF_NONE, false, SLICE_NONE};
     for (size_t i = 0; i < n; i++)
-        if (patterns[i].n > best && conf_name_matches(patterns[i], name))
-            best = patterns[i].n;
-    return best;
+        for (size_t j = 0; j < nmx; j++)
+            look(&best, isps, (uint16_t)i, true, mx[j]);
+    bool by_mx = best.isp != CONF_NONE;
+    for (size_t i = 0; i < n && !by_mx; i++)
+        look(&best, isps, (uint16_t)i, false, domain);
+    if (pattern)
+        *pattern = best.pattern;
+    return best.isp;
 }
 
 uint16_t conf_match_isp(const struct conf *c, struct slice domain, const struct slice *mx, size_t nmx)
 {
-    size_t best = 0;
-    uint16_t found = CONF_NONE;
-    for (size_t i = 0; i < c->nisps; i++) {
-        for (size_t j = 0; j < nmx; j++) {
-            size_t n = best_match(c->isps[i].mx, c->isps[i].nmx, mx[j]);
-            if (n > best) {
-                best = n;
-                found = (uint16_t)i;
-            }
-        }
-    }
-    if (found != CONF_NONE)
-        return found;
-    for (size_t i = 0; i < c->nisps; i++) {
-        size_t n = best_match(c->isps[i].domains, c->isps[i].ndomains, domain);
-        if (n > best) {
-            best = n;
-            found = (uint16_t)i;
-        }
-    }
-    return found;
+    return conf_isp_match(c->isps, c->nisps, domain, mx, nmx, NULL);
 }

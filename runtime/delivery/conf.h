@@ -107,12 +107,14 @@ struct conf_isp {
     size_t nmx;
     struct slice *domains; /* the same, of the recipient's domain; an mx match beats it */
     size_t ndomains;
+    struct slice provider;       /* bounce rules with this isp are for it too ("microsoft"); empty: none */
     uint32_t connections;        /* for each source; 0: not given */
     uint32_t per_connection;     /* messages; 0: not given */
     struct conf_amounts amounts; /* for each source */
     uint32_t burst;              /* as given; it is in amounts too */
     enum conf_tls tls;
     enum conf_family family;
+    bool shipped; /* its patterns came with hato: where a script's are as long, those win */
 };
 
 /* A file to attach or to show inline. */
@@ -203,7 +205,14 @@ uint16_t conf_find_stream(const struct conf *c, struct slice name);
 uint16_t conf_find_source(const struct conf *c, struct slice name);
 uint16_t conf_find_pool(const struct conf *c, struct slice name);
 uint16_t conf_find_campaign(const struct conf *c, struct slice name);
-/* The isp of a site: the longest mx pattern that any of the hosts meets, then the longest domain pattern. */
+uint16_t conf_find_isp(const struct conf *c, struct slice name);
+
+/* The isp of a site, or CONF_NONE. A pattern of mx that any of the hosts meets decides before any pattern of
+ * domains (a company's own domain kept at Google is Google's); within each kind the longest pattern that
+ * fits; of two as long, a script's before a shipped one, then the first. pattern: the one that decided; may
+ * be NULL. */
+uint16_t conf_isp_match(const struct conf_isp *isps, size_t n, struct slice domain, const struct slice *mx,
+                        size_t nmx, struct slice *pattern);
 uint16_t conf_match_isp(const struct conf *c, struct slice domain, const struct slice *mx, size_t nmx);
 
 /* "google.com" matches itself and any name below it; "*.docomo.ne.jp" only names below. No case. */

@@ -379,10 +379,12 @@ static enum verdict_cause cause_of(const struct smtp_event *ev)
 
 struct verdict_in session_verdict_in(const struct session *s, const struct smtp_event *ev)
 {
+    const struct isp *isp = s->path->isp;
     return (struct verdict_in){.cause = cause_of(ev),
                                .phase = ev->phase,
                                .reply = ev->how == SMTP_HOW_REPLY ? ev->reply : NULL,
-                               .isp = s->path->isp->conf ? s->path->isp->name : SLICE_NONE,
+                               .isp = isp->conf ? isp->name : SLICE_NONE,
+                               .provider = isp->conf ? isp->conf->provider : SLICE_NONE,
                                .rules = s->ss->conf.rules,
                                .work = s->ss->rule_work,
                                .acts = &s->ss->conf.conf->acts};

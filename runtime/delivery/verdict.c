@@ -142,6 +142,7 @@ static void on_reply(const struct verdict_in *in, struct verdict *v, int *rule)
     }
     rules_classify(in->rules, in->work,
                    &(struct rule_in){.isp = in->isp,
+                                     .provider = in->provider,
                                      .phase = (int)in->phase,
                                      .code = code,
                                      .enhanced = r->has_enhanced ? &r->enhanced : NULL,

@@ -42,6 +42,11 @@ int returned_reader_new(const struct rules *rules, struct returned_reader **out,
     return 0;
 }
 
+void returned_reader_isps(struct returned_reader *r, returned_isp_fn *fn, void *data)
+{
+    judge_isps(r->judge, fn, data);
+}
+
 void returned_reader_free(struct returned_reader *r)
 {
     if (!r)

@@ -98,6 +98,14 @@ struct returned_reader;
 int returned_reader_new(const struct rules *rules, struct returned_reader **out, struct err *e);
 void returned_reader_free(struct returned_reader *r); /* may be NULL */
 
+/* Whose mailboxes a mail host or a recipient's domain has, as rules name them (isps_who() in floor 4 knows);
+ * out is empty, host and domain may be. Without it rules for one receiver do not match. */
+struct returned_isp {
+    struct slice isp, provider;
+};
+typedef void returned_isp_fn(void *data, struct slice host, struct slice domain, struct returned_isp *out);
+void returned_reader_isps(struct returned_reader *r, returned_isp_fn *fn, void *data);
+
 /* ERR_LIMIT: more bytes than RETURNED_BYTES_MAX; *out is as it was. */
 int returned_read(struct returned_reader *r, struct slice bytes, struct returned *out, struct err *e);
 void returned_free(struct returned *r);

@@ -389,10 +389,20 @@ static struct slice prepare(struct rule_work *w, struct slice text)
     return text;
 }
 
-/* All but the text. */
-static bool frame_fits(const struct rule *r, const struct rule_in *in, int isp)
+/* Indexes into rules.isps; -1: no rule names it. */
+struct giver {
+    int isp, provider;
+};
+
+static struct giver giver_of(const struct rules *r, const struct rule_in *in)
 {
-    if (r->isp >= 0 && r->isp != isp)
+    return (struct giver){isp_index(r, in->isp), in->provider.n ? isp_index(r, in->provider) : -1};
+}
+
+/* All but the text. */
+static bool frame_fits(const struct rule *r, const struct rule_in *in, struct giver giver)
+{
+    if (r->isp >= 0 && r->isp != giver.isp && r->isp != giver.provider)
         return false;
     if (r->phases && (in->phase < 0 || !(r->phases & 1u << in->phase)))
         return false;
@@ -401,10 +411,10 @@ static bool frame_fits(const struct rule *r, const struct rule_in *in, int isp)
     return !r->has_enhanced || (in->enhanced && enhanced_fits(&r->enhanced, in->enhanced));
 }
 
-static bool rule_fits(const struct rule *r, struct rule_work *w, const struct rule_in *in, int isp,
+static bool rule_fits(const struct rule *r, struct rule_work *w, const struct rule_in *in, struct giver giver,
                       struct slice text)
 {
-    return frame_fits(r, in, isp) &&
+    return frame_fits(r, in, giver) &&
            (!r->text || pattern_found(r->text, w, r->words ? buf_slice(&w->words) : text));
 }
 
@@ -427,14 +437,14 @@ void rules_classify(const struct rules *r, struct rule_work *w, const struct rul
                     struct rule_out *out)
 {
     struct slice text = prepare(w, in->text);
-    int isp = isp_index(r, in->isp);
+    struct giver giver = giver_of(r, in);
 
     pick_candidates(r, w, text);
     *out = (struct rule_out){.cls = CLASS_UNKNOWN, .rule = "none", .index = -1};
     for (size_t at = 0; at * 64 < r->n; at++) {
         for (uint64_t left = w->maybe[at]; left; left &= left - 1) {
             size_t i = at * 64 + (size_t)__builtin_ctzll(left);
-            if (i < r->n && rule_fits(&r->v[i], w, in, isp, text)) {
+            if (i < r->n && rule_fits(&r->v[i], w, in, giver, text)) {
                 *out = (struct rule_out){r->v[i].cls, r->v[i].retry, r->v[i].name, (int)i};
                 return;
             }
@@ -445,8 +455,8 @@ void rules_classify(const struct rules *r, struct rule_work *w, const struct rul
 bool rules_one_matches(const struct rules *r, struct rule_work *w, size_t index, const struct rule_in *in)
 {
     struct slice text = prepare(w, in->text);
-    int isp = isp_index(r, in->isp);
+    struct giver giver = giver_of(r, in);
 
     INVARIANT(index < r->n);
-    return rule_fits(&r->v[index], w, in, isp, text);
+    return rule_fits(&r->v[index], w, in, giver, text);
 }

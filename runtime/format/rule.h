@@ -37,14 +37,15 @@ struct rule_spec {
     bool retry; /* try again though it is 5xx */
 };
 
-/* What is known of a reply. Nothing known: SLICE_NONE, RULE_PHASE_UNKNOWN, 0, NULL, SLICE_NONE. */
+/* What is known of a reply. Nothing known: empty, RULE_PHASE_UNKNOWN, 0, NULL, SLICE_NONE. */
 enum { RULE_PHASE_UNKNOWN = -1 };
 struct rule_in {
     struct slice isp;
     int phase; /* enum smtp_phase; unknown: no rule that names phases matches */
     int code;
     const struct smtp_enhanced *enhanced;
-    struct slice text; /* smtp_reply.text: code, status and lines joined by spaces */
+    struct slice text;     /* smtp_reply.text: code, status and lines joined by spaces */
+    struct slice provider; /* a rule's isp may be this name too */
 };
 
 struct rule_out {

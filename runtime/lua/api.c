@@ -99,6 +99,9 @@ int api_seal(struct api *api, struct err *e)
 {
     struct conf *c = api->conf;
     static const char *const kinds[] = {"stream", "source", "pool"};
+    int r = api_isps_ready(api, e);
+    if (r)
+        return r;
     for (size_t i = 0; i < api->nnames; i++) {
         const struct api_name *name = &api->names[i];
         uint16_t found = name->kind == NAME_OF_STREAM   ? conf_find_stream(c, name->name)
@@ -366,13 +369,11 @@ bool api_push_value(lua_State *L, struct mp *m)
 
 /* --- the table --- */
 
-/* hato.tz = "Asia/Tokyo": what assignment to the table means. */
-static int set_option(lua_State *L)
+static int set_zone(lua_State *L)
 {
     enum { ZONE_MOST = 1 << 20 };
     struct api *api = api_of(L);
     struct conv c = {L, &api->conf->arena, "hato.tz"};
-    api_declaring(L, c.who);
     struct slice name = conv_text(&c, "it", 2);
     for (size_t i = 0; i < name.n; i++) {
         char ch = name.p[i];
@@ -401,9 +402,28 @@ static int set_option(lua_State *L)
     return 0;
 }
 
+/* hato.tz = "Asia/Tokyo": what assignment to the table means. The names are those of api.lua's options. */
+static int set_option(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1), *who = lua_pushfstring(L, "hato.%s", name);
+    struct conv c = {L, &api_of(L)->conf->arena, who};
+    lua_insert(L, 1);
+    api_declaring(L, who);
+    if (strcmp(name, "isps")) {
+        lua_remove(L, 1);
+        return set_zone(L);
+    }
+    api_set_isps(L, conv_text(&c, "it", 3));
+    return 0;
+}
+
 static int get_option(lua_State *L)
 {
     const struct conf *conf = api_of(L)->conf;
+    if (!strcmp(luaL_checkstring(L, 1), "isps")) {
+        lua_pushstring(L, api_of(L)->isps_none ? "none" : "shipped");
+        return 1;
+    }
     lua_pushlstring(L, conf->tz.n ? conf->tz.p : "UTC", conf->tz.n ? conf->tz.n : 3);
     return 1;
 }

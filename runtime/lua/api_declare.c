@@ -1,16 +1,12 @@
-/* api_declare.c - hato.stream, source, pool, isp, limit, bounces: tables that become structs of the conf. */
+/* api_declare.c - hato.stream, source, pool: tables that become structs of the conf. */
 #include "lua/api_impl.h"
 #include "format/addr.h"
 #include "platform/file.h"
 
 #include <stdio.h>
 
-static const struct conv_word tls_words[] = {
-    {"none", CONF_TLS_NONE}, {"opportunistic", CONF_TLS_OPPORTUNISTIC}, {"require", CONF_TLS_REQUIRE}, {0}};
 static const struct conv_word priority_words[] = {
     {"urgent", CONF_URGENT}, {"normal", CONF_NORMAL}, {"bulk", CONF_BULK}, {0}};
-static const struct conv_word family_words[] = {
-    {"ipv4", CONF_FAMILY_4}, {"ipv6", CONF_FAMILY_6}, {"both", CONF_FAMILY_BOTH}, {0}};
 
 static const struct conv_word charset_words[] = {{"utf-8", MIME_UTF8}, {"iso-2022-jp", MIME_ISO2022JP}, {0}};
 static const struct conv_word unmappable_words[] = {{"utf-8", MIME_UNMAPPABLE_UTF8},
@@ -132,7 +128,7 @@ static const struct conv_field stream_fields[] = {
     {"pool", CONV_OTHER, .read = read_pool_name},
     {"priority", CONV_WORD, CONV_AT(struct conf_stream, priority), .words = priority_words},
     {"weight", CONV_INT, CONV_AT(struct conf_stream, weight), .least = 1, .most = 1000},
-    {"tls", CONV_WORD, CONV_AT(struct conf_stream, tls), .words = tls_words},
+    {"tls", CONV_WORD, CONV_AT(struct conf_stream, tls), .words = api_tls_words},
     {"quiet", CONV_LATER},
     {"cap", CONV_LATER},
     {"law", CONV_LATER},
@@ -253,159 +249,13 @@ static int pool(lua_State *L)
     return api_curried(L, "hato.pool", take_pool);
 }
 
-/* --- amounts, of an isp or a limit --- */
-
-static void read_pace(struct conv *c, const struct conv_field *f, void *out)
-{
-    struct pace_rate *p = (struct pace_rate *)((char *)out + f->offset);
-    struct conv_rate rate = conv_rate(c, f->name, lua_gettop(c->L));
-    p->quota = (uint32_t)rate.count;
-    p->per_ms = rate.per_ms;
-    const char *wrong = pace_wrong(&(struct pace_rate){p->quota, 0, p->per_ms});
-    if (wrong)
-        conv_wrong(c, f->name, wrong, lua_gettop(c->L));
-}
-
-#define AMOUNTS(type)                                                                                        \
-    {"rate", CONV_OTHER, CONV_AT(type, amounts.rate), .read = read_pace},                                    \
-        {"burst", CONV_INT, CONV_AT(type, burst), .least = 1, .most = 1024},                                 \
-        {"recipients", CONV_OTHER, CONV_AT(type, amounts.recipients), .read = read_pace},                    \
-    {                                                                                                        \
-        "new_connections", CONV_OTHER, CONV_AT(type, amounts.new_connections), .read = read_pace             \
-    }
-
-static void set_burst(struct conv *c, struct pace_rate *p, const char *name, uint32_t burst)
-{
-    p->burst = p->quota ? burst : 0;
-    const char *wrong = p->quota ? pace_wrong(p) : NULL;
-    if (wrong)
-        conv_fail(c, "%s with burst = %u wants %s", name, burst, wrong);
-}
-
-static void set_bursts(struct conv *c, struct conf_amounts *a, uint32_t burst)
-{
-    if (burst && !a->rate.quota && !a->recipients.quota)
-        conv_fail(c, "burst says how many of a rate may go at once: rate is missing");
-    set_burst(c, &a->rate, "rate", burst);
-    set_burst(c, &a->recipients, "recipients", burst);
-}
-
-/* --- isp --- */
-
-static const struct conv_field isp_fields[] = {
-    {"mx", CONV_TEXTS, CONV_AT(struct conf_isp, mx), .count_at = offsetof(struct conf_isp, nmx)},
-    {"domains", CONV_TEXTS, CONV_AT(struct conf_isp, domains),
-     .count_at = offsetof(struct conf_isp, ndomains)},
-    {"connections", CONV_INT, CONV_AT(struct conf_isp, connections), .least = 1, .most = 1000},
-    {"per_connection", CONV_INT, CONV_AT(struct conf_isp, per_connection), .least = 1, .most = 100000},
-    AMOUNTS(struct conf_isp),
-    {"tls", CONV_WORD, CONV_AT(struct conf_isp, tls), .words = tls_words},
-    {"family", CONV_WORD, CONV_AT(struct conf_isp, family), .words = family_words},
-    {"pipeline", CONV_LATER},
-    {0}};
-
-static void check_patterns(struct conv *c, const char *field, const struct slice *v, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct slice name = slice_starts(v[i], S("*.")) ? slice_of(v[i].p + 2, v[i].n - 2) : v[i];
-        struct addr a;
-        char *address = arena_printf(c->arena, "x@%.*s", SLICE_FMT(name));
-        if (addr_parse(slice_cstr(address), c->arena, &a, NULL))
-            conv_fail(
-                c,
-                "%s wants names such as \"google.com\" (and all below it) or \"*.example.jp\" (only those "
-                "below), not \"%.*s\"",
-                field, SLICE_FMT(v[i]));
-    }
-}
-
-/* The same name again changes what is there, key by key; so a script can bend a shipped table. */
-static int take_isp(lua_State *L)
-{
-    struct api *api = api_of(L);
-    struct conf *conf = api->conf;
-    struct slice name;
-    struct conv c = begin(L, "hato.isp", &name);
-    c.may_unset = true;
-    struct conf_isp now = {0};
-    size_t i = 0;
-    while (i < conf->nisps && !slice_eq(conf->isps[i].name, name))
-        i++;
-    if (i < conf->nisps)
-        now = conf->isps[i];
-    now.name = name;
-    now.place = api_place(L);
-    conv_table(&c, 1, isp_fields, 0, &now);
-    check_patterns(&c, "mx", now.mx, now.nmx);
-    check_patterns(&c, "domains", now.domains, now.ndomains);
-    if (!now.nmx && !now.ndomains)
-        conv_fail(&c, "mx is missing (or domains): which receivers it is about");
-    set_bursts(&c, &now.amounts, now.burst);
-    if (i == conf->nisps)
-        api_grow(L, &conf->isps, &conf->nisps, &api->cap_isps, sizeof now, c.who);
-    conf->isps[i] = now;
-    return 0;
-}
-
-static int isp(lua_State *L)
-{
-    return api_curried(L, "hato.isp", take_isp);
-}
-
-/* --- limit --- */
-
-static void read_by(struct conv *c, const struct conv_field *f, void *out)
-{
-    static const struct conv_word words[] = {{"stream", CONF_BY_STREAM}, {"campaign", CONF_BY_CAMPAIGN},
-                                             {"source", CONF_BY_SOURCE}, {"pool", CONF_BY_POOL},
-                                             {"isp", CONF_BY_ISP},       {"domain", CONF_BY_DOMAIN},
-                                             {"mx", CONF_BY_MX},         {0}};
-    struct conf_limit *l = out;
-    int list = lua_gettop(c->L);
-    size_t n = conv_items(c, f->name, list, "a list, such as { \"source\", \"isp\" }");
-    for (size_t i = 0; i < n; i++) {
-        char where[32];
-        snprintf(where, sizeof where, "by[%zu]", i + 1);
-        lua_rawgeti(c->L, list, (int)i + 1);
-        l->by |= 1u << conv_word(c, where, lua_gettop(c->L), words);
-        lua_pop(c->L, 1);
-    }
-}
-
-static const struct conv_field limit_fields[] = {
-    {"by", CONV_OTHER, .required = true, .read = read_by},
-    AMOUNTS(struct conf_limit),
-    {"connections", CONV_INT, CONV_AT(struct conf_limit, connections), .least = 1, .most = 100000},
-    {0}};
-
-static int limit(lua_State *L)
-{
-    struct api *api = api_of(L);
-    struct conf *conf = api->conf;
-    struct conf_limit l = {0};
-    struct conv c = {L, &conf->arena, "hato.limit"};
-    api_declaring(L, c.who);
-    l.place = api_place(L);
-    conv_table(&c, 1, limit_fields, 0, &l);
-    set_bursts(&c, &l.amounts, l.burst);
-    if (!l.amounts.rate.quota && !l.amounts.recipients.quota && !l.amounts.new_connections.quota &&
-        !l.connections)
-        conv_fail(&c, "rate is missing (or recipients, connections, new_connections)");
-    bool of_connections = l.connections || l.amounts.new_connections.quota;
-    if (of_connections && l.by & ~(1u << CONF_BY_SOURCE | 1u << CONF_BY_ISP))
-        conv_fail(&c, "connections and new_connections count by source and isp alone: one connection carries "
-                      "mail of any campaign and domain");
-    *(struct conf_limit *)api_grow(L, &conf->limits, &conf->nlimits, &api->cap_limits, sizeof l, c.who) = l;
-    return 0;
-}
-
 void api_declare_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"stream", stream},
                                          {"source", source},
                                          {"pool", pool},
-                                         {"isp", isp},
-                                         {"limit", limit},
+                                         {"isp", api_isp},
+                                         {"limit", api_limit},
                                          {"bounces", api_bounces},
                                          {0}};
     luaL_register(L, NULL, functions);

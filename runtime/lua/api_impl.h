@@ -27,6 +27,7 @@ struct api {
     struct api_host host;
     bool sealed;
     bool bounces_given;
+    bool isps_none, isps_ready; /* hato.isps = "none"; the shipped ones are in the conf */
     struct api_name *names;
     size_t nnames;
     size_t cap_streams, cap_sources, cap_pools, cap_isps, cap_limits, cap_campaigns, cap_names;
@@ -41,7 +42,13 @@ struct api *api_of(lua_State *L);
 
 /* The functions of each file, put into the table on top of the stack. */
 void api_declare_open(lua_State *L);
-int api_bounces(lua_State *L); /* hato.bounces, for api_declare_open() */
+int api_bounces(lua_State *L); /* hato.bounces, for api_declare_open(); and hato.isp, hato.limit */
+int api_isp(lua_State *L);
+int api_limit(lua_State *L);
+extern const struct conv_word api_tls_words[];
+/* The shipped isps are in the conf, unless hato.isps leaves them out. */
+int api_isps_ready(struct api *api, struct err *e);
+void api_set_isps(lua_State *L, struct slice word); /* hato.isps = word; may raise */
 void api_act_open(lua_State *L);
 void api_campaign_open(lua_State *L);
 void api_wait_open(lua_State *L);

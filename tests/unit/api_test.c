@@ -88,12 +88,12 @@ TEST(a_whole_script_becomes_a_conf)
     CHECK_INT(c->pools[0].members[0].source, 0);
     CHECK_INT(c->pools[0].members[1].source, 1);
     CHECK_INT(c->pools[0].members[1].weight, 2);
-    CHECK_INT(c->nisps, 1);
-    CHECK_INT(c->isps[0].nmx, 2);
-    CHECK_INT(c->isps[0].connections, 0);
-    CHECK_INT(c->isps[0].per_connection, 50);
-    CHECK_INT(c->isps[0].tls, CONF_TLS_REQUIRE);
-    CHECK_INT(c->isps[0].family, CONF_FAMILY_BOTH);
+    const struct conf_isp *gmail = &c->isps[conf_find_isp(c, S("gmail"))];
+    CHECK_INT(gmail->nmx, 2);
+    CHECK_INT(gmail->connections, 0);
+    CHECK_INT(gmail->per_connection, 50);
+    CHECK_INT(gmail->tls, CONF_TLS_REQUIRE);
+    CHECK_INT(gmail->family, CONF_FAMILY_BOTH);
     CHECK_INT(c->nrules, 3);
     CHECK_STR(c->rules[0].name, S("dir/init.lua:12 rule 1"));
     CHECK_STR(c->rules[0].isp, S("gmail"));
@@ -175,7 +175,16 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
     } cases[] = {
         {"hato.campain 'x' {}", "dir/init.lua:1: hato has no campain; did you mean hato.campaign?"},
         {"\nhato.warmup 'x' {}", "dir/init.lua:2: hato.warmup comes with a later version of hato"},
-        {"hato.isps = 'none'", "dir/init.lua:1: hato.isps comes with a later version of hato"},
+        {"hato.isps = 'some'", "dir/init.lua:1: hato.isps: it wants \"shipped\" or \"none\", not \"some\""},
+        {"hato.isps = 1", "dir/init.lua:1: hato.isps: it wants a text, not 1"},
+        {"hato.isp 'gmail' { connections = 2 } hato.isps = 'none'",
+         "dir/init.lua:1: hato.isps: it stands before the first hato.isp"},
+        {"hato.isps = 'none' hato.isp 'gmail' { connections = 2 }",
+         "dir/init.lua:1: hato.isp \"gmail\": mx is missing (or domains): which receivers it is about"},
+        {"hato.isp 'gmail' { samples = {} }",
+         "dir/init.lua:1: hato.isp \"gmail\": unknown option \"samples\"; it "
+         "knows mx, domains, provider, connections, per_connection, rate, "
+         "burst, recipients, new_connections, tls, family, pipeline"},
         {"hato.send = print", "dir/init.lua:1: hato.send cannot be replaced"},
         {"hato.tzz = 'x'", "dir/init.lua:1: hato has no tzz; did you mean hato.tz?"},
         {"hato.tz = 'Asia/Nowhere'", "dir/init.lua:1: hato.tz: no time zone \"Asia/Nowhere\" on this machine "

@@ -3,6 +3,7 @@
  * of them the test prints every miss. */
 #include "format/returned.h"
 #include "format/rule_file.h"
+#include "lua/isps.h"
 #include "test.h"
 
 #include <jansson.h>
@@ -82,10 +83,14 @@ TEST(returned_mails_are_read_as_well_as_promised)
     struct returned r = {0};
     struct tally t = {0};
     struct buf bytes = {0};
+    struct arena names = {0};
+    struct isps isps;
     struct err e = {0};
 
     CHECK_INT(rules_compile_shipped(NULL, 0, &rules, &e), 0);
     CHECK_INT(returned_reader_new(rules, &reader, &e), 0);
+    CHECK_INT(isps_load(&names, &isps, &e), 0);
+    returned_reader_isps(reader, isps_who, &isps);
     while (lines.n) {
         struct slice line = slice_cut(lines, '\n', &lines);
         json_t *item = json_loadb(line.p, line.n, 0, NULL);
@@ -100,6 +105,7 @@ TEST(returned_mails_are_read_as_well_as_promised)
     returned_free(&r);
     returned_reader_free(reader);
     rules_free(rules);
+    arena_free(&names);
     printf(
         "   %d outcomes: recipient in a field %.1f %%, coarse %.1f %%, hard or not %.1f %%, status %.1f %%\n",
         t.cases, 100.0 * t.in_field_right / t.in_field, 100.0 * t.coarse_right / t.cases,

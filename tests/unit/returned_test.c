@@ -2,12 +2,15 @@
 #include "classify_mail.h"
 #include "format/returned.h"
 #include "format/rule_file.h"
+#include "lua/isps.h"
 #include "test.h"
 
 struct rig {
     struct rules *rules;
     struct returned_reader *reader;
     struct returned r;
+    struct arena names;
+    struct isps isps;
 };
 
 static void rig_open(struct rig *g)
@@ -16,6 +19,8 @@ static void rig_open(struct rig *g)
     *g = (struct rig){0};
     INVARIANT(rules_compile_shipped(NULL, 0, &g->rules, &e) == 0);
     INVARIANT(returned_reader_new(g->rules, &g->reader, &e) == 0);
+    INVARIANT(isps_load(&g->names, &g->isps, &e) == 0);
+    returned_reader_isps(g->reader, isps_who, &g->isps);
 }
 
 static void rig_close(struct rig *g)
@@ -23,6 +28,7 @@ static void rig_close(struct rig *g)
     returned_free(&g->r);
     returned_reader_free(g->reader);
     rules_free(g->rules);
+    arena_free(&g->names);
 }
 
 static void feed(struct rig *g, struct slice mail)

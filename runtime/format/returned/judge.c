@@ -17,6 +17,8 @@ struct judge {
     struct rules *phrases, *subjects; /* owned */
     struct rule_work *work;
     struct buf text;
+    returned_isp_fn *who; /* may be NULL */
+    void *who_data;
 };
 
 int judge_new(const struct rules *rules, struct judge **out, struct err *e)
@@ -59,52 +61,22 @@ void judge_free(struct judge *j)
 
 /* --- the receiver --- */
 
-/* The names that rules for replies use, by mail host or domain. */
-static struct slice isp_of(struct slice host, struct slice address)
+void judge_isps(struct judge *j, returned_isp_fn *fn, void *data)
 {
-    static const struct {
-        const char *tail, *isp;
-    } known[] = {{"google.com", "gmail"},
-                 {"googlemail.com", "gmail"},
-                 {"gmail.com", "gmail"},
-                 {"outlook.com", "microsoft"},
-                 {"hotmail.com", "microsoft"},
-                 {"live.com", "microsoft"},
-                 {"msn.com", "microsoft"},
-                 {"yahoo.co.jp", "yahoo.co.jp"},
-                 {"yahoodns.net", "yahoo"},
-                 {"yahoo.com", "yahoo"},
-                 {"aol.com", "yahoo"},
-                 {"icloud.com", "apple"},
-                 {"me.com", "apple"},
-                 {"mac.com", "apple"},
-                 {"apple.com", "apple"},
-                 {"comcast.net", "comcast"},
-                 {"free.fr", "free"},
-                 {"docomo.ne.jp", "docomo"},
-                 {"softbank.ne.jp", "softbank"},
-                 {"softbank.jp", "softbank"},
-                 {"vodafone.ne.jp", "softbank"},
-                 {"ezweb.ne.jp", "au"},
-                 {"au.com", "au"},
-                 {"jcom.home.ne.jp", "jcom"},
-                 {"jcom.zaq.ne.jp", "jcom"},
-                 {"qq.com", "qq"},
-                 {"163.com", "163"},
-                 {"netease.com", "163"}};
+    j->who = fn;
+    j->who_data = data;
+}
+
+/* The host that refused says more than the address does. */
+static struct returned_isp isp_of(const struct judge *j, struct slice host, struct slice address)
+{
+    struct returned_isp found = {SLICE_NONE, SLICE_NONE};
     struct slice domain = SLICE_NONE;
 
     slice_cut(address, '@', &domain);
-    const struct slice names[] = {host, domain};
-    for (size_t k = 0; k < COUNT(names); k++)
-        for (size_t i = 0; i < COUNT(known); i++) {
-            size_t n = strlen(known[i].tail);
-            struct slice s = names[k];
-            if (s.n >= n && slice_ieq(slice_of(s.p + s.n - n, n), slice_cstr(known[i].tail)) &&
-                (s.n == n || s.p[s.n - n - 1] == '.'))
-                return slice_cstr(known[i].isp);
-        }
-    return SLICE_NONE;
+    if (j->who)
+        j->who(j->who_data, host, domain, &found);
+    return found;
 }
 
 /* --- class --- */
@@ -263,7 +235,9 @@ void judge_recipient(struct judge *j, const struct finding *f, struct slice pros
     out->text = arena_copy(a, said);
     buf_free(&clean);
 
-    struct rule_in in = {.isp = isp_of(f->remote_mta, f->address),
+    struct returned_isp isp = isp_of(j, f->remote_mta, f->address);
+    struct rule_in in = {.isp = isp.isp,
+                         .provider = isp.provider,
                          .phase = out->phase,
                          .code = out->code,
                          .enhanced = has_enhanced ? &out->enhanced : NULL,

@@ -9,6 +9,7 @@ struct judge;
 /* rules: borrowed. Errors are rules_compile()'s about the phrases. */
 int judge_new(const struct rules *rules, struct judge **out, struct err *e);
 void judge_free(struct judge *j);
+void judge_isps(struct judge *j, returned_isp_fn *fn, void *data); /* returned_reader_isps() */
 
 /* The class of one failed or delayed recipient. prose: lines about it beside a diagnostic field; common:
  * lines about nobody in particular. Fills code, enhanced, status, phase, text, cls, kind and rule of out. */
