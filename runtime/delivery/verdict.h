@@ -45,7 +45,7 @@ struct verdict_in {
     const struct rules *rules;      /* with CAUSE_REPLY: what gives the class */
     struct rule_work *work;
     const struct acts *acts; /* NULL: nothing is done about anything */
-    struct slice provider; /* of the isp */
+    struct slice provider;   /* of the isp */
 };
 
 struct verdict {
