@@ -223,10 +223,11 @@ void judge_recipient(struct judge *j, const struct finding *f, struct slice pros
     if (out->phase == RETURNED_PHASE_UNKNOWN)
         out->phase = phase_find(prose);
 
-    struct reply_quote quote; /* from the code on, without the codes of further lines */
+    /* From the code on, without the codes of further lines. A status alone stands behind the words. */
+    struct reply_quote quote;
     struct buf clean = {0};
-    reply_quote_read(found && clue.at < text.n ? slice_of(text.p + clue.at, text.n - clue.at) : text, &clean,
-                     &quote);
+    bool cut = found && clue.code && clue.at < text.n;
+    reply_quote_read(cut ? slice_of(text.p + clue.at, text.n - clue.at) : text, &clean, &quote);
     struct slice reply = arena_copy(a, quote.text);
     buf_clear(&clean);
     smtp_text_clean(text.n ? text : prose, &clean);
@@ -250,7 +251,7 @@ void judge_recipient(struct judge *j, const struct finding *f, struct slice pros
         answer = (struct answer){.cls = CLASS_SENDER_REJECTED, .rule = "mail:unknown-sender"};
     /* Who was taken at RCPT exists: an unknown user after DATA is the person's own filter. */
     if (answer.cls == CLASS_NO_SUCH_USER && from_data_on(out->phase) &&
-        !(has_enhanced && out->enhanced.subject == 1))
+        !(has_enhanced && out->enhanced.subject == 1) && ifind(reply, "recipients") < 0)
         answer = (struct answer){.cls = CLASS_FILTERED, .rule = "mail:unknown-after-data"};
     /* Nor does a reply tell that the person is gone when neither its status nor its command says so: it may
      * be the same filter, and hard is not taken back. */
