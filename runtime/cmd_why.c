@@ -260,6 +260,7 @@ static int on_record(void *data, const struct rec *rec)
     case REC_STEER:
     case REC_DUE:
     case REC_INTERVAL:
+    case REC_WARMUP:
         break;
     }
     return 0;

@@ -564,6 +564,7 @@ static struct deliver_conf deliver_conf_of(struct hato *h, struct script *s)
                                  .redirect = h->o.redirect,
                                  .offset_at = api_offset_at,
                                  .offset_arg = s->api,
+                                 .zone = api_zone(s->api),
                                  .content_anew = h->content.v,
                                  .ncontent_anew = h->content.n,
                                  .hooks = {.data = h,

@@ -177,6 +177,45 @@ hato.limit { by = { "source", "domain" }, rate = "60/min", burst = 10 }
 hato.limit { by = { "source" }, connections = 200 }]],
   },
   {
+    name = "warmup", call = "hato.warmup \"SOURCE\" { options }",
+    does = "Lets a source grow, step by step, to what it may send to a receiver. Each From domain counts by itself, and "
+      .. "so does each receiver. Mails leave at an even pace: `60/h` is one a minute, and no window of 3,600 s holds "
+      .. "more. A step lasts `hold` active days; a day is active if enough of its quota was used, and what was missed "
+      .. "while hato was down, or outside of `window`, is not made up for. The last step stays until the script says "
+      .. "otherwise. Two weeks without mail take a step away and each week more another, after 30 days it starts anew. "
+      .. "A limit of the isp holds beside it. `hato warmup` shows where each one is, and sets it by hand.",
+    options = {
+      { name = "isp", type = "text", default = "every receiver", doc = "Name of a hato.isp. Without it the curve is for "
+        .. "each receiver for which this source has no hato.warmup of its own." },
+      { name = "curve", type = "list", required = true, doc = "Mails per hour of each step: `{ 60, 120, 240 }`; per day "
+        .. "with `per = \"day\"` in it, spread over the window. Or one that grows: `{ start = 60, factor = 2 }`, "
+        .. "with `most` up to that, without it for ever." },
+      { name = "hold", type = "integer", default = "1", doc = "Active days a step." },
+      { name = "window", type = "list", default = "all day", doc = "When its mail may leave, `{ \"09:00\", \"13:00\" }` "
+        .. "in hato.tz. One over midnight belongs to the day on which it opens." },
+      { name = "active", type = "table", default = "{ used = 0.8 }", doc = "Which share of its quota makes a day count: "
+        .. "at least so much used, or `{ delivered = 0.9 }`, more than that delivered." },
+      { name = "overflow", type = "pool", default = '"wait"', doc = "`\"wait\"`, or a pool that takes what is above the "
+        .. "quota: as much mail as the source can still carry today waits for it, the rest leaves from the pool." },
+      { name = "retreat", type = "table", default = '{ class = "rate_limited", above = 0.02, least = 3, over = "1 h" }',
+        doc = "When to go one step back: at least `least` answers of that class (or one of a list of classes), and a "
+        .. "larger share than `above` of all answers, within `over`. Its days begin anew with the next, and it goes back "
+        .. "once a day at most. `false`: never." },
+    },
+    example = [[
+hato.source "mx1" { address = "203.0.113.7", ehlo = "mx1.example.jp" }
+hato.source "old" { address = "203.0.113.6", ehlo = "mx0.example.jp" }
+hato.pool "bulk" { "mx1" }
+hato.pool "warm" { "old" }
+hato.isp "gmail" { mx = { "google.com", "googlemail.com" } }
+hato.warmup "mx1" {
+  isp = "gmail", window = { "09:00", "13:00" }, hold = 3,
+  curve = { 60, 120, 180, 240, 360, 720, 1080, 1440 },
+  retreat = { class = "rate_limited", above = 0.02, least = 3, over = "1 h", to = "previous" },
+}
+hato.warmup "mx1" { curve = { start = 60, factor = 2, most = 5000 }, hold = 3, overflow = "warm" }  -- all others]],
+  },
+  {
     name = "bounces", call = "hato.bounces { options }",
     does = "Says what replies mean, what is done about them, and when a refused mail is tried again. Given once.\n\n"
       .. "Its items are rules, of two kinds, and in each the first that fits wins; all of them come before those that "
@@ -529,7 +568,7 @@ M.options = {
 
 -- Names that are known and not there yet: using one says so.
 M.later = {
-  "alert", "event", "http", "list", "people", "segment", "sequence", "stats", "warmup", "web", "ztest",
+  "alert", "event", "http", "list", "people", "segment", "sequence", "stats", "web", "ztest",
 }
 
 return M

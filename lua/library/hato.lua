@@ -82,6 +82,19 @@ function hato.isp(name) end
 ---@param options hato.LimitOptions
 function hato.limit(options) end
 
+---@class hato.WarmupOptions
+---@field isp? string Name of a hato.isp. Without it the curve is for each receiver for which this source has no hato.warmup of its own.
+---@field curve table Mails per hour of each step: `{ 60, 120, 240 }`; per day with `per = "day"` in it, spread over the window. Or one that grows: `{ start = 60, factor = 2 }`, with `most` up to that, without it for ever.
+---@field hold? integer Active days a step.
+---@field window? table When its mail may leave, `{ "09:00", "13:00" }` in hato.tz. One over midnight belongs to the day on which it opens.
+---@field active? table Which share of its quota makes a day count: at least so much used, or `{ delivered = 0.9 }`, more than that delivered.
+---@field overflow? hato.Pool|string `"wait"`, or a pool that takes what is above the quota: as much mail as the source can still carry today waits for it, the rest leaves from the pool.
+---@field retreat? table When to go one step back: at least `least` answers of that class (or one of a list of classes), and a larger share than `above` of all answers, within `over`. Its days begin anew with the next, and it goes back once a day at most. `false`: never.
+
+---Lets a source grow, step by step, to what it may send to a receiver. Each From domain counts by itself, and so does each receiver. Mails leave at an even pace: `60/h` is one a minute, and no window of 3,600 s holds more. A step lasts `hold` active days; a day is active if enough of its quota was used, and what was missed while hato was down, or outside of `window`, is not made up for. The last step stays until the script says otherwise. Two weeks without mail take a step away and each week more another, after 30 days it starts anew. A limit of the isp holds beside it. `hato warmup` shows where each one is, and sets it by hand.
+---@param options hato.WarmupOptions
+function hato.warmup(options) end
+
 ---@class hato.BouncesOptions
 ---@field retry? table Waits after the first, second … failed attempt; the last one repeats until `give_up`.
 

@@ -168,6 +168,8 @@ void on_begin(void *data, struct session *s, struct flight *f)
                                    .edits = f->in.edits};
     if (limits_have_by(paths_limits(d->paths), CONF_BY_MX))
         rec.begin.mx = name_number(d, NAME_MX, facts->site->key);
+    if (d->warmups && conf_warmup_of(d->conf.conf, facts->source, facts->site->isp->conf))
+        rec.begin.from = f->lane->campaign->stream->domain_number;
     uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
     if (f->in.edits.n)
         segment_use_edits(d, segment, f->begun_wall_ms);

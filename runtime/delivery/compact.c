@@ -30,6 +30,14 @@ static enum spool_keep keep_recipient(struct spool_rewrite *rw, struct spool_pos
     return SPOOL_REPLACE;
 }
 
+static enum spool_keep keep_young(struct deliver *d, int64_t at_ms)
+{
+    if (loop_wall_ms(d->loop) - at_ms > EVENTS_KEPT_MS)
+        return SPOOL_DROP;
+    d->rewrite_again = true;
+    return SPOOL_KEEP;
+}
+
 /* Events of what is still queued stay, and what campaigns are. */
 static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
                                   struct buf *replacement)
@@ -47,6 +55,8 @@ static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos
         id = r.event.id;
     else if (r.type == REC_DUE)
         id = r.due.id;
+    else if (r.type == REC_WARMUP) /* one without mail for as long as events are kept starts anew */
+        return keep_young(d, r.warmup.at_ms);
     else
         return r.type == REC_SESSION || r.type == REC_MEASURE || r.type == REC_INTERVAL ? SPOOL_DROP
                                                                                         : SPOOL_KEEP;

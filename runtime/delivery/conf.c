@@ -67,6 +67,21 @@ uint16_t conf_find_isp(const struct conf *c, struct slice name)
     return find(c->isps, c->nisps, sizeof *c->isps, name);
 }
 
+const struct conf_warmup *conf_warmup_of(const struct conf *c, uint16_t source, const struct conf_isp *isp)
+{
+    const struct conf_warmup *all = NULL;
+    for (size_t i = 0; i < c->nwarmups; i++) {
+        const struct conf_warmup *w = &c->warmups[i];
+        if (w->source != source)
+            continue;
+        if (isp && w->isp != CONF_NONE && &c->isps[w->isp] == isp)
+            return w;
+        if (w->isp == CONF_NONE)
+            all = w;
+    }
+    return all;
+}
+
 bool conf_name_matches(struct slice pattern, struct slice name)
 {
     bool only_below = slice_starts(pattern, S("*."));

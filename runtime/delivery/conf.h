@@ -10,6 +10,7 @@
 #include "format/ip.h"
 #include "format/mime.h"
 #include "format/pace.h"
+#include "format/warmup.h"
 
 enum { CONF_NONE = UINT16_MAX }; /* an index that points nowhere */
 
@@ -88,7 +89,8 @@ enum conf_by {
     CONF_BY_POOL,
     CONF_BY_ISP,
     CONF_BY_DOMAIN,
-    CONF_BY_MX, /* the whole set of a domain's mail hosts */
+    CONF_BY_MX,   /* the whole set of a domain's mail hosts */
+    CONF_BY_FROM, /* the stream's From domain; of warm-ups alone */
     CONF_BYS
 };
 
@@ -115,6 +117,21 @@ struct conf_isp {
     enum conf_tls tls;
     enum conf_family family;
     bool shipped; /* its patterns came with hato: where a script's are as long, those win */
+};
+
+/* Warming up a source at a receiver; each From domain counts by itself. */
+struct conf_warmup {
+    struct conf_place place;
+    uint16_t source;
+    uint16_t isp;      /* CONF_NONE: every receiver for which this source has no warm-up of its own */
+    uint16_t overflow; /* pool for what is above the quota; CONF_NONE: it waits */
+    struct warmup_curve curve;
+    /* Back a step when, of at least so many answers in this time, a larger share than this has such a class.
+     */
+    uint64_t retreat_classes; /* bits 1 << enum reply_class; 0: never */
+    uint32_t retreat_least;   /* such answers */
+    uint32_t retreat_above_ppm;
+    int64_t retreat_over_ms;
 };
 
 /* A file to attach or to show inline. */
@@ -188,6 +205,8 @@ struct conf {
     size_t nisps;
     struct conf_limit *limits;
     size_t nlimits;
+    struct conf_warmup *warmups;
+    size_t nwarmups;
     struct conf_campaign *campaigns;
     size_t ncampaigns;
     struct verdict_schedule retry; /* hato.bounces { retry = … } */
@@ -206,6 +225,8 @@ uint16_t conf_find_source(const struct conf *c, struct slice name);
 uint16_t conf_find_pool(const struct conf *c, struct slice name);
 uint16_t conf_find_campaign(const struct conf *c, struct slice name);
 uint16_t conf_find_isp(const struct conf *c, struct slice name);
+/* The warm-up of this source at this isp (NULL: one that no table names). NULL: none. */
+const struct conf_warmup *conf_warmup_of(const struct conf *c, uint16_t source, const struct conf_isp *isp);
 
 /* The isp of a site, or CONF_NONE. A pattern of mx that any of the hosts meets decides before any pattern of
  * domains (a company's own domain kept at Google is Google's); within each kind the longest pattern that

@@ -1,6 +1,7 @@
 /* deliver.c - see deliver.h. Life, and what joins the rooms; campaigns are campaign.c, the way in is
  * accept.c, the way out attempt.c and unsent.c to settle.c, restart restore.c. */
 #include "delivery/deliver_impl.h"
+#include "delivery/settle.h"
 #include "delivery/steer.h"
 #include "format/rule_file.h"
 
@@ -213,9 +214,39 @@ static int load_secret(struct deliver *d, struct err *e)
     return r;
 }
 
+static void on_warmup(void *data, const struct warmup *w)
+{
+    struct deliver *d = data;
+    struct rec rec = {.type = REC_WARMUP};
+    rec.warmup = (struct rec_warmup){.at_ms = loop_wall_ms(d->loop),
+                                     .source = source_number(d, w->conf->source),
+                                     .isp = name_number(d, NAME_ISP, w->isp),
+                                     .from = name_number(d, NAME_DOMAIN, w->from),
+                                     .day = w->state.day,
+                                     .position = w->state.position,
+                                     .used = w->state.used,
+                                     .delivered = w->state.delivered,
+                                     .retreat_day = w->state.retreat_day,
+                                     .why = slice_cstr(w->why),
+                                     .rate = w->today.pace.quota,
+                                     .per_day = w->conf->curve.per_day};
+    append_record(d, SPOOL_EVENTS, &rec);
+}
+
+static void on_warmup_notice(void *data, const char *text)
+{
+    notice(data, 1, "%s", text);
+}
+
 static void make_rooms(struct deliver *d)
 {
     struct loop *loop = d->loop;
+    d->warmups = warmups_new(&(struct warmups_conf){.loop = loop,
+                                                    .conf = d->conf.conf,
+                                                    .zone = d->conf.zone,
+                                                    .data = d,
+                                                    .record = on_warmup,
+                                                    .notice = on_warmup_notice});
     d->pool = work_new(&(struct work_conf){.loop = loop,
                                            .name = "assemble",
                                            .threads = d->conf.threads ? d->conf.threads : 2,
@@ -237,6 +268,7 @@ static void make_rooms(struct deliver *d)
                                               .intervals = d->intervals,
                                               .queue = d->queue,
                                               .conf = d->conf.conf,
+                                              .warmups = d->warmups,
                                               .data = d,
                                               .open = on_open,
                                               .may_open = on_may_begin,
@@ -374,6 +406,7 @@ void deliver_free(struct deliver *d)
     if (d->sites)
         shares_free(d);
     paths_free(d->paths);
+    warmups_free(d->warmups);
     sites_free(d->sites);
     queue_free(d->queue);
     intervals_free(d->intervals);
@@ -501,4 +534,9 @@ struct spool *deliver_spool(struct deliver *d)
 struct suppress *deliver_suppress(struct deliver *d)
 {
     return d->suppress;
+}
+
+struct warmups *deliver_warmups(struct deliver *d)
+{
+    return d->warmups;
 }

@@ -52,6 +52,7 @@ struct deliver_conf {
     const char *redirect;                        /* all mail goes to this address, marked as test; NULL: no */
     int (*offset_at)(void *arg, int64_t unix_s); /* hato.tz; any thread; NULL: UTC */
     void *offset_arg;
+    const struct tz *zone;           /* hato.tz; NULL: UTC. Lives as long as conf */
     const char *const *content_anew; /* campaigns whose frozen content may be replaced */
     size_t ncontent_anew;
     struct deliver_hooks hooks;
@@ -133,6 +134,7 @@ const struct spool_report *deliver_replay_report(const struct deliver *d);
 struct queue *deliver_queue(struct deliver *d);
 struct spool *deliver_spool(struct deliver *d);
 struct suppress *deliver_suppress(struct deliver *d);
+struct warmups *deliver_warmups(struct deliver *d); /* NULL: the script has none */
 /* Words for numbers of records; SLICE_NONE when unknown. */
 struct slice deliver_name(const struct deliver *d, enum rec_name_kind kind, uint32_t number);
 

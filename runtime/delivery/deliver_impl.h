@@ -5,6 +5,7 @@
 #include "delivery/deliver.h"
 #include "delivery/interval.h"
 #include "delivery/suppress.h"
+#include "delivery/warmup.h"
 
 /* A dictionary of one kind of name: words ↔ numbers from 1. */
 struct names {
@@ -54,6 +55,7 @@ struct deliver {
     struct paths *paths;
     struct sessions *sessions;
     struct suppress *suppress;
+    struct warmups *warmups;
     struct intervals *intervals;
     struct interval *starts, *stops, *syncs, *unwritable, *hooked; /* what all mail may wait for; or NULL */
     struct file *lock;                                             /* of the folder, until the spool has it */

@@ -2,10 +2,11 @@
 #include "delivery/limit.h"
 #include "base/map.h"
 #include "base/words.h"
+#include "delivery/warmup.h"
 
 #include <stdlib.h>
 
-enum rule_kind { RULE_MESSAGES, RULE_RECIPIENTS, RULE_NEW_CONNECTIONS, RULE_CONNECTIONS };
+enum rule_kind { RULE_MESSAGES, RULE_RECIPIENTS, RULE_NEW_CONNECTIONS, RULE_CONNECTIONS, RULE_WARMUP };
 
 struct rule {
     enum rule_kind kind;
@@ -13,7 +14,8 @@ struct rule {
     unsigned by;
     const struct conf_isp *isp; /* only there; NULL: everywhere */
     struct pace_rate rate;
-    uint32_t most; /* RULE_CONNECTIONS */
+    uint32_t most;                    /* RULE_CONNECTIONS */
+    const struct conf_warmup *warmup; /* RULE_WARMUP */
     struct conf_place place;
 };
 
@@ -25,8 +27,9 @@ struct limit {
     const struct rule *rule;
     struct limits *limits;
     struct pace pace;
-    uint32_t used;    /* RULE_CONNECTIONS */
-    uint64_t last_id; /* who took the last permit */
+    struct warmup *warmup; /* RULE_WARMUP: instead of the pace */
+    uint32_t used;         /* RULE_CONNECTIONS */
+    uint64_t last_id;      /* who took the last permit */
     struct line lines[CONF_PRIORITIES];
     size_t waiting;
     struct loop_timer timer;
@@ -50,7 +53,7 @@ struct limits {
 static const char *const by_names[CONF_BYS] = {
     [CONF_BY_STREAM] = "stream", [CONF_BY_CAMPAIGN] = "campaign", [CONF_BY_SOURCE] = "source",
     [CONF_BY_POOL] = "pool",     [CONF_BY_ISP] = "isp",           [CONF_BY_DOMAIN] = "domain",
-    [CONF_BY_MX] = "mx"};
+    [CONF_BY_MX] = "mx",         [CONF_BY_FROM] = "from"};
 
 /* --- rules --- */
 
@@ -58,7 +61,7 @@ enum { PATH_BY = 1 << CONF_BY_SOURCE | 1 << CONF_BY_ISP };
 
 static void add_rule(struct limits *ls, struct rule rule)
 {
-    if (!rule.rate.quota && !rule.most)
+    if (!rule.rate.quota && !rule.most && !rule.warmup)
         return;
     if (rule.kind == RULE_CONNECTIONS || rule.kind == RULE_NEW_CONNECTIONS)
         rule.scope = LIMIT_OPEN;
@@ -105,6 +108,14 @@ struct limits *limits_new(const struct limits_conf *conf)
         rule.kind = RULE_CONNECTIONS;
         rule.most = l->connections;
         add_rule(ls, rule);
+    }
+    for (size_t i = 0; i < conf->conf->nwarmups; i++) {
+        const struct conf_warmup *w = &conf->conf->warmups[i];
+        add_rule(ls, (struct rule){.kind = RULE_WARMUP,
+                                   .by = PATH_BY | 1 << CONF_BY_FROM,
+                                   .isp = w->isp == CONF_NONE ? NULL : &conf->conf->isps[w->isp],
+                                   .warmup = w,
+                                   .place = w->place});
     }
     return ls;
 }
@@ -169,14 +180,22 @@ int64_t limits_horizon_ms(const struct limits *ls)
 
 /* --- limits --- */
 
-static bool applies(const struct rule *r, const struct limit_who *who)
+/* It is this source's, and the source has none that is nearer to the receiver. */
+static bool is_warmed(const struct limits *ls, const struct conf_warmup *w, const struct limit_who *who)
+{
+    const struct conf *conf = ls->conf.conf;
+    return slice_eq(conf->sources[w->source].name, who->v[CONF_BY_SOURCE]) &&
+           conf_warmup_of(conf, w->source, who->isp) == w;
+}
+
+static bool applies(const struct limits *ls, const struct rule *r, const struct limit_who *who)
 {
     if (r->isp && r->isp != who->isp)
         return false;
     for (int by = 0; by < CONF_BYS; by++)
         if (r->by & 1u << by && !who->v[by].n)
             return false;
-    return true;
+    return !r->warmup || is_warmed(ls, r->warmup, who);
 }
 
 static char *values_text(const struct rule *r, const struct limit_who *who)
@@ -191,10 +210,14 @@ static char *values_text(const struct rule *r, const struct limit_who *who)
 
 static void spend(struct limit *l, int64_t at_ms)
 {
+    if (l->warmup)
+        warmup_spend(l->warmup);
     if (l->rule->rate.quota)
         for (uint32_t n = l->rule->rate.burst ? l->rule->rate.burst : 1; n; n--)
             pace_take(&l->pace, at_ms);
 }
+
+static void on_warmup_changed(void *data);
 
 static struct limit *instance(struct limits *ls, const struct rule *r, const struct limit_who *who)
 {
@@ -217,6 +240,10 @@ static struct limit *instance(struct limits *ls, const struct rule *r, const str
     l->values = values_text(r, who);
     if (r->rate.quota)
         pace_init(&l->pace, &r->rate);
+    if (r->warmup) {
+        l->warmup = warmups_get(ls->conf.warmups, r->warmup, who->v[CONF_BY_ISP], who->v[CONF_BY_FROM]);
+        warmup_watch(l->warmup, on_warmup_changed, l);
+    }
     if (ls->spent_ms != INT64_MIN)
         spend(l, ls->spent_ms);
     map_put(&ls->instances, buf_slice(&ls->key), l);
@@ -228,7 +255,12 @@ int64_t limit_due_ms(const struct limit *l)
 {
     if (l->rule->kind == RULE_CONNECTIONS)
         return l->used < l->rule->most ? INT64_MIN : INT64_MAX;
-    return pace_due_ms(&l->pace);
+    return l->warmup ? warmup_due_ms(l->warmup) : pace_due_ms(&l->pace);
+}
+
+struct warmup *limit_warmup(const struct limit *l)
+{
+    return l->warmup;
 }
 
 bool limit_counts_by(const struct limit *l, enum conf_by by)
@@ -245,7 +277,7 @@ struct limit *limits_lacking(struct limits *ls, unsigned scopes, const struct li
     ls->asked++;
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (!(r->scope & scopes) || !applies(r, who))
+        if (!(r->scope & scopes) || !applies(ls, r, who))
             continue;
         struct limit *l = instance(ls, r, who);
         bool lacks = limit_due_ms(l) > now || (l->waiting && !ls->serving);
@@ -262,12 +294,14 @@ void limits_take(struct limits *ls, unsigned scopes, const struct limit_who *who
         return;
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (!(r->scope & scopes) || !applies(r, who))
+        if (!(r->scope & scopes) || !applies(ls, r, who))
             continue;
         struct limit *l = instance(ls, r, who);
         l->last_id = id;
         if (r->kind == RULE_CONNECTIONS)
             l->used++;
+        else if (l->warmup)
+            warmup_take(l->warmup);
         else
             pace_take(&l->pace, now);
     }
@@ -277,7 +311,7 @@ void limits_count(struct limits *ls, unsigned scopes, const struct limit_who *wh
 {
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (r->rate.quota && r->scope & scopes && applies(r, who))
+        if (r->rate.quota && r->scope & scopes && applies(ls, r, who))
             pace_take(&instance(ls, r, who)->pace, at_ms);
     }
 }
@@ -337,6 +371,11 @@ static void arm(struct limit *l)
         loop_timer_stop(loop, &l->timer);
     else
         loop_timer_start(loop, &l->timer, due > now ? due - now : 0, on_due);
+}
+
+static void on_warmup_changed(void *data)
+{
+    arm(data);
 }
 
 void limit_wait(struct limit *l, struct limit_wait *w, enum limit_waiter kind, enum conf_priority priority)
@@ -408,16 +447,22 @@ static void take_back(struct limits *ls, const struct limit_who *who, uint64_t i
         return;
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (!(r->scope & LIMIT_MESSAGE) || !applies(r, who))
+        if (!(r->scope & LIMIT_MESSAGE) || !applies(ls, r, who))
             continue;
         struct limit *l = instance(ls, r, who);
-        if (l->last_id != id)
+        bool is_last = l->last_id == id;
+        if (l->warmup && again)
+            warmup_begin(l->warmup, is_last);
+        else if (l->warmup)
+            warmup_return(l->warmup, is_last);
+        if (!is_last)
             continue;
-        pace_return(&l->pace);
-        if (again)
-            pace_take(&l->pace, now);
-        else
+        if (!l->warmup)
+            pace_return(&l->pace);
+        if (!again)
             l->last_id = 0;
+        else if (!l->warmup)
+            pace_take(&l->pace, now);
         arm(l);
     }
 }
@@ -438,7 +483,7 @@ void limits_release(struct limits *ls, const struct limit_who *who)
         return;
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (r->kind != RULE_CONNECTIONS || !applies(r, who))
+        if (r->kind != RULE_CONNECTIONS || !applies(ls, r, who))
             continue;
         struct limit *l = instance(ls, r, who);
         INVARIANT(l->used);
@@ -469,6 +514,12 @@ void limit_text(const struct limit *l, struct buf *out)
 {
     const struct rule *r = l->rule;
     static const char *const words[] = {"rate", "recipients", "new_connections", "connections"};
+    if (l->warmup) {
+        warmup_text(l->warmup, out);
+        buf_printf(out, " of %.*s (%.*s:%d)", SLICE_FMT(l->warmup->from), SLICE_FMT(r->place.file),
+                   r->place.line);
+        return;
+    }
     buf_printf(out, "%s ", words[r->kind]);
     if (r->kind == RULE_CONNECTIONS)
         buf_printf(out, "%u", r->most);

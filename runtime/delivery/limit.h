@@ -44,10 +44,12 @@ struct limit_wait {
     enum limit_waiter kind;
 };
 
+struct warmups;
 struct limits_conf {
     struct loop *loop;
     struct intervals *intervals; /* NULL: nobody asks why mail waited */
     const struct conf *conf;
+    struct warmups *warmups; /* NULL where the conf has none */
     void *data;
     /* Its turn: it may take permits now, and may wait again. at: where it waited. */
     void (*serve)(void *data, struct limit_wait *w, struct limit *at);
@@ -85,6 +87,8 @@ static inline bool limit_waits(const struct limit_wait *w)
 /* loop_now_ms() of the next permit; INT64_MAX: when a connection ends. */
 int64_t limit_due_ms(const struct limit *l);
 bool limit_counts_by(const struct limit *l, enum conf_by by);
+/* The warm-up that it is; NULL: another kind. */
+struct warmup *limit_warmup(const struct limit *l);
 /* "rate 40/s of isp gmail (init.lua:12)" */
 void limit_text(const struct limit *l, struct buf *out);
 
@@ -97,7 +101,8 @@ uint64_t limits_asked(const struct limits *ls);
 
 /* How far back the journal matters, ms; 0: no rate is declared. */
 int64_t limits_horizon_ms(const struct limits *ls);
-/* An earlier process took a permit at this loop_now_ms(), which is past. In order of time. */
+/* An earlier process took a permit at this loop_now_ms(), which is past. In order of time. Warm-ups count for
+ * themselves. */
 void limits_count(struct limits *ls, unsigned scopes, const struct limit_who *who, int64_t at_ms);
 /* What the last process took is not all known: each limit, also one not made yet, has given now what it gives
  * at once. */

@@ -21,6 +21,7 @@ struct paths *paths_new(const struct paths_conf *conf)
     ps->limits = limits_new(&(struct limits_conf){.loop = conf->loop,
                                                   .intervals = conf->intervals,
                                                   .conf = conf->conf,
+                                                  .warmups = conf->warmups,
                                                   .data = ps,
                                                   .serve = path_serve});
     return ps;

@@ -94,6 +94,7 @@ struct paths_conf {
     struct intervals *intervals; /* NULL: nobody asks why mail waited */
     struct queue *queue;
     const struct conf *conf;      /* sources and isps; at least one source */
+    struct warmups *warmups;      /* NULL where the conf has none */
     unsigned sockets_most;        /* in all; 0: 4000 */
     unsigned source_sockets_most; /* a source; 0: 2000 */
     void *data;

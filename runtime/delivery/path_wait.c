@@ -30,6 +30,8 @@ void path_who(const struct conf *conf, const struct campaign *c, struct limit_wh
     out->v[CONF_BY_STREAM] = c->stream->name;
     if (c->number)
         out->v[CONF_BY_CAMPAIGN] = c->name;
+    if (stream)
+        out->v[CONF_BY_FROM] = stream->domain;
     if (stream && stream->pool != CONF_NONE)
         out->v[CONF_BY_POOL] = conf->pools[stream->pool].name;
 }

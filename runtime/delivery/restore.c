@@ -5,6 +5,7 @@
  * taken nobody can know. A record that speaks of something unknown was never durable, or is older than what
  * compaction kept; it is passed over. */
 #include "delivery/limit_replay.h"
+#include "delivery/settle.h"
 #include "delivery/steer.h"
 
 #include <stdlib.h>
@@ -73,6 +74,7 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
         name_reserve(d, NAME_SOURCE, r->begin.source);
         name_reserve(d, NAME_ISP, r->begin.isp);
         name_reserve(d, NAME_MX, r->begin.mx);
+        name_reserve(d, NAME_DOMAIN, r->begin.from);
         break;
     case REC_SESSION:
         name_reserve(d, NAME_SOURCE, r->session.source);
@@ -103,6 +105,11 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
         name_reserve(d, NAME_STREAM, r->interval.stream);
         name_reserve(d, NAME_POOL, r->interval.pool);
         name_reserve(d, NAME_CAMPAIGN, r->interval.campaign);
+        break;
+    case REC_WARMUP:
+        name_reserve(d, NAME_SOURCE, r->warmup.source);
+        name_reserve(d, NAME_ISP, r->warmup.isp);
+        name_reserve(d, NAME_DOMAIN, r->warmup.from);
         break;
     case REC_MEASURE:
         name_reserve(d, NAME_ISP, r->measure.isp);
@@ -230,10 +237,37 @@ static void replay_recipient(struct replay *rp, struct spool_pos pos, const stru
     __builtin_prefetch(lane_pair(rp, in->lane_key));
 }
 
+static void replay_warmed(struct replay *rp, const struct rec_begin *b)
+{
+    struct deliver *d = rp->d;
+    struct warmup *w = NULL;
+    if (b->from)
+        w = warmups_find(d->warmups, deliver_name(d, NAME_SOURCE, b->source),
+                         deliver_name(d, NAME_ISP, b->isp), deliver_name(d, NAME_DOMAIN, b->from));
+    int64_t ago_ms = rp->now_ms - b->at_ms;
+    if (w)
+        warmup_count(w, b->at_ms, loop_now_ms(d->loop) - (ago_ms > 0 ? ago_ms : 0));
+}
+
+static void replay_warmup(struct deliver *d, const struct rec_warmup *r)
+{
+    struct warmup *w = warmups_find(d->warmups, deliver_name(d, NAME_SOURCE, r->source),
+                                    deliver_name(d, NAME_ISP, r->isp), deliver_name(d, NAME_DOMAIN, r->from));
+    if (w)
+        warmup_restore(w,
+                       &(struct warmup_state){.day = r->day,
+                                              .position = r->position,
+                                              .used = r->used,
+                                              .delivered = r->delivered,
+                                              .retreat_day = r->retreat_day},
+                       r->why);
+}
+
 static void replay_begin(struct replay *rp, struct spool_pos pos, const struct rec_begin *b)
 {
     struct deliver *d = rp->d;
     limit_replay_begin(&rp->limits, b);
+    replay_warmed(rp, b);
     if (b->edits.n)
         segment_use_edits(d, pos.segment, b->at_ms);
     if (!queue_get(d->queue, b->id))
@@ -326,6 +360,7 @@ static void replay_event(struct replay *rp, struct spool_pos pos, const struct r
     if (ev->event >= d->next_event)
         d->next_event = ev->event + 1;
     suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));
+    warmup_event(d, ev, false);
     if (!queue_get(d->queue, ev->id))
         return;
     if (rec_event_ends(ev->type))
@@ -420,6 +455,9 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         break;
     case REC_MEASURE:
         replay_measure(rp, &r.measure);
+        break;
+    case REC_WARMUP:
+        replay_warmup(rp->d, &r.warmup);
         break;
     case REC_STEER:
         steer_replay(rp->d, &r.steer);

@@ -112,6 +112,18 @@ uint32_t source_number(struct deliver *d, uint16_t source)
 
 /* --- the change --- */
 
+void warmup_event(struct deliver *d, const struct rec_event *ev, bool live)
+{
+    enum reply_class cls = CLASS_UNKNOWN;
+    if (!d->warmups || !ev->session || !ev->source)
+        return;
+    if (ev->type != EVENT_DELIVERED && (!ev->phase || class_parse(ev->class_name, &cls)))
+        return;
+    warmups_answer(d->warmups, deliver_name(d, NAME_SOURCE, ev->source), deliver_name(d, NAME_ISP, ev->isp),
+                   deliver_name(d, NAME_DOMAIN, ev->domain), ev->type == EVENT_DELIVERED, cls, ev->at_ms,
+                   live);
+}
+
 void write_event(struct deliver *d, struct rec_event *ev)
 {
     struct rec rec = {.type = REC_EVENT};
@@ -119,6 +131,7 @@ void write_event(struct deliver *d, struct rec_event *ev)
     rec.event = *ev;
     segment_use_event(d, append_record(d, SPOOL_EVENTS, &rec), ev->at_ms);
     suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));
+    warmup_event(d, ev, true);
     if (d->conf.hooks.event)
         d->conf.hooks.event(d->conf.hooks.data, ev);
 }

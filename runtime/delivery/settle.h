@@ -33,6 +33,8 @@ void outcome_take_answer(struct outcome *o, enum smtp_phase phase, const struct 
 /* The one place where a recipient that was accepted changes state. Frees the outcome. */
 void deliver_settle(struct outcome *o);
 
+/* An answer, for the warm-up of its source. live: not from the journal. */
+void warmup_event(struct deliver *d, const struct rec_event *ev, bool live);
 /* Journal the event, tell who listens. Numbers it. */
 void write_event(struct deliver *d, struct rec_event *ev);
 /* It is final: out of the queue. */

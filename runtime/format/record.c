@@ -291,12 +291,17 @@ static const struct field recipient_fields[] = {FIELD(1, F_U64, rec_recipient, i
 static const struct field key_fields[] = {
     FIELD(1, F_U64, rec_key, id), FIELD(2, F_U32, rec_key, campaign), FIELD(3, F_HASH, rec_key, key), {0}};
 
-static const struct field begin_fields[] = {
-    FIELD(1, F_U64, rec_begin, id),       FIELD(2, F_I64, rec_begin, at_ms),
-    FIELD(3, F_I64, rec_begin, date_s),   FIELD(4, F_U32, rec_begin, attempt),
-    FIELD(5, F_U32, rec_begin, source),   FIELD(6, F_U32, rec_begin, isp),
-    FIELD(7, F_RAW, rec_begin, edits),    FIELD(8, F_U32, rec_begin, mx),
-    FIELD(9, F_U32, rec_begin, claim_ms), {0}};
+static const struct field begin_fields[] = {FIELD(1, F_U64, rec_begin, id),
+                                            FIELD(2, F_I64, rec_begin, at_ms),
+                                            FIELD(3, F_I64, rec_begin, date_s),
+                                            FIELD(4, F_U32, rec_begin, attempt),
+                                            FIELD(5, F_U32, rec_begin, source),
+                                            FIELD(6, F_U32, rec_begin, isp),
+                                            FIELD(7, F_RAW, rec_begin, edits),
+                                            FIELD(8, F_U32, rec_begin, mx),
+                                            FIELD(9, F_U32, rec_begin, claim_ms),
+                                            FIELD(10, F_U32, rec_begin, from),
+                                            {0}};
 
 static const struct field session_fields[] = {FIELD(1, F_U64, rec_session, session),
                                               FIELD(2, F_I64, rec_session, at_ms),
@@ -371,11 +376,25 @@ static const struct field interval_fields[] = {FIELD(1, F_U8, rec_interval, kind
                                                FIELD(12, F_STR, rec_interval, why),
                                                {0}};
 
+static const struct field warmup_fields[] = {FIELD(1, F_I64, rec_warmup, at_ms),
+                                             FIELD(2, F_U32, rec_warmup, source),
+                                             FIELD(3, F_U32, rec_warmup, isp),
+                                             FIELD(4, F_U32, rec_warmup, from),
+                                             FIELD(5, F_I64, rec_warmup, day),
+                                             FIELD(6, F_U32, rec_warmup, position),
+                                             FIELD(7, F_U32, rec_warmup, used),
+                                             FIELD(8, F_U32, rec_warmup, delivered),
+                                             FIELD(9, F_I64, rec_warmup, retreat_day),
+                                             FIELD(10, F_STR, rec_warmup, why),
+                                             FIELD(11, F_U32, rec_warmup, rate),
+                                             FIELD(12, F_BOOL, rec_warmup, per_day),
+                                             {0}};
+
 static const struct field *const tables[] = {
     [REC_NAME] = name_fields,         [REC_RECIPIENT] = recipient_fields, [REC_KEY] = key_fields,
     [REC_BEGIN] = begin_fields,       [REC_SESSION] = session_fields,     [REC_EVENT] = event_fields,
     [REC_CAMPAIGN] = campaign_fields, [REC_MEASURE] = measure_fields,     [REC_STEER] = steer_fields,
-    [REC_DUE] = due_fields,           [REC_INTERVAL] = interval_fields,
+    [REC_DUE] = due_fields,           [REC_INTERVAL] = interval_fields,   [REC_WARMUP] = warmup_fields,
 };
 
 struct slice rec_event_name(unsigned type)
@@ -613,6 +632,7 @@ static const struct rec blank[] = {
     [REC_STEER] = {REC_STEER, .steer = {.name = NONE}},
     [REC_DUE] = {REC_DUE, .due = {0}},
     [REC_INTERVAL] = {REC_INTERVAL, .interval = {.domain = NONE, .mx = NONE, .why = NONE}},
+    [REC_WARMUP] = {REC_WARMUP, .warmup = {.why = NONE}},
 };
 _Static_assert(COUNT(blank) == COUNT(tables), "each type of record has its empty one");
 

@@ -22,6 +22,7 @@ enum rec_type {
     REC_STEER = 9,     /* events: people paused something, or let it go on */
     REC_DUE = 10,      /* events: people moved the time of a message's next try */
     REC_INTERVAL = 11, /* events: from when to when mail waited, and for what */
+    REC_WARMUP = 12, /* events: how far a warm-up has come, on its first mail of a day, and when it changed */
 };
 
 enum rec_name_kind {
@@ -74,6 +75,7 @@ struct rec_begin {
     struct slice edits; /* raw msgpack: what a message hook changed */
     uint32_t mx;        /* NAME_MX, where a limit counts by it; else 0 */
     uint32_t claim_ms;  /* how long before this a connection took it up */
+    uint32_t from;      /* NAME_DOMAIN of the From address, where a warm-up counts it; else 0 */
 };
 
 struct rec_session {
@@ -178,6 +180,18 @@ struct rec_interval {
     struct slice domain, mx, why;
 };
 
+/* struct warmup_state, before any begin record that comes later. */
+struct rec_warmup {
+    int64_t at_ms;
+    uint32_t source, isp, from; /* from: NAME_DOMAIN */
+    int64_t day;
+    uint32_t position, used, delivered;
+    int64_t retreat_day;
+    struct slice why; /* of the last retreat; empty: none */
+    uint32_t rate;    /* for who reads it without the script: mails per hour or day */
+    bool per_day;
+};
+
 struct rec {
     enum rec_type type;
     union {
@@ -192,6 +206,7 @@ struct rec {
         struct rec_steer steer;
         struct rec_due due;
         struct rec_interval interval;
+        struct rec_warmup warmup;
     };
 };
 

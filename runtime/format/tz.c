@@ -278,7 +278,12 @@ int tz_offset(const struct tz *tz, int64_t utc)
 
 int64_t tz_to_utc(const struct tz *tz, const struct tz_wall *w)
 {
-    int64_t wall = days_of(w->year, w->month, w->day) * DAY + w->hour * 3600 + w->minute * 60 + w->second;
+    return tz_wall_to_utc(tz, days_of(w->year, w->month, w->day) * DAY + w->hour * 3600 + w->minute * 60 +
+                                  w->second);
+}
+
+int64_t tz_wall_to_utc(const struct tz *tz, int64_t wall)
+{
     if (!tz)
         return wall;
     /* Offsets reach a day at most in practice; the change, if there is one, lies between these two. */

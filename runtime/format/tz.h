@@ -22,6 +22,8 @@ struct tz_wall {
 /* When the wall shows this. A time that the clock leaves out is the first instant behind it; one that it
  * shows twice is the first. tz NULL: UTC. */
 int64_t tz_to_utc(const struct tz *tz, const struct tz_wall *wall);
+/* The same of seconds since 1970 that are counted on the wall. */
+int64_t tz_wall_to_utc(const struct tz *tz, int64_t wall_s);
 
 /* "2026-07-01 10:00", "2026-07-01 10:00:30", "2026-07-01" (00:00). ERR_SYNTAX, or ERR_RANGE for 30 February.
  */

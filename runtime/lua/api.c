@@ -84,38 +84,69 @@ void api_name_later(lua_State *L, struct api_name name)
     *(struct api_name *)api_grow(L, &api->names, &api->nnames, &api->cap_names, sizeof name, name.who) = name;
 }
 
-static size_t names_of(const struct conf *c, enum api_name_kind kind, struct slice *out, size_t most)
+/* Every kind is an array of structs that begin with their name. */
+struct named {
+    const char *kind;
+    const void *v;
+    size_t n, size;
+};
+
+static struct named named_of(const struct conf *c, enum api_name_kind kind)
 {
-    size_t n = kind == NAME_OF_STREAM ? c->nstreams : kind == NAME_OF_SOURCE ? c->nsources : c->npools;
-    n = n < most ? n : most;
+    switch (kind) {
+    case NAME_OF_STREAM:
+        return (struct named){"stream", c->streams, c->nstreams, sizeof *c->streams};
+    case NAME_OF_SOURCE:
+    case NAME_OF_WARMED:
+        return (struct named){"source", c->sources, c->nsources, sizeof *c->sources};
+    case NAME_OF_WARMED_ISP:
+        return (struct named){"isp", c->isps, c->nisps, sizeof *c->isps};
+    case NAME_OF_POOL:
+    case NAME_OF_OVERFLOW:
+        break;
+    }
+    return (struct named){"pool", c->pools, c->npools, sizeof *c->pools};
+}
+
+static struct slice name_at(const struct named *all, size_t i)
+{
+    return *(const struct slice *)((const char *)all->v + i * all->size);
+}
+
+static uint16_t find_name(const struct named *all, struct slice name)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (slice_eq(name_at(all, i), name))
+            return (uint16_t)i;
+    return CONF_NONE;
+}
+
+static int not_found(const struct api_name *name, const struct named *all, struct err *e)
+{
+    struct slice names[256];
+    size_t n = all->n < COUNT(names) ? all->n : COUNT(names);
+    char hint[160] = "";
     for (size_t i = 0; i < n; i++)
-        out[i] = kind == NAME_OF_STREAM   ? c->streams[i].name
-                 : kind == NAME_OF_SOURCE ? c->sources[i].name
-                                          : c->pools[i].name;
-    return n;
+        names[i] = name_at(all, i);
+    struct slice near = words_near(name->name, names, n);
+    if (near.n)
+        snprintf(hint, sizeof hint, "; did you mean \"%.*s\"?", SLICE_FMT(near));
+    return err_set(e, ERR_INVAL, "%.*s:%d: %s: no %s \"%.*s\"%s", SLICE_FMT(name->place.file),
+                   name->place.line, name->who, all->kind, SLICE_FMT(name->name), hint);
 }
 
 int api_seal(struct api *api, struct err *e)
 {
     struct conf *c = api->conf;
-    static const char *const kinds[] = {"stream", "source", "pool"};
     int r = api_isps_ready(api, e);
     if (r)
         return r;
     for (size_t i = 0; i < api->nnames; i++) {
         const struct api_name *name = &api->names[i];
-        uint16_t found = name->kind == NAME_OF_STREAM   ? conf_find_stream(c, name->name)
-                         : name->kind == NAME_OF_SOURCE ? conf_find_source(c, name->name)
-                                                        : conf_find_pool(c, name->name);
-        if (found == CONF_NONE) {
-            struct slice all[256],
-                near = words_near(name->name, all, names_of(c, name->kind, all, COUNT(all)));
-            char hint[160] = "";
-            if (near.n)
-                snprintf(hint, sizeof hint, "; did you mean \"%.*s\"?", SLICE_FMT(near));
-            return err_set(e, ERR_INVAL, "%.*s:%d: %s: no %s \"%.*s\"%s", SLICE_FMT(name->place.file),
-                           name->place.line, name->who, kinds[name->kind], SLICE_FMT(name->name), hint);
-        }
+        struct named all = named_of(c, name->kind);
+        uint16_t found = find_name(&all, name->name);
+        if (found == CONF_NONE)
+            return not_found(name, &all, e);
         switch (name->kind) {
         case NAME_OF_STREAM:
             c->campaigns[name->owner].stream = found;
@@ -126,11 +157,22 @@ int api_seal(struct api *api, struct err *e)
         case NAME_OF_POOL:
             c->streams[name->owner].pool = found;
             break;
+        case NAME_OF_WARMED:
+            c->warmups[name->owner].source = found;
+            break;
+        case NAME_OF_WARMED_ISP:
+            c->warmups[name->owner].isp = found;
+            break;
+        case NAME_OF_OVERFLOW:
+            c->warmups[name->owner].overflow = found;
+            break;
         }
     }
     api->nnames = 0;
-    api->sealed = true;
-    return 0;
+    r = api->sealed ? 0 : api_check_warmups(c, e);
+    if (!r)
+        api->sealed = true;
+    return r;
 }
 
 /* --- handles --- */
@@ -463,6 +505,11 @@ int api_offset_at(void *arg, int64_t unix_s)
 {
     const struct api *api = arg;
     return api->tz ? tz_offset(api->tz, unix_s) : 0;
+}
+
+const struct tz *api_zone(const struct api *api)
+{
+    return api->tz;
 }
 
 static void metatable(lua_State *L, const char *name, lua_CFunction to_string)

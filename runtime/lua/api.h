@@ -9,6 +9,7 @@
 #define HATO_LUA_API_H
 
 #include "delivery/conf.h"
+#include "format/tz.h"
 #include "lua/vm.h"
 #include "platform/resolve.h"
 
@@ -55,6 +56,8 @@ void api_sent(struct api *api, struct task_wait wait, int status, struct slice i
 
 /* Seconds east of UTC in hato.tz at that time; any thread once the conf is sealed. arg: struct api *. */
 int api_offset_at(void *arg, int64_t unix_s);
+/* hato.tz itself, as long as the api; NULL: UTC. */
+const struct tz *api_zone(const struct api *api);
 
 /* Something of the script is under way and ends by itself: a task that waits, events that its hook has not
  * taken. A hato.every between two of its turns is not: it never ends. */

@@ -11,14 +11,21 @@
 #include <lauxlib.h>
 
 /* A name that is looked up when the conf is sealed. */
-enum api_name_kind { NAME_OF_STREAM, NAME_OF_SOURCE, NAME_OF_POOL };
+enum api_name_kind {
+    NAME_OF_STREAM,
+    NAME_OF_SOURCE,
+    NAME_OF_POOL,
+    NAME_OF_WARMED,
+    NAME_OF_WARMED_ISP,
+    NAME_OF_OVERFLOW
+};
 struct api_name {
     enum api_name_kind kind;
     struct slice name;
     struct conf_place place;
-    const char *who; /* "hato.stream \"promo\"" */
-    uint16_t owner,
-        member; /* whose field it fills: stream.pool, pool.members[member].source, campaign.stream */
+    const char *who;        /* "hato.stream \"promo\"" */
+    uint16_t owner, member; /* whose field it fills: stream.pool, pool.members[member].source,
+                               campaign.stream, warmup.source, .isp, .overflow */
 };
 
 struct api {
@@ -30,7 +37,7 @@ struct api {
     bool isps_none, isps_ready; /* hato.isps = "none"; the shipped ones are in the conf */
     struct api_name *names;
     size_t nnames;
-    size_t cap_streams, cap_sources, cap_pools, cap_isps, cap_limits, cap_campaigns, cap_names;
+    size_t cap_streams, cap_sources, cap_pools, cap_isps, cap_limits, cap_warmups, cap_campaigns, cap_names;
     struct arena scratch; /* of one hato.send or one person */
     struct buf text;      /* the same: what would leak when an error leaves by longjmp */
     struct every *every;  /* api_wait.c */
@@ -50,6 +57,9 @@ extern const struct conv_word api_tls_words[];
 int api_isps_ready(struct api *api, struct err *e);
 void api_set_isps(lua_State *L, struct slice word); /* hato.isps = word; may raise */
 void api_act_open(lua_State *L);
+int api_warmup(lua_State *L); /* hato.warmup */
+/* Of warm-ups whose names are looked up: ERR_INVAL where two are about one pair. */
+int api_check_warmups(const struct conf *c, struct err *e);
 void api_campaign_open(lua_State *L);
 void api_wait_open(lua_State *L);
 void api_dns_open(lua_State *L);

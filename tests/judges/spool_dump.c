@@ -66,6 +66,13 @@ static void put_record(struct buf *out, const struct rec *r)
                    r->interval.kind, (long long)r->interval.begin_ms, (long long)r->interval.end_ms);
         put_text(out, "why", r->interval.why);
         break;
+    case REC_WARMUP:
+        buf_printf(out,
+                   "\"type\":\"warmup\",\"source\":%u,\"isp\":%u,\"from\":%u,\"day\":%lld,\"position\":%u,"
+                   "\"used\":%u,\"delivered\":%u",
+                   r->warmup.source, r->warmup.isp, r->warmup.from, (long long)r->warmup.day,
+                   r->warmup.position, r->warmup.used, r->warmup.delivered);
+        break;
     case REC_MEASURE:
         buf_printf(out, "\"type\":\"measure\",\"until_ms\":%lld", (long long)r->measure.until_ms);
         put_text(out, "why", r->measure.why);

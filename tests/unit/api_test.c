@@ -174,7 +174,7 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
         const char *script, *want;
     } cases[] = {
         {"hato.campain 'x' {}", "dir/init.lua:1: hato has no campain; did you mean hato.campaign?"},
-        {"\nhato.warmup 'x' {}", "dir/init.lua:2: hato.warmup comes with a later version of hato"},
+        {"\nhato.sequence 'x' {}", "dir/init.lua:2: hato.sequence comes with a later version of hato"},
         {"hato.isps = 'some'", "dir/init.lua:1: hato.isps: it wants \"shipped\" or \"none\", not \"some\""},
         {"hato.isps = 1", "dir/init.lua:1: hato.isps: it wants a text, not 1"},
         {"hato.isp 'gmail' { connections = 2 } hato.isps = 'none'",
