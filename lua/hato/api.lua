@@ -177,8 +177,8 @@ hato.limit { by = { "source", "domain" }, rate = "60/min", burst = 10 }
 hato.limit { by = { "source" }, connections = 200 }]],
   },
   {
-    name = "warmup", call = "hato.warmup \"SOURCE\" { options }",
-    does = "Lets a source grow, step by step, to what it may send to a receiver. Each From domain counts by itself, and "
+    name = "warmup", call = "hato.warmup \"NAME\" { options }",
+    does = "Lets the source of that name grow, step by step, to what it may send to a receiver. Each From domain counts by itself, and "
       .. "so does each receiver. Mails leave at an even pace: `60/h` is one a minute, and no window of 3,600 s holds "
       .. "more. A step lasts `hold` active days; a day is active if enough of its quota was used, and what was missed "
       .. "while hato was down, or outside of `window`, is not made up for. The last step stays until the script says "

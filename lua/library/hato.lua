@@ -91,9 +91,10 @@ function hato.limit(options) end
 ---@field overflow? hato.Pool|string `"wait"`, or a pool that takes what is above the quota: as much mail as the source can still carry today waits for it, the rest leaves from the pool.
 ---@field retreat? table When to go one step back: at least `least` answers of that class (or one of a list of classes), and a larger share than `above` of all answers, within `over`. Its days begin anew with the next, and it goes back once a day at most. `false`: never.
 
----Lets a source grow, step by step, to what it may send to a receiver. Each From domain counts by itself, and so does each receiver. Mails leave at an even pace: `60/h` is one a minute, and no window of 3,600 s holds more. A step lasts `hold` active days; a day is active if enough of its quota was used, and what was missed while hato was down, or outside of `window`, is not made up for. The last step stays until the script says otherwise. Two weeks without mail take a step away and each week more another, after 30 days it starts anew. A limit of the isp holds beside it. `hato warmup` shows where each one is, and sets it by hand.
----@param options hato.WarmupOptions
-function hato.warmup(options) end
+---Lets the source of that name grow, step by step, to what it may send to a receiver. Each From domain counts by itself, and so does each receiver. Mails leave at an even pace: `60/h` is one a minute, and no window of 3,600 s holds more. A step lasts `hold` active days; a day is active if enough of its quota was used, and what was missed while hato was down, or outside of `window`, is not made up for. The last step stays until the script says otherwise. Two weeks without mail take a step away and each week more another, after 30 days it starts anew. A limit of the isp holds beside it. `hato warmup` shows where each one is, and sets it by hand.
+---@param name string
+---@return fun(options: hato.WarmupOptions)
+function hato.warmup(name) end
 
 ---@class hato.BouncesOptions
 ---@field retry? table Waits after the first, second … failed attempt; the last one repeats until `give_up`.

@@ -272,8 +272,8 @@ static int take_warmup(lua_State *L)
                             .retreat_least = 3,
                             .retreat_over_ms = 3600000};
     api_declaring(L, c.who);
-    later(&c, NAME_OF_WARMED, source);
     conv_table(&c, 1, fields, 0, &w);
+    later(&c, NAME_OF_WARMED, source);
     const char *wrong = warmup_wrong(&w.curve);
     if (wrong)
         conv_fail(&c, "curve wants %s", wrong);
