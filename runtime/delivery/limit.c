@@ -328,6 +328,20 @@ void limits_count_all(struct limits *ls)
 
 static void on_due(struct loop_timer *t);
 
+/* The one stream with this From domain; empty: there are several. */
+static struct slice stream_of(const struct conf *c, struct slice from)
+{
+    struct slice found = SLICE_NONE;
+    for (size_t i = 0; i < c->nstreams; i++) {
+        if (!slice_eq(c->streams[i].domain, from))
+            continue;
+        if (found.n)
+            return SLICE_NONE;
+        found = c->streams[i].name;
+    }
+    return found;
+}
+
 static void waits_begin(struct limit *l)
 {
     struct interval_cause c = interval_cause(INTERVAL_LIMIT);
@@ -344,10 +358,15 @@ static void waits_begin(struct limit *l)
         if (!limit_counts_by(l, (enum conf_by)by))
             continue;
         memcpy(&n, p, sizeof n);
-        *keys[by] = slice_of(p + sizeof n, n);
+        if (keys[by])
+            *keys[by] = slice_of(p + sizeof n, n);
         p += sizeof n + n;
     }
-    buf_adds(&words, S("for the limit "));
+    if (l->warmup) {
+        c.kind = INTERVAL_WARMUP;
+        c.stream = stream_of(l->limits->conf.conf, l->warmup->from);
+    }
+    buf_adds(&words, l->warmup ? S("for ") : S("for the limit "));
     limit_text(l, &words);
     c.why = buf_slice(&words);
     l->waits = interval_open(l->limits->conf.intervals, &c);
@@ -373,9 +392,16 @@ static void arm(struct limit *l)
         loop_timer_start(loop, &l->timer, due > now ? due - now : 0, on_due);
 }
 
+/* Who waits, waits for another rate from now on. */
 static void on_warmup_changed(void *data)
 {
-    arm(data);
+    struct limit *l = data;
+    if (l->waits) {
+        interval_close(l->waits);
+        l->waits = NULL;
+        waits_begin(l);
+    }
+    arm(l);
 }
 
 void limit_wait(struct limit *l, struct limit_wait *w, enum limit_waiter kind, enum conf_priority priority)

@@ -141,13 +141,6 @@ const struct warmup_today *warmup_today(struct warmup *w)
     return &w->today;
 }
 
-static void look_again(struct warmup *w)
-{
-    w->looked_ms = INT64_MAX;
-    if (w->changed)
-        w->changed(w->changed_data);
-}
-
 static bool is_used_up(const struct warmup *w, const struct warmup_today *t)
 {
     bool of_day = w->conf->curve.per_day && t->used + (uint64_t)w->pending >= t->quota;
@@ -179,6 +172,14 @@ void warmup_take(struct warmup *w)
     pace_take(&w->pace, now(w));
     w->last_ms = now(w);
     w->pending++;
+}
+
+static void look_again(struct warmup *w)
+{
+    w->looked_ms = INT64_MAX;
+    warmup_today(w);
+    if (w->changed)
+        w->changed(w->changed_data);
 }
 
 /* As warmup_turn(); of millions of mails on one day only the first asks the calendar. */
@@ -216,11 +217,11 @@ void warmup_begin(struct warmup *w, bool last)
         w->last_ms = now(w);
     }
     if (turn(w, wall(w))) {
-        w->looked_ms = INT64_MAX;
+        look_again(w);
         w->all->conf.record(w->all->conf.data, w);
     }
-    warmup_today(w);
-    w->today.used = ++w->state.used;
+    w->state.used++;
+    w->today.used = w->state.used;
 }
 
 void warmup_spend(struct warmup *w)
