@@ -285,6 +285,7 @@ void intervals_start(struct intervals *is)
         return;
     struct interval_cause c = interval_cause(INTERVAL_UP);
     is->up = interval_open(is, &c);
+    write_one(is->up); /* before anything else of this process: what comes after it was in its time */
     loop_timer_start(is->conf.loop, &is->alive, INTERVAL_ALIVE_MS, on_alive);
 }
 
