@@ -335,7 +335,10 @@ static void on_request(void *data, struct control_call *call, const json_t *requ
         ask_measures(o, call);
     else if (slice_eq(command, S("wait")))
         ask_wait(o, call, request);
-    else if (slice_eq(command, S("suppress")))
+    else if (slice_eq(command, S("explain"))) {
+        deliver_say_why(hato_deliver(o->conf.hato));
+        control_end(call, 0, SLICE_NONE);
+    } else if (slice_eq(command, S("suppress")))
         suppress_store_request(deliver_suppress(hato_deliver(o->conf.hato)),
                                loop_wall_ms(hato_loop(o->conf.hato)), call, request);
     else if (slice_eq(command, S("pauses")))

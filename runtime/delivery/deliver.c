@@ -59,6 +59,11 @@ static void write_interval(void *data, const struct interval_cause *c, int64_t b
     segment_use_event(d, append_record(d, SPOOL_EVENTS, &rec), loop_wall_ms(d->loop));
 }
 
+void deliver_say_why(struct deliver *d)
+{
+    intervals_say(d->intervals);
+}
+
 /* --- what may go --- */
 
 void lane_service(struct deliver *d, struct lane *lane)

@@ -117,6 +117,10 @@ void deliver_reply_done(struct deliver *d, struct outcome *token, enum reply_cla
 
 /* --- looking --- */
 
+/* Somebody is about to read the journal to know why mail waited: all that is known of it is there after this
+ * turn. */
+void deliver_say_why(struct deliver *d);
+
 struct deliver_counts {
     size_t queued, ready, in_flight, retry, held, connections;
     uint64_t accepted, delivered, bounced, expired, suppressed, deferred,

@@ -224,6 +224,25 @@ void explain_event(struct buf *out, const struct rec_event *ev, const struct eve
     }
 }
 
+/* --- waiting --- */
+
+void explain_wait(struct buf *out, const struct reason *r, int64_t now_ms)
+{
+    bool goes_on = r->end_ms >= now_ms;
+    buf_adds(out, goes_on ? S("has waited ") : S("waited "));
+    words_duration_text(out, r->end_ms - r->begin_ms);
+    if (r->kind == REASON_NONE) {
+        buf_adds(out, S(", and nothing says why: that is a bug of hato, please report it"));
+        return;
+    }
+    buf_addc(out, ' ');
+    text_safe(out, r->why);
+    if (goes_on && r->until_ms > now_ms) {
+        buf_adds(out, S("; until "));
+        text_time_plain(out, r->until_ms);
+    }
+}
+
 /* --- the end of the chain --- */
 
 const char *explain_state_name(enum explain_state s)

@@ -3,6 +3,7 @@
 #define HATO_DELIVERY_EXPLAIN_H
 
 #include "delivery/event.h"
+#include "delivery/reasons.h"
 #include "format/reply_class.h"
 
 /* One sentence on what the class says, without a full stop: "the receiver knows no such user". */
@@ -10,6 +11,9 @@ const char *explain_class(enum reply_class c);
 
 /* What happened: first line without its time, further lines begin with indent blanks. No line end. */
 void explain_event(struct buf *out, const struct rec_event *ev, const struct event_names *n, size_t indent);
+
+/* "waited 3 h 12 min for the limit …", of one stretch of its time; what goes on at now_ms is "has waited". */
+void explain_wait(struct buf *out, const struct reason *r, int64_t now_ms);
 
 /* Where a message stands. */
 enum explain_state {

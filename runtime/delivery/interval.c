@@ -153,9 +153,13 @@ static void on_timer(struct loop_timer *t);
 
 static void arm(struct intervals *is)
 {
-    if ((is->fresh.first || is->ending.first) && !loop_timer_active(&is->timer))
-        loop_timer_start(is->conf.loop, &is->timer, is->fresh.first ? INTERVAL_WRITE_MS : INTERVAL_LINGER_MS,
-                         on_timer);
+    int64_t due = INT64_MAX, now = loop_now_ms(is->conf.loop);
+    if (is->fresh.first)
+        due = is->fresh.first->fresh_since + INTERVAL_WRITE_MS;
+    if (is->ending.first && is->ending.first->ending_since + INTERVAL_LINGER_MS < due)
+        due = is->ending.first->ending_since + INTERVAL_LINGER_MS;
+    if (due != INT64_MAX && (!loop_timer_active(&is->timer) || loop_timer_due_ms(&is->timer) > due))
+        loop_timer_start(is->conf.loop, &is->timer, due > now ? due - now : 0, on_timer);
 }
 
 static void freshen(struct interval *i)
@@ -166,9 +170,6 @@ static void freshen(struct interval *i)
     i->is_fresh = true;
     i->fresh_since = loop_now_ms(is->conf.loop);
     LINE_ADD(&is->fresh, i, next_fresh, prev_fresh);
-    /* One that lingers may have set the timer to a later time. */
-    if (loop_timer_active(&is->timer) && loop_timer_due_ms(&is->timer) > i->fresh_since + INTERVAL_WRITE_MS)
-        loop_timer_stop(is->conf.loop, &is->timer);
     arm(is);
 }
 
@@ -287,6 +288,18 @@ void intervals_start(struct intervals *is)
     is->up = interval_open(is, &c);
     write_one(is->up); /* before anything else of this process: what comes after it was in its time */
     loop_timer_start(is->conf.loop, &is->alive, INTERVAL_ALIVE_MS, on_alive);
+}
+
+void intervals_say(struct intervals *is)
+{
+    size_t at = 0;
+    if (is->stopped)
+        return;
+    for (struct map_entry *e; (e = map_next(&is->by_cause, &at));) {
+        struct interval *i = e->value;
+        if (i->is_fresh || (i->end_ms && !i->is_written))
+            write_one(i);
+    }
 }
 
 void intervals_stop(struct intervals *is)

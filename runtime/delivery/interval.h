@@ -71,6 +71,8 @@ struct intervals_conf {
 struct intervals *intervals_new(const struct intervals_conf *conf);
 /* The process takes up its work: INTERVAL_UP begins. */
 void intervals_start(struct intervals *is);
+/* Somebody is about to read the journal: whatever there is goes into it with this turn. */
+void intervals_say(struct intervals *is);
 /* All are closed and written; what is opened or closed after this is not. */
 void intervals_stop(struct intervals *is);
 void intervals_free(struct intervals *is); /* NULL is fine */

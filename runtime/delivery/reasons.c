@@ -133,6 +133,14 @@ static void learn_place(struct reasons *rs, struct slice domain, struct slice is
         p->mx = arena_copy(&rs->arena, mx);
 }
 
+/* A name that is not known is no word of any message. */
+static struct slice key_text(struct reasons *rs, const struct event_names *names, enum rec_name_kind kind,
+                             uint32_t number)
+{
+    struct slice name = event_name(names, kind, number);
+    return number && !name.n ? S("\n") : arena_copy(&rs->arena, name);
+}
+
 static void learn_interval(struct reasons *rs, const struct rec_interval *i, const struct event_names *names)
 {
     put_key(&rs->key, i);
@@ -147,17 +155,16 @@ static void learn_interval(struct reasons *rs, const struct rec_interval *i, con
         }
         at = ++rs->n;
         map_put(&rs->by_key, buf_slice(&rs->key), (void *)(uintptr_t)at);
-        rs->v[at - 1] = (struct known){
-            .kind = (enum interval_kind)i->kind,
-            .begin_ms = i->begin_ms,
-            .who = {.isp = arena_copy(&rs->arena, isp),
-                    .mx = arena_copy(&rs->arena, i->mx),
-                    .source = arena_copy(&rs->arena, event_name(names, NAME_SOURCE, i->source)),
-                    .stream = arena_copy(&rs->arena, event_name(names, NAME_STREAM, i->stream)),
-                    .pool = arena_copy(&rs->arena, event_name(names, NAME_POOL, i->pool)),
-                    .campaign = arena_copy(&rs->arena, event_name(names, NAME_CAMPAIGN, i->campaign)),
-                    .domain = arena_copy(&rs->arena, i->domain)},
-            .why = arena_copy(&rs->arena, i->why)};
+        rs->v[at - 1] = (struct known){.kind = (enum interval_kind)i->kind,
+                                       .begin_ms = i->begin_ms,
+                                       .who = {.isp = key_text(rs, names, NAME_ISP, i->isp),
+                                               .mx = arena_copy(&rs->arena, i->mx),
+                                               .source = key_text(rs, names, NAME_SOURCE, i->source),
+                                               .stream = key_text(rs, names, NAME_STREAM, i->stream),
+                                               .pool = key_text(rs, names, NAME_POOL, i->pool),
+                                               .campaign = key_text(rs, names, NAME_CAMPAIGN, i->campaign),
+                                               .domain = arena_copy(&rs->arena, i->domain)},
+                                       .why = arena_copy(&rs->arena, i->why)};
     }
     struct known *k = &rs->v[at - 1];
     k->end_ms = i->end_ms;
