@@ -24,6 +24,7 @@ static inline int exit_of_script(int rc)
 int cmd_cancel(int argc, char **argv);
 int cmd_classify(int argc, char **argv);
 int cmd_events(int argc, char **argv);
+int cmd_inbound(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_message(int argc, char **argv);
 int cmd_pause(int argc, char **argv);

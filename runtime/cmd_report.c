@@ -97,6 +97,12 @@ static void see_time(struct run *r, int64_t ms)
 
 static void on_event(struct run *r, const struct rec_event *ev)
 {
+    if (event_is_late(ev) || ev->type == EVENT_COMPLAINED) { /* what it is about may be forgotten */
+        if (wanted(r, ev->campaign))
+            report_event(&r->report, ev, event_name(journal_names(r->journal), NAME_ISP, ev->isp),
+                         campaign_name(r, ev->campaign));
+        return;
+    }
     struct message_state *m = see(r, ev->id, ev->campaign);
     if (!m)
         return;
@@ -105,7 +111,7 @@ static void on_event(struct run *r, const struct rec_event *ev)
         m->isp = ev->isp & 0x1fffffff;
     bool ends = rec_event_ends(ev->type);
     if (ends && m->ended)
-        return; /* the second end of one message: a late bounce is counted where those are */
+        return; /* the second end of one message */
     m->ended |= ends;
     report_event(&r->report, ev, event_name(journal_names(r->journal), NAME_ISP, m->isp),
                  campaign_name(r, m->campaign));

@@ -83,8 +83,7 @@ struct run {
     const char *target;
     bool by_id;
     uint64_t id;
-    struct slice message_id; /* its left side; empty: not asked by it */
-    struct buf key;          /* duplicate key of the address; empty: not asked by it */
+    struct buf key; /* duplicate key of the address; empty: not asked by it */
     struct journal *journal;
     struct map chains; /* message id → struct story, in order of appearance */
     struct reasons *reasons;
@@ -113,11 +112,11 @@ static void set_target(struct run *r, const char *word)
     }
     local = slice_cut(s, '@', &domain);
     const struct secret *secret = journal_secret(r->journal);
-    if (secret && verp_parse(&secret->verp, local, domain, &r->id) == 0) {
+    if (secret && (verp_parse(&secret->verp, local, domain, &r->id) == 0 ||
+                   verp_parse_message_id(&secret->verp, local, domain, &r->id) == 0)) {
         r->by_id = true;
         return;
     }
-    r->message_id = secret ? local : SLICE_NONE;
     if (addr_parse(s, &r->arena, &addr, NULL) == 0)
         addr_dup_key(&r->key, &addr);
 }
@@ -131,15 +130,9 @@ static bool is_wanted(struct run *r, uint64_t id, struct slice recipient)
     buf_clear(&r->scratch);
     if (r->key.n && addr_parse(recipient, &r->arena, &addr, NULL) == 0) {
         addr_dup_key(&r->scratch, &addr);
-        if (slice_eq(buf_slice(&r->scratch), buf_slice(&r->key)))
-            return true;
+        return slice_eq(buf_slice(&r->scratch), buf_slice(&r->key));
     }
-    /* 26 characters of base32: 128 bits. */
-    if (r->message_id.n != 26)
-        return false;
-    buf_clear(&r->scratch);
-    message_id_text(journal_secret(r->journal), id, SLICE_NONE, &r->scratch);
-    return slice_ieq(slice_of(r->scratch.p, r->scratch.n - 1), r->message_id);
+    return false;
 }
 
 /* --- gathering --- */
@@ -755,7 +748,7 @@ int cmd_why(int argc, char **argv)
 {
     struct args args = {0};
     struct opt_list words = {.n = 0};
-    struct run r = {.message_id = SLICE_NONE};
+    struct run r = {0};
     struct err e = {0};
     struct hash_key hk;
     int rc = opts_parse(argc, argv, options, &args, &words, &e);

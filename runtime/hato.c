@@ -1,5 +1,6 @@
 /* hato.c - see hato.h. */
 #include "hato.h"
+#include "delivery/event.h"
 #include "dns_server.h"
 #include "sink.h"
 
@@ -267,7 +268,7 @@ static size_t event_fields(struct hato *h, const struct rec_event *ev, char *id,
         if (texts[i].text.n)
             f[n++] = text_field(texts[i].name, texts[i].text);
     if (ev->phase)
-        f[n++] = text_field("phase", slice_cstr(smtp_phase_name((enum smtp_phase)(ev->phase - 1))));
+        f[n++] = text_field("phase", slice_cstr(event_phase(ev)));
     if (ev->enh_class) {
         snprintf(enhanced, nenhanced, "%u.%u.%u", ev->enh_class, ev->enh_subject, ev->enh_detail);
         f[n++] = text_field("enhanced", slice_cstr(enhanced));

@@ -1,5 +1,6 @@
 /* journal.c - see journal.h. */
 #include "journal.h"
+#include "delivery/secret.h"
 #include "platform/file.h"
 #include "platform/spool.h"
 
@@ -22,20 +23,9 @@ struct journal {
 
 static int read_secret(struct journal *j, struct err *e)
 {
-    unsigned char key[32];
-    struct buf path = {0}, bytes = {0};
-    buf_printf(&path, "%s/secret", j->state);
-    int rc = fs_read_whole(j->fs, buf_cstr(&path), sizeof key, &bytes, e);
-    if (!rc && bytes.n == sizeof key) {
-        memcpy(key, bytes.p, sizeof key);
-        secret_from_bytes(key, &j->secret);
-        j->has_secret = true;
-        explicit_bzero(key, sizeof key);
-        explicit_bzero(bytes.p, bytes.n);
-    }
-    buf_free(&path);
-    buf_free(&bytes);
-    return rc == ERR_NOTFOUND ? 0 : rc;
+    int rc = secret_read(j->fs, j->state, &j->secret, e);
+    j->has_secret = rc == 0;
+    return rc == ERR_NOTFOUND || rc == ERR_CORRUPT ? 0 : rc; /* the rest can be told without */
 }
 
 int journal_open(const char *command, const char *state, struct journal **out, struct err *e)

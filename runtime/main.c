@@ -15,6 +15,7 @@ static const struct command {
     {"cancel", cmd_cancel, "end mail on its way: of a campaign, a stream, a receiver, one message"},
     {"classify", cmd_classify, "say what a reply means, and which rule says so"},
     {"events", cmd_events, "print what happened to messages, once or as it comes"},
+    {"inbound", cmd_inbound, "take returned mail: bounces that come later, complaints"},
     {"keygen", cmd_keygen, "make a DKIM key and print the record to publish"},
     {"message", cmd_message, "print one person's finished, signed message"},
     {"pause", cmd_pause, "let nothing of a campaign, stream, receiver or source begin"},

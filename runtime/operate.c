@@ -2,9 +2,11 @@
 #include "operate.h"
 #include "base/json.h"
 #include "delivery/event.h"
+#include "delivery/inbound.h"
 #include "delivery/steer.h"
 #include "delivery/wait.h"
 #include "format/text.h"
+#include "inbound_store.h"
 #include "suppress_store.h"
 
 #include <stdlib.h>
@@ -341,6 +343,8 @@ static void on_request(void *data, struct control_call *call, const json_t *requ
     } else if (slice_eq(command, S("suppress")))
         suppress_store_request(deliver_suppress(hato_deliver(o->conf.hato)),
                                loop_wall_ms(hato_loop(o->conf.hato)), call, request);
+    else if (slice_eq(command, S("inbound")))
+        inbound_store_request(hato_deliver(o->conf.hato), call, request);
     else if (slice_eq(command, S("pauses")))
         ask_pauses(o, call);
     else if (steer_verb_parse(command, &verb) == 0)
@@ -371,6 +375,7 @@ int operate_new(const struct operate_conf *conf, struct operate **out, struct er
 void operate_pause(struct operate *o)
 {
     o->paused = true;
+    inbound_put_off(hato_deliver(o->conf.hato));
     if (o->steering.call)
         steering_end(o, ERR_AGAIN, S("the script was swapped meanwhile; ask again"));
     while (o->countings) {
@@ -390,8 +395,10 @@ void operate_free(struct operate *o)
         return;
     while (o->countings)
         counting_end(o->countings);
-    if (hato_deliver(o->conf.hato))
+    if (hato_deliver(o->conf.hato)) {
         suppress_abandon(deliver_suppress(hato_deliver(o->conf.hato)));
+        inbound_abandon(hato_deliver(o->conf.hato));
+    }
     json_decref(o->steering.what);
     control_free(o->control);
     buf_free(&o->out);

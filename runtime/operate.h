@@ -6,6 +6,7 @@
  *   {"command":"wait","ids":["m1", …]}          why these wait, one a line
  *   {"command":"explain"}                       the journal is about to be read: what is known goes into it
  *   {"command":"suppress","changes":[…]}        suppress_store.h: what became of each, one a line
+ *   {"command":"inbound","mails":[…]}           inbound_store.h: what became of each, one a line
  *   {"command":"pauses"}                        what people have paused, one a line
  *   {"command":"pause","what":["isp=gmail", …]} or resume, cancel (with "forget"), retry: how many were
  * touched

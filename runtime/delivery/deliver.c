@@ -1,6 +1,8 @@
 /* deliver.c - see deliver.h. Life, and what joins the rooms; campaigns are campaign.c, the way in is
  * accept.c, the way out attempt.c and unsent.c to settle.c, restart restore.c. */
 #include "delivery/deliver_impl.h"
+#include "delivery/inbound.h"
+#include "delivery/secret.h"
 #include "delivery/settle.h"
 #include "delivery/steer.h"
 #include "format/rule_file.h"
@@ -197,28 +199,6 @@ static void thread_stop(void *user)
 
 /* --- life --- */
 
-static int load_secret(struct deliver *d, struct err *e)
-{
-    struct buf path = {0}, bytes = {0};
-    unsigned char fresh[32];
-    buf_printf(&path, "%s/secret", d->conf.state);
-    buf_cstr(&path);
-    int r = fs_read_whole(d->conf.fs, path.p, sizeof fresh, &bytes, e);
-    if (r == ERR_NOTFOUND) {
-        loop_random_bytes(d->loop, fresh, sizeof fresh);
-        buf_add(&bytes, fresh, sizeof fresh);
-        r = fs_write_atomic(d->conf.fs, path.p, buf_slice(&bytes), 0600, e);
-    }
-    if (!r && bytes.n != sizeof fresh)
-        r = err_set(e, ERR_CORRUPT, "%s has %zu bytes, not 32: put it back from a copy of the state folder",
-                    path.p, bytes.n);
-    if (!r)
-        secret_from_bytes((const unsigned char *)bytes.p, &d->secret);
-    buf_free(&path);
-    buf_free(&bytes);
-    return r;
-}
-
 static void on_warmup(void *data, const struct warmup *w)
 {
     struct deliver *d = data;
@@ -312,6 +292,7 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
     d->conf = *conf;
     d->loop = conf->loop;
     d->next_id = d->next_event = 1;
+    d->settled = settled_new();
     loop_random_bytes(d->loop, &hk, sizeof hk);
     map_init(&d->streams, hk);
     map_init(&d->campaigns, hk);
@@ -325,7 +306,7 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
         r = fs_mkdir(conf->fs, buf_cstr(&dir), 0700, e);
     buf_free(&dir);
     if (!r)
-        r = load_secret(d, e);
+        r = secret_load(conf->fs, conf->state, d->loop, &d->secret, e);
     if (!r)
         r = tls_client_new(NULL, &d->tls, e);
     if (!r)
@@ -448,6 +429,8 @@ void deliver_free(struct deliver *d)
     }
     batch_free_all(d);
     steer_free(d);
+    inbound_free(d);
+    settled_free(d->settled);
     map_free(&d->streams);
     map_free(&d->campaigns);
     keyset_free(&d->keys);

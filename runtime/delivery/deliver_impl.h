@@ -4,6 +4,7 @@
 
 #include "delivery/deliver.h"
 #include "delivery/interval.h"
+#include "delivery/settled.h"
 #include "delivery/suppress.h"
 #include "delivery/warmup.h"
 
@@ -92,6 +93,8 @@ struct deliver {
     struct map pauses;      /* steer.c: words → struct pause */
     struct steering *steering;
     size_t cancelling; /* of the readings */
+    struct settled *settled;
+    struct inbound *inbound; /* NULL: nothing has come back yet */
 };
 
 /* --- names.c --- */

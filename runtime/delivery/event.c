@@ -176,6 +176,14 @@ void event_enhanced(struct buf *out, const struct rec_event *ev)
         buf_printf(out, "%u.%u.%u", ev->enh_class, ev->enh_subject, ev->enh_detail);
 }
 
+const char *event_phase(const struct rec_event *ev)
+{
+    if (ev->phase == REC_PHASE_ASYNC)
+        return "async";
+    return ev->phase && ev->phase <= SMTP_PHASE_COUNT ? smtp_phase_name((enum smtp_phase)(ev->phase - 1))
+                                                      : "";
+}
+
 enum class_kind event_kind(const struct rec_event *ev, enum reply_class cls)
 {
     /* Without a reply a domain takes no mail because its null MX says so (RFC 7505), which counts as 556. */
@@ -414,9 +422,7 @@ static void put_attempt(struct buf *out, const struct rec_event *ev)
     enum reply_class cls;
     bool has_class = class_parse(ev->class_name, &cls) == 0;
     KEY(out, "phase");
-    put_text(out, ev->phase && ev->phase <= SMTP_PHASE_COUNT
-                      ? slice_cstr(smtp_phase_name((enum smtp_phase)(ev->phase - 1)))
-                      : SLICE_NONE);
+    put_text(out, slice_cstr(event_phase(ev)));
     KEY(out, "code");
     if (ev->code)
         put_number(out, ev->code);
@@ -535,7 +541,7 @@ void event_line(struct buf *out, const struct rec_event *ev, const struct event_
     if (ev->attempt > 1)
         buf_printf(out, "  attempt %u", ev->attempt);
     if (ev->phase && ev->type != EVENT_DELIVERED)
-        buf_printf(out, "  %s:", smtp_phase_name((enum smtp_phase)(ev->phase - 1)));
+        buf_printf(out, "  %s:", event_phase(ev));
     if (ev->text.n) { /* a reply's begins with its code */
         buf_addc(out, ' ');
         text_safe(out, ev->text);

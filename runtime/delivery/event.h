@@ -33,6 +33,14 @@ void event_envelope_from(struct buf *out, const struct event_names *n, const str
 /* "4.7.1", or nothing. */
 void event_enhanced(struct buf *out, const struct rec_event *ev);
 
+/* "rcpt" …, "async", "" for none. Never NULL. */
+const char *event_phase(const struct rec_event *ev);
+/* It came back after the session was over: the message had its end before. */
+static inline bool event_is_late(const struct rec_event *ev)
+{
+    return ev->type == EVENT_BOUNCED && ev->phase == REC_PHASE_ASYNC;
+}
+
 /* What an end with this class does to the person; cls: of ev->class_name. */
 enum class_kind event_kind(const struct rec_event *ev, enum reply_class cls);
 /* An attempt, or the end of one: has phase, code, class … */

@@ -1,7 +1,6 @@
 /* explain.c - see explain.h. */
 #include "delivery/explain.h"
 #include "base/words.h"
-#include "format/smtp_phase.h"
 #include "format/text.h"
 
 const char *explain_class(enum reply_class c)
@@ -84,8 +83,8 @@ static void put_where(struct buf *out, const struct rec_event *ev, const struct 
 
 static void put_answer(struct buf *out, const struct rec_event *ev)
 {
-    if (ev->phase)
-        buf_printf(out, " at %s", smtp_phase_name((enum smtp_phase)(ev->phase - 1)));
+    if (ev->phase && !event_is_late(ev))
+        buf_printf(out, " at %s", event_phase(ev));
     buf_adds(out, S(": "));
     if (ev->text.n)
         text_safe(out, ev->text);
@@ -186,7 +185,10 @@ void explain_event(struct buf *out, const struct rec_event *ev, const struct eve
         put_next(out, ev, indent);
         return;
     case EVENT_BOUNCED:
-        if (ev->session) {
+        if (event_is_late(ev)) {
+            put_name(out, isp, "the receiver");
+            buf_adds(out, S(" sent it back by mail"));
+        } else if (ev->session) {
             buf_printf(out, "attempt %u refused for good by ", ev->attempt);
             put_name(out, isp, "the receiver");
             put_where(out, ev, n);

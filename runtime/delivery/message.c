@@ -75,10 +75,7 @@ void secret_from_bytes(const unsigned char bytes[32], struct secret *out)
 
 void message_id_text(const struct secret *s, uint64_t id, struct slice domain, struct buf *out)
 {
-    struct hash128 h = hash128(s->id_key, slice_of(&id, sizeof id));
-    codec_base32_lower(out, slice_of(&h, sizeof h));
-    buf_addc(out, '@');
-    buf_adds(out, domain);
+    verp_message_id(&s->verp, id, domain, out);
 }
 
 static bool plain_word(struct slice s)

@@ -3,11 +3,12 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/words.h"
+#include "delivery/event.h"
 #include "format/text.h"
 
 #include <stdlib.h>
 
-enum { ROWS_SHOWN = 20, NAME_WIDEST = 32, COLUMNS_MOST = 8 };
+enum { ROWS_SHOWN = 20, NAME_WIDEST = 32, COLUMNS_MOST = 9 };
 
 void report_init(struct report *r, struct hash_key hk)
 {
@@ -85,7 +86,10 @@ void report_event(struct report *r, const struct rec_event *ev, struct slice isp
         r->unmappable_mails += ev->unmappable > 0;
         break;
     case EVENT_BOUNCED:
-        COUNT_IN(r, isp, campaign, bounced, 1);
+        if (event_is_late(ev))
+            COUNT_IN(r, isp, campaign, bounced_later, 1);
+        else
+            COUNT_IN(r, isp, campaign, bounced, 1);
         count_error(r, ev);
         break;
     case EVENT_EXPIRED:
@@ -104,8 +108,10 @@ void report_event(struct report *r, const struct rec_event *ev, struct slice isp
     case EVENT_CANCELLED:
         COUNT_IN(r, isp, campaign, cancelled, 1);
         break;
-    case EVENT_ACCEPTED:
     case EVENT_COMPLAINED:
+        COUNT_IN(r, isp, campaign, complained, 1);
+        break;
+    case EVENT_ACCEPTED:
     case EVENT_OPENED:
     case EVENT_CLICKED:
     case EVENT_UNSUBSCRIBED:
@@ -119,7 +125,7 @@ void report_event(struct report *r, const struct rec_event *ev, struct slice isp
 
 uint64_t report_errors(const struct report *r)
 {
-    return r->total.bounced + r->total.expired;
+    return r->total.bounced + r->total.expired + r->total.bounced_later;
 }
 
 static uint64_t settled(const struct report_row *t)
@@ -265,10 +271,13 @@ static void put_summary(struct buf *out, const struct report *r)
     put_counted(out, t->suppressed, "suppressed", &first);
     put_counted(out, t->cancelled, "cancelled", &first);
     put_counted(out, t->waiting, "deferred", &first);
+    put_counted(out, t->bounced_later, "of those delivered bounced later", &first);
+    put_counted(out, t->complained, t->complained == 1 ? "complaint" : "complaints", &first);
     buf_addc(out, '\n');
-    if (t->delivered + report_errors(r)) {
+    uint64_t ends = t->delivered + t->bounced + t->expired;
+    if (ends) {
         buf_adds(out, S("delivery rate "));
-        text_percent(out, t->delivered, t->delivered + report_errors(r));
+        text_percent(out, t->delivered > t->bounced_later ? t->delivered - t->bounced_later : 0, ends);
         if (t->waiting)
             buf_adds(out, S(" of those that came to an end"));
         buf_addc(out, '\n');
@@ -343,19 +352,24 @@ static void put_errors(struct buf *out, const struct report *r)
 
 void report_text(const struct report *r, struct buf *out)
 {
-    static const struct column of_isp[] = {COLUMN("delivered", delivered), COLUMN("bounced", bounced),
-                                           COLUMN("expired", expired), COLUMN("deferred", waiting),
-                                           COLUMN("retries", deferrals)};
+    /* The last two only where mail came back. */
+    static const struct column of_isp[] = {
+        COLUMN("delivered", delivered),  COLUMN("bounced", bounced),   COLUMN("expired", expired),
+        COLUMN("deferred", waiting),     COLUMN("retries", deferrals), COLUMN("bounced later", bounced_later),
+        COLUMN("complained", complained)};
     static const struct column of_campaign[] = {
-        COLUMN("accepted", accepted), COLUMN("delivered", delivered),   COLUMN("bounced", bounced),
-        COLUMN("expired", expired),   COLUMN("suppressed", suppressed), COLUMN("cancelled", cancelled),
-        COLUMN("deferred", waiting)};
-    put_table(out, r, &r->isps, &r->no_isp, "receiver", "(none found)", of_isp, COUNT(of_isp));
+        COLUMN("accepted", accepted),     COLUMN("delivered", delivered),
+        COLUMN("bounced", bounced),       COLUMN("expired", expired),
+        COLUMN("suppressed", suppressed), COLUMN("cancelled", cancelled),
+        COLUMN("deferred", waiting),      COLUMN("bounced later", bounced_later),
+        COLUMN("complained", complained)};
+    size_t less = r->total.bounced_later || r->total.complained ? 0 : 2;
+    put_table(out, r, &r->isps, &r->no_isp, "receiver", "(none found)", of_isp, COUNT(of_isp) - less);
     if (r->campaigns.live > 1 ||
-        (r->campaigns.live && !is_empty(&r->no_campaign, of_campaign, COUNT(of_campaign)))) {
+        (r->campaigns.live && !is_empty(&r->no_campaign, of_campaign, COUNT(of_campaign) - less))) {
         buf_addc(out, '\n');
         put_table(out, r, &r->campaigns, &r->no_campaign, "campaign", "(hato.send)", of_campaign,
-                  COUNT(of_campaign));
+                  COUNT(of_campaign) - less);
     }
     if (report_errors(r)) {
         buf_addc(out, '\n');
@@ -398,14 +412,23 @@ void report_json(const struct report *r, struct buf *out)
         "permanent_no_such_user",      "permanent_no_such_domain", "permanent_unknown",
         "temporary_connection_failed", "temporary_mailbox_full",   "temporary_refused",
         "temporary_too_large",         "temporary_unknown",        "unknown"};
-    static const struct column of_isp[] = {COLUMN("delivered", delivered), COLUMN("bounced", bounced),
-                                           COLUMN("expired", expired),     COLUMN("suppressed", suppressed),
-                                           COLUMN("cancelled", cancelled), COLUMN("deferred", waiting),
-                                           COLUMN("deferrals", deferrals), COLUMN("ambiguous", ambiguous)};
+    static const struct column of_isp[] = {COLUMN("delivered", delivered),
+                                           COLUMN("bounced", bounced),
+                                           COLUMN("expired", expired),
+                                           COLUMN("suppressed", suppressed),
+                                           COLUMN("cancelled", cancelled),
+                                           COLUMN("deferred", waiting),
+                                           COLUMN("deferrals", deferrals),
+                                           COLUMN("ambiguous", ambiguous),
+                                           COLUMN("bounced_later", bounced_later),
+                                           COLUMN("complained", complained)};
     static const struct column of_campaign[] = {
-        COLUMN("accepted", accepted), COLUMN("delivered", delivered),   COLUMN("bounced", bounced),
-        COLUMN("expired", expired),   COLUMN("suppressed", suppressed), COLUMN("cancelled", cancelled),
-        COLUMN("deferred", waiting),  COLUMN("deferrals", deferrals),   COLUMN("ambiguous", ambiguous)};
+        COLUMN("accepted", accepted),     COLUMN("delivered", delivered),
+        COLUMN("bounced", bounced),       COLUMN("expired", expired),
+        COLUMN("suppressed", suppressed), COLUMN("cancelled", cancelled),
+        COLUMN("deferred", waiting),      COLUMN("deferrals", deferrals),
+        COLUMN("ambiguous", ambiguous),   COLUMN("bounced_later", bounced_later),
+        COLUMN("complained", complained)};
     const struct report_row *t = &r->total;
     bool first = true;
     buf_printf(
@@ -419,6 +442,8 @@ void report_json(const struct report *r, struct buf *out)
                ",\"cancelled\":%llu,\"carried\":%llu,\"known\":%llu,\"deferrals\":%llu,\"ambiguous\":%llu",
                (unsigned long long)t->cancelled, (unsigned long long)r->carried, (unsigned long long)r->known,
                (unsigned long long)t->deferrals, (unsigned long long)t->ambiguous);
+    buf_printf(out, ",\"bounced_later\":%llu,\"complained\":%llu", (unsigned long long)t->bounced_later,
+               (unsigned long long)t->complained);
     buf_printf(out, ",\"unmappable\":%llu,\"unmappable_mails\":%llu", (unsigned long long)r->unmappable,
                (unsigned long long)r->unmappable_mails);
     buf_adds(out, S(",\"errors\":{"));

@@ -15,15 +15,16 @@ struct report_row {
     struct slice name; /* owned by the report; empty: no isp was found, or hato.send */
     uint64_t accepted; /* not counted by isp: who will get it is not known then */
     uint64_t delivered, bounced, expired, suppressed, cancelled;
-    uint64_t waiting;              /* recipients; "deferred" to people */
-    uint64_t deferrals, ambiguous; /* events: how often a try ended without an end */
+    uint64_t waiting;                   /* recipients; "deferred" to people */
+    uint64_t deferrals, ambiguous;      /* events: how often a try ended without an end */
+    uint64_t bounced_later, complained; /* events of returned mail, after the end */
 };
 
 struct report {
     struct report_row total;
     struct map isps, campaigns; /* by name → struct report_row, in order of appearance; "" has no map key */
     struct report_row no_isp, no_campaign;
-    uint64_t errors[REPORT_COUNT]; /* of bounced and expired */
+    uint64_t errors[REPORT_COUNT]; /* of bounced, expired and bounced later */
     uint64_t classes[CLASS_COUNT]; /* the same */
     uint64_t unmappable,
         unmappable_mails; /* delivered: characters that their charset lacked, and mails with such */
@@ -46,7 +47,7 @@ void report_event(struct report *r, const struct rec_event *ev, struct slice isp
 /* n recipients wait at the end. */
 void report_waiting(struct report *r, struct slice isp, struct slice campaign, uint64_t n);
 
-uint64_t report_errors(const struct report *r); /* bounced and expired */
+uint64_t report_errors(const struct report *r); /* bounced, expired and bounced later */
 /* Accepted and carried, less all that came of them: 0 unless something is not told. */
 int64_t report_unaccounted(const struct report *r);
 

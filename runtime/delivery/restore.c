@@ -357,6 +357,7 @@ static void replay_event(struct replay *rp, struct spool_pos pos, const struct r
     struct deliver *d = rp->d;
     limit_replay_event(&rp->limits, ev);
     segment_use_event(d, pos.segment, ev->at_ms);
+    settled_note(d->settled, pos.segment, ev);
     if (ev->event >= d->next_event)
         d->next_event = ev->event + 1;
     suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));

@@ -129,7 +129,9 @@ void write_event(struct deliver *d, struct rec_event *ev)
     struct rec rec = {.type = REC_EVENT};
     ev->event = d->next_event++;
     rec.event = *ev;
-    segment_use_event(d, append_record(d, SPOOL_EVENTS, &rec), ev->at_ms);
+    uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
+    segment_use_event(d, segment, ev->at_ms);
+    settled_note(d->settled, segment, ev);
     suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));
     warmup_event(d, ev, true);
     if (d->conf.hooks.event)

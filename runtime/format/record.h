@@ -112,6 +112,8 @@ struct slice rec_event_name(unsigned type);
 /* Delivered, bounced, expired, suppressed, cancelled: the message is queued no more. */
 bool rec_event_ends(unsigned type);
 
+/* rec_event.phase of what a returned mail said, after the session was over. */
+enum { REC_PHASE_ASYNC = 255 };
 struct rec_event {
     uint64_t event; /* number of the event, from 1, dense */
     uint8_t type;
@@ -122,7 +124,7 @@ struct rec_event {
     struct slice recipient;
     uint32_t attempt;
     uint64_t session;
-    uint8_t phase;                                     /* enum smtp_phase + 1; 0: none */
+    uint8_t phase;                                     /* enum smtp_phase + 1, or REC_PHASE_ASYNC; 0: none */
     uint16_t code, enh_class, enh_subject, enh_detail; /* enh_class 0: no enhanced status code */
     struct slice text, class_name, rule;
     int64_t next_due_ms;

@@ -8,15 +8,16 @@
 #include <openssl/hmac.h>
 #include <stdlib.h>
 
+enum kind { RETURN_PATH = 1, MESSAGE_ID = 2 };
+
 enum {
-    VERSION = 1,
     MAC_BYTES = 10,
     ID_BYTES_MAX = 8,
     DOMAIN_MAX = 255,
     TEXT_MAX = (1 + ID_BYTES_MAX + MAC_BYTES) * 8 / 5 + 1,
 };
 
-/* head: version, key number and message id as they stand in the address. */
+/* head: kind, key number and message id as they stand in the address. */
 static void mac_of(const struct verp_key *key, const unsigned char *head, size_t nhead, struct slice domain,
                    unsigned char out[MAC_BYTES])
 {
@@ -32,24 +33,25 @@ static void mac_of(const struct verp_key *key, const unsigned char *head, size_t
     memcpy(out, whole, MAC_BYTES);
 }
 
-void verp_make(const struct verp_key *key, uint64_t message_id, struct slice domain, struct buf *out)
+static void put(const struct verp_key *key, enum kind kind, uint64_t message_id, struct slice domain,
+                struct buf *out)
 {
     unsigned char bytes[1 + ID_BYTES_MAX + MAC_BYTES];
     size_t n = 0;
 
     INVARIANT(key->number < 16);
-    bytes[n++] = (unsigned char)(VERSION << 4 | key->number);
+    bytes[n++] = (unsigned char)(kind << 4 | key->number);
     for (int shift = 56; shift >= 0; shift -= 8)
         if (n > 1 || message_id >> shift)
             bytes[n++] = (unsigned char)(message_id >> shift);
     mac_of(key, bytes, n, domain, bytes + n);
-    buf_adds(out, S("b-"));
     codec_base32_lower(out, slice_of(bytes, n + MAC_BYTES));
     buf_addc(out, '@');
     buf_adds(out, domain);
 }
 
-int verp_parse(const struct verp_key *key, struct slice local, struct slice domain, uint64_t *message_id)
+static int parse(const struct verp_key *key, enum kind kind, struct slice text, struct slice domain,
+                 uint64_t *message_id)
 {
     struct buf b = {0};
     const unsigned char *bytes;
@@ -58,13 +60,13 @@ int verp_parse(const struct verp_key *key, struct slice local, struct slice doma
     size_t head;
     int rc = ERR_SYNTAX;
 
-    if (!slice_istarts(local, S("b-")) || local.n > 2 + TEXT_MAX || domain.n > DOMAIN_MAX)
+    if (text.n > TEXT_MAX || domain.n > DOMAIN_MAX)
         goto out;
-    if (codec_unbase32(slice_of(local.p + 2, local.n - 2), &b) || b.n < 1 + MAC_BYTES)
+    if (codec_unbase32(text, &b) || b.n < 1 + MAC_BYTES)
         goto out;
     bytes = (const unsigned char *)b.p;
     head = b.n - MAC_BYTES;
-    if (head > 1 + ID_BYTES_MAX || bytes[0] >> 4 != VERSION || (head > 1 && bytes[1] == 0))
+    if (head > 1 + ID_BYTES_MAX || bytes[0] >> 4 != (int)kind || (head > 1 && bytes[1] == 0))
         goto out;
     rc = ERR_NOTFOUND;
     if ((bytes[0] & 15) != key->number)
@@ -80,4 +82,28 @@ int verp_parse(const struct verp_key *key, struct slice local, struct slice doma
 out:
     buf_free(&b);
     return rc;
+}
+
+void verp_make(const struct verp_key *key, uint64_t message_id, struct slice domain, struct buf *out)
+{
+    buf_adds(out, S("b-"));
+    put(key, RETURN_PATH, message_id, domain, out);
+}
+
+int verp_parse(const struct verp_key *key, struct slice local, struct slice domain, uint64_t *message_id)
+{
+    if (!slice_istarts(local, S("b-")))
+        return ERR_SYNTAX;
+    return parse(key, RETURN_PATH, slice_of(local.p + 2, local.n - 2), domain, message_id);
+}
+
+void verp_message_id(const struct verp_key *key, uint64_t message_id, struct slice domain, struct buf *out)
+{
+    put(key, MESSAGE_ID, message_id, domain, out);
+}
+
+int verp_parse_message_id(const struct verp_key *key, struct slice left, struct slice right,
+                          uint64_t *message_id)
+{
+    return parse(key, MESSAGE_ID, left, right, message_id);
 }

@@ -104,6 +104,11 @@ struct spool_tail {
 int spool_scan_on(struct fs *fs, const char *dir, struct spool_tail *tail, spool_replay_fn fn,
                   spool_notice_fn notice, void *data, struct err *err);
 
+/* The records of one segment, as far as it is written; any thread, also of a spool that is open here. Changes
+ * nothing. 0 and nothing if there is no such segment. */
+int spool_scan_segment(struct fs *fs, const char *dir, uint32_t sequence, spool_replay_fn fn,
+                       spool_notice_fn notice, void *data, struct err *err);
+
 /* --- life --- */
 
 struct spool_conf {

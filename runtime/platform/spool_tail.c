@@ -126,3 +126,21 @@ int spool_scan_on(struct fs *fs, const char *dir, struct spool_tail *tail, spool
     found_free(&found);
     return rc;
 }
+
+int spool_scan_segment(struct fs *fs, const char *dir, uint32_t sequence, spool_replay_fn fn,
+                       spool_notice_fn notice, void *data, struct err *err)
+{
+    struct spool_tail tail = {.begun = true};
+    struct tail_read t = {fs, dir, &tail, fn, notice, data, 0};
+    struct found found;
+    struct buf bytes = {0};
+    int rc = found_list(fs, dir, &found, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < found.n && !rc; i++)
+        if (found.v[i].id.sequence == sequence)
+            rc = read_segment(&t, &found, &found.v[i], &bytes, err);
+    buf_free(&bytes);
+    found_free(&found);
+    return rc;
+}

@@ -187,3 +187,41 @@ TEST(report_json_has_the_totals_first_and_the_detail_behind)
     buf_free(&b);
     report_free(&r);
 }
+
+TEST(report_tells_what_came_back_from_what_was_delivered)
+{
+    struct report r;
+    struct buf text = {0}, json = {0};
+    struct rec_event late = {.type = EVENT_BOUNCED,
+                             .phase = REC_PHASE_ASYNC,
+                             .code = 550,
+                             .recipient = SLICE_NONE,
+                             .text = SLICE_NONE,
+                             .class_name = S("no_such_user"),
+                             .rule = SLICE_NONE,
+                             .meta = SLICE_NONE};
+    struct rec_event complaint = late;
+    complaint.type = EVENT_COMPLAINED;
+    complaint.phase = 0;
+    report_init(&r, hk);
+    report_accepted(&r, S("hello"), 10);
+    feed(&r, EVENT_DELIVERED, "", 250, "gmail", 10);
+    report_text(&r, &text);
+    CHECK(slice_find(buf_slice(&text), S("bounced later")) < 0);
+    report_event(&r, &late, S("gmail"), S("hello"));
+    report_event(&r, &complaint, S("gmail"), S("hello"));
+    buf_clear(&text);
+    report_text(&r, &text);
+    report_json(&r, &json);
+    CHECK_INT(report_unaccounted(&r), 0);
+    CHECK_INT(r.errors[REPORT_NO_USER], 1);
+    CHECK_INT(report_errors(&r), 1);
+    CHECK(slice_find(buf_slice(&text),
+                     S("10 delivered, 1 of those delivered bounced later, 1 complaint\n")) >= 0);
+    CHECK(slice_find(buf_slice(&text), S("delivery rate 90.00 %")) >= 0);
+    CHECK(slice_find(buf_slice(&json), S("\"bounced\":0,")) >= 0);
+    CHECK(slice_find(buf_slice(&json), S("\"bounced_later\":1,\"complained\":1")) >= 0);
+    buf_free(&text);
+    buf_free(&json);
+    report_free(&r);
+}

@@ -78,3 +78,25 @@ TEST(verp_forged_or_foreign_addresses_are_refused)
     buf_free(&a);
     buf_free(&changed);
 }
+
+/* The vector is Python's hmac module's, as above. */
+TEST(verp_message_id_and_return_path_do_not_stand_for_each_other)
+{
+    struct buf path = {0}, mid = {0};
+    struct slice left, right;
+    uint64_t id = 42;
+
+    verp_make(&key1, 1000, S("example.jp"), &path);
+    verp_message_id(&key1, 1000, S("example.jp"), &mid);
+    CHECK_STR(buf_slice(&mid), S("eeb6q33b75ve2azqhu7q4@example.jp"));
+    left = slice_cut(buf_slice(&mid), '@', &right);
+    CHECK_INT(verp_parse_message_id(&key1, left, right, &id), 0);
+    CHECK_INT(id, 1000);
+    CHECK_INT(verp_parse(&key1, left, right, &id), ERR_SYNTAX);
+    struct slice token = local_of(&path);
+    CHECK(verp_parse_message_id(&key1, token, right, &id) < 0);
+    CHECK(verp_parse_message_id(&key1, slice_of(token.p + 2, token.n - 2), right, &id) < 0);
+    CHECK(verp_parse_message_id(&key1, left, S("example.com"), &id) == ERR_CORRUPT);
+    buf_free(&path);
+    buf_free(&mid);
+}

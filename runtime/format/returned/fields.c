@@ -272,6 +272,8 @@ void feedback_read(struct slice text, struct arena *a, struct findings *f, struc
     if (!out->envelope_id.n)
         out->envelope_id = fields_get(&fields, "Original-Envelope-Id");
     out->reporting_mta = mta_name(fields_get(&fields, "Reporting-MTA"));
+    if (!out->original.return_path.n) /* RFC 5965 3.2 */
+        out->original.return_path = fields_get(&fields, "Original-Mail-From");
     for (size_t n = 0; n < COUNT(names) && f->n == 0; n++)
         for (size_t i = 0; i < fields.n; i++)
             if (slice_ieq(fields.v[i].name, slice_cstr(names[n])))

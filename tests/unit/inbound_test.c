@@ -1,0 +1,166 @@
+/* inbound_test.c - returned mail and its messages: found again wherever their end stands in the journal,
+ * once. */
+#include "delivery/inbound.h"
+#include "delivery/suppress.h"
+#include "format/rule.h"
+#include "test.h"
+#include "town.h"
+
+static const char *const domains[] = {"a.test"};
+static const char world[] =
+    "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
+    "  replies = { { phase = 'rcpt', to = '^p7@', reply = '550 5.1.1 no such user' },"
+    "              { phase = 'rcpt', to = '^p8@', reply = '450 4.2.0 later' } } } } }";
+
+struct answer {
+    struct town *town;
+    bool told;
+    int status;
+    enum inbound_result v[64];
+};
+
+static void on_done(void *data, int status, const enum inbound_result *v, size_t n, const struct err *e)
+{
+    struct answer *a = data;
+    (void)e;
+    a->told = true;
+    a->status = status;
+    if (!status)
+        memcpy(a->v, v, n * sizeof *v);
+}
+
+static struct inbound_mail bounce_of(uint64_t id)
+{
+    return (struct inbound_mail){.id = id,
+                                 .what = INBOUND_BOUNCE,
+                                 .phase = RULE_PHASE_UNKNOWN,
+                                 .code = 550,
+                                 .enhanced = {5, 1, 1},
+                                 .cls = CLASS_NO_SUCH_USER,
+                                 .rule = S("a rule"),
+                                 .text = S("550 5.1.1 unknown")};
+}
+
+static struct inbound_mail complaint_of(uint64_t id)
+{
+    return (struct inbound_mail){.id = id,
+                                 .what = INBOUND_COMPLAINT,
+                                 .phase = RULE_PHASE_UNKNOWN,
+                                 .cls = CLASS_FEEDBACK,
+                                 .rule = S("a rule"),
+                                 .text = S("abuse")};
+}
+
+/* Ids follow the order of acceptance: p0 is 1. Gives the results as letters: t, k, g, e. */
+static const char *give(struct town *t, const struct inbound_mail *v, size_t n)
+{
+    static char letters[65];
+    struct answer a = {.town = t};
+    inbound_take(t->d, v, n, on_done, &a);
+    town_run_for(t, 1000);
+    if (!a.told || a.status)
+        return "not answered";
+    for (size_t i = 0; i < n; i++)
+        letters[i] = *inbound_result_name(a.v[i]);
+    letters[n] = 0;
+    return letters;
+}
+
+static bool is_suppressed(struct town *t, const char *address)
+{
+    struct arena a = {0};
+    struct addr addr;
+    struct suppress_hit hit;
+    bool is = !addr_parse(slice_cstr(address), &a, &addr, NULL) &&
+              suppress_has(deliver_suppress(t->d), &addr, S("news"), &hit);
+    arena_free(&a);
+    return is;
+}
+
+TEST(a_message_is_found_in_whichever_segment_it_ended_also_after_a_restart)
+{
+    struct town t;
+    CHECK(town_new(&t, world, 3));
+    town_close(&t);
+    t.segment_bytes = 16384; /* many segments */
+    CHECK(town_open(&t));
+    deliver_start(t.d);
+    CHECK_INT(town_send(&t, domains, 1, 400), 400);
+    t.patience_ms = 60000;
+    town_run(&t);
+    struct inbound_mail v[] = {bounce_of(1), bounce_of(200), complaint_of(201), bounce_of(400),
+                               bounce_of(401)};
+    CHECK_STR(slice_cstr(give(&t, v, COUNT(v))), S("ttttg"));
+    CHECK(is_suppressed(&t, "p0@a.test") && is_suppressed(&t, "p199@a.test"));
+    CHECK(is_suppressed(&t, "p200@a.test") && is_suppressed(&t, "p399@a.test"));
+    CHECK(!is_suppressed(&t, "p1@a.test"));
+    for (int i = 0; i < 2; i++) {
+        if (i)
+            town_crash(&t);
+        else
+            town_close(&t);
+        CHECK(town_open(&t));
+        CHECK_STR(slice_cstr(give(&t, v, COUNT(v))), S("kkkkg"));
+        CHECK(is_suppressed(&t, "p0@a.test") && !is_suppressed(&t, "p1@a.test"));
+    }
+    struct inbound_mail later[] = {complaint_of(1), bounce_of(201), bounce_of(2)};
+    CHECK_STR(slice_cstr(give(&t, later, COUNT(later))), S("ttt")); /* both of one message, and another */
+    town_free(&t);
+}
+
+TEST(one_event_a_message_however_often_it_comes)
+{
+    struct town t;
+    struct answer a[3] = {{.town = &t}, {.town = &t}, {.town = &t}};
+    CHECK(town_new(&t, world, 4));
+    CHECK_INT(town_send(&t, domains, 1, 5), 5);
+    town_run(&t);
+    struct inbound_mail v[] = {bounce_of(3), bounce_of(2), bounce_of(3)};
+    for (size_t i = 0; i < COUNT(a); i++) /* the second and third wait for the first, and go together */
+        inbound_take(t.d, v, COUNT(v), on_done, &a[i]);
+    town_run_for(&t, 1000);
+    static const enum inbound_result want[] = {INBOUND_TAKEN, INBOUND_TAKEN, INBOUND_KNOWN};
+    for (size_t i = 0; i < COUNT(a); i++) {
+        CHECK(a[i].told && !a[i].status);
+        for (size_t k = 0; k < COUNT(v); k++)
+            CHECK_INT(a[i].v[k], i ? INBOUND_KNOWN : want[k]);
+    }
+    CHECK_INT(t.events[EVENT_BOUNCED], 2);
+    CHECK_INT(deliver_counts(t.d).queued, 0);
+    town_free(&t);
+}
+
+TEST(what_has_not_ended_waits_and_what_bounced_does_not_bounce_again)
+{
+    struct town t;
+    CHECK(town_new(&t, world, 5));
+    CHECK_INT(town_send(&t, domains, 1, 10), 10);
+    t.patience_ms = 1000;
+    town_run(&t);
+    struct inbound_mail v[] = {bounce_of(8), bounce_of(9), complaint_of(9), bounce_of(0),
+                               bounce_of(UINT64_MAX)};
+    CHECK_STR(slice_cstr(give(&t, v, COUNT(v))), S("keegg"));
+    CHECK_INT(deliver_counts(t.d).queued, 1);
+    town_free(&t);
+}
+
+TEST(a_folder_that_is_left_answers_those_who_wait)
+{
+    struct town t;
+    struct answer a = {.town = &t}, gone = {.town = &t};
+    CHECK(town_new(&t, world, 6));
+    CHECK_INT(town_send(&t, domains, 1, 3), 3);
+    town_run(&t);
+    struct inbound_mail v = bounce_of(1);
+    inbound_take(t.d, &v, 1, on_done, &gone);
+    inbound_abandon(t.d);
+    inbound_take(t.d, &v, 1, on_done, &a);
+    town_close(&t);
+    CHECK(a.told && a.status < 0);
+    CHECK(!gone.told);
+    CHECK(town_open(&t));
+    CHECK_INT(give(&t, &v, 1)[0] == 't' || give(&t, &v, 1)[0] == 'k', 1);
+    inbound_take(t.d, &v, 1, on_done, &(struct answer){.town = &t});
+    inbound_put_off(t.d);
+    town_free(&t);
+}
