@@ -340,20 +340,33 @@ static bool is_name(struct slice word)
     return slice_istarts(word, S("www.")) || is_host(word);
 }
 
-/* What is glued to an address: "a@example.jp:user", "allowed...a@example.jp". SLICE_NONE: nothing. */
-static struct slice glued(struct slice word)
+/* What stands at an address without a blank: "a@example.jp:user", "allowed...a@example.jp", and what has no
+ * blanks at all, as Japanese. */
+static void keep_glued(struct slice word, struct buf *out)
 {
-    const char *at = memchr(word.p, '@', word.n);
-    ptrdiff_t dots = slice_find(slice_of(word.p, (size_t)(at - word.p)), S("..."));
-    size_t to = (size_t)(at - word.p) + 1;
+    size_t at = (size_t)((const char *)memchr(word.p, '@', word.n) - word.p), from = at, to = at + 1;
 
+    while (from > 0 && (unsigned char)word.p[from - 1] < 0x80 && !strchr("<(:;,\"'", word.p[from - 1]))
+        from--;
     while (to < word.n && (is_alnum(word.p[to]) || word.p[to] == '.' || word.p[to] == '-'))
         to++;
-    while (to < word.n && !is_alnum(word.p[to]))
-        to++;
-    if (word.n - to >= 3)
-        return slice_of(word.p + to, word.n - to);
-    return dots >= 3 ? slice_of(word.p, (size_t)dots) : SLICE_NONE;
+    struct slice head = slice_of(word.p, from), tail = slice_of(word.p + to, word.n - to);
+    ptrdiff_t dots = slice_find(slice_of(word.p, at), S("..."));
+    if (dots >= 3)
+        head.n = (size_t)dots;
+    else if (ascii_only(head))
+        head.n = 0;
+    while (tail.n && !is_alnum(tail.p[0]) && (unsigned char)tail.p[0] < 0x80)
+        tail = slice_of(tail.p + 1, tail.n - 1);
+    if (tail.n < 3 || memchr(tail.p, '@', tail.n))
+        tail.n = 0;
+    const struct slice kept[] = {head, tail};
+    for (size_t i = 0; i < COUNT(kept); i++) {
+        if (kept[i].n && out->n)
+            out->p[out->n++] = ' ';
+        memcpy(out->p + out->n, kept[i].p, kept[i].n);
+        out->n += kept[i].n;
+    }
 }
 
 /* The text without the words that are names: <spam@example.jp> is no complaint, and "user <a@example.jp>
@@ -361,13 +374,13 @@ static struct slice glued(struct slice word)
 static void take_names_out(struct slice text, struct buf *out)
 {
     buf_clear(out);
-    buf_reserve(out, text.n);
+    buf_reserve(out, text.n + 1);
     while (text.n) {
         struct slice word = slice_cut(text, ' ', &text);
         if (is_name(word)) {
-            word = memchr(word.p, '@', word.n) ? glued(word) : SLICE_NONE;
-            if (!word.n || is_name(word))
-                continue;
+            if (memchr(word.p, '@', word.n))
+                keep_glued(word, out);
+            continue;
         }
         if (out->n)
             out->p[out->n++] = ' ';

@@ -204,8 +204,8 @@ static int lead_score(struct slice s, size_t i)
     if (i == 0 || s.p[i - 1] == '\n')
         return 3;
     struct slice before = slice_of(s.p, i);
-    if (slice_ends(before, S("<<<")))
-        return 5;
+    if (slice_ends(before, S("<<<"))) /* sendmail sums up below what the server answered */
+        return 8;
     if (slice_ends(before, S("said:")) || slice_ends(before, S("reply:")) ||
         slice_ends(before, S("response:")))
         return 4;

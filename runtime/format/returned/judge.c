@@ -181,6 +181,32 @@ static bool program_meant(enum reply_class c)
            c == CLASS_SPAM;
 }
 
+/* The reply that begins at text[at], without the lines of the transcript that answer something else. */
+static struct slice one_reply(struct slice text, size_t at)
+{
+    struct slice rest = slice_of(text.p + at, text.n - at), code = slice_of(rest.p, 3);
+    const char *end = rest.p + rest.n;
+    bool talk = slice_ends(slice_trim(slice_of(text.p, at)), S("<<<"));
+
+    slice_cut(rest, '\n', &rest);
+    while (rest.n) {
+        const char *from = rest.p;
+        struct slice line = slice_trim(slice_cut(rest, '\n', &rest));
+        struct reply_clue clue;
+        bool answer = slice_starts(line, S("<<<"));
+        if (answer)
+            line = slice_trim(slice_of(line.p + 3, line.n - 3));
+        bool has_code = reply_find(slice_of(line.p, line.n < 4 ? line.n : 4), &clue) && clue.code;
+        bool other = answer ? !slice_starts(line, code) : has_code && (talk || !slice_starts(line, code));
+        if (other || slice_starts(line, S(">>>")) || slice_starts(line, S("-----")) ||
+            slice_starts(line, S("... while"))) {
+            end = from;
+            break;
+        }
+    }
+    return slice_of(text.p + at, (size_t)(end - text.p) - at);
+}
+
 static bool says_unknown_user(struct slice reply)
 {
     return ifind(reply, "user unknown") >= 0 || ifind(reply, "unknown user") >= 0;
@@ -227,7 +253,7 @@ void judge_recipient(struct judge *j, const struct finding *f, struct slice pros
     struct reply_quote quote;
     struct buf clean = {0};
     bool cut = found && clue.code && clue.at < text.n;
-    reply_quote_read(cut ? slice_of(text.p + clue.at, text.n - clue.at) : text, &clean, &quote);
+    reply_quote_read(cut ? one_reply(text, clue.at) : text, &clean, &quote);
     struct slice reply = arena_copy(a, quote.text);
     buf_clear(&clean);
     smtp_text_clean(text.n ? text : prose, &clean);
@@ -253,6 +279,11 @@ void judge_recipient(struct judge *j, const struct finding *f, struct slice pros
     if (answer.cls == CLASS_NO_SUCH_USER && from_data_on(out->phase) &&
         !(has_enhanced && out->enhanced.subject == 1) && ifind(reply, "recipients") < 0)
         answer = (struct answer){.cls = CLASS_FILTERED, .rule = "mail:unknown-after-data"};
+    /* docomo says so after the last dot when the person lets in only certain domains, and not the sender's.
+     */
+    if (answer.cls == CLASS_FILTERED && out->phase == SMTP_PHASE_EOD && slice_eq(in.isp, S("docomo")) &&
+        !(has_enhanced && out->enhanced.subject == 2) && says_unknown_user(reply))
+        answer = (struct answer){.cls = CLASS_SENDER_REJECTED, .rule = "mail:docomo-after-data"};
     /* Nor does a reply tell that the person is gone when neither its status nor its command says so: it may
      * be the same filter, and hard is not taken back. */
     if (answer.cls == CLASS_NO_SUCH_USER && out->phase == RETURNED_PHASE_UNKNOWN && out->code / 100 == 5 &&
