@@ -131,6 +131,7 @@ static int read_defaults(const struct args *a, int64_t now_ms, struct suppressio
                               .name = SLICE_NONE,
                               .reason = SUPPRESS_MANUAL,
                               .since_ms = now_ms,
+                              .isp = SLICE_NONE,
                               .evidence = slice_cstr(a->evidence)};
     if (a->scope && (rc = suppression_scope_parse(slice_cstr(a->scope), &s->scope, &s->name, e)))
         return err_prefix(e, "--scope: ");
@@ -253,7 +254,8 @@ static int change(const struct args *a, const struct opt_list *words, bool remov
     s.evidence = buf_slice(&safe);
     for (size_t i = 0; i < words->n; i++) {
         s.address = addresses[i];
-        v[i] = (struct suppress_change){.s = s, .removes = removes, .on_request = a->on_request};
+        v[i] = (struct suppress_change){
+            .s = s, .verb = removes ? SUPPRESS_REMOVE : SUPPRESS_ADD, .on_request = a->on_request};
     }
     rc = suppress_store_apply(st, v, words->n, e);
     for (size_t i = 0; !rc && i < words->n; i++) {

@@ -43,15 +43,23 @@ static int on_record(void *data, const struct rec *rec)
 {
     struct catch_up *c = data;
     const struct rec_event *ev = &rec->event;
-    struct suppression s;
-    if (rec->type != REC_EVENT || ev->event <= c->cursor ||
-        !suppression_of_event(ev, event_name(journal_names(c->journal), NAME_STREAM, ev->stream), &c->arena,
-                              &s))
+    const struct event_names *names = journal_names(c->journal);
+    if (rec->type != REC_EVENT || ev->event <= c->cursor)
         return 0;
-    s.name = arena_copy(&c->arena, s.name);
-    c->v[c->n++] = (struct suppress_change){.s = s};
+    size_t n = suppress_changes_of(ev,
+                                   &(struct suppress_names){event_name(names, NAME_STREAM, ev->stream),
+                                                            event_name(names, NAME_ISP, ev->isp)},
+                                   &c->arena, c->v + c->n);
+    if (!n)
+        return 0;
+    for (; n; n--, c->n++) {
+        struct suppression *s = &c->v[c->n].s;
+        s->name = arena_copy(&c->arena, s->name);
+        s->isp = arena_copy(&c->arena, s->isp);
+        s->evidence = arena_copy(&c->arena, s->evidence);
+    }
     c->last = ev->event;
-    return c->n == CATCH_UP ? flush(c) : 0;
+    return c->n + SUPPRESS_EVENT_MOST > CATCH_UP ? flush(c) : 0;
 }
 
 static int catch_up(struct suppress_store *st, const char *command, struct err *e)
@@ -127,6 +135,12 @@ static void put_member(struct buf *out, const char *name, struct slice text)
     json_quote(out, text);
 }
 
+/* What people may ask for. */
+static const char *const verbs[] = {[SUPPRESS_ADD] = "add",
+                                    [SUPPRESS_REMOVE] = "remove",
+                                    [SUPPRESS_CONFIRM] = "confirm",
+                                    [SUPPRESS_RELEASE] = "release"};
+
 static void put_change(struct buf *out, const struct suppress_change *c)
 {
     struct buf scope = {0};
@@ -134,8 +148,13 @@ static void put_change(struct buf *out, const struct suppress_change *c)
     buf_adds(out, S("{\"address\":"));
     json_quote(out, c->s.address);
     put_member(out, "scope", buf_slice(&scope));
-    if (c->removes) {
-        buf_printf(out, ",\"remove\":true,\"on_request\":%s}", c->on_request ? "true" : "false");
+    buf_printf(out, ",\"verb\":\"%s\"", verbs[c->verb]);
+    if (c->verb == SUPPRESS_REMOVE) {
+        buf_printf(out, ",\"on_request\":%s,\"opt_in\":%lld}", c->on_request ? "true" : "false",
+                   (long long)c->opt_in_ms);
+    } else if (c->verb != SUPPRESS_ADD) {
+        put_member(out, "isp", c->s.isp);
+        buf_addc(out, '}');
     } else {
         put_member(out, "reason", slice_cstr(suppression_reason_word(c->s.reason)));
         put_member(out, "evidence", c->s.evidence);
@@ -159,6 +178,7 @@ static void on_line(void *data, const json_t *line)
     struct suppress_change *c = &a->v[a->n++];
     c->status = (int)json_integer_value(json_object_get(line, "status"));
     c->was = SUPPRESS_NOT;
+    c->touched = (uint64_t)json_integer_value(json_object_get(line, "touched"));
     if (was)
         suppression_reason_parse(slice_cstr(was), &c->was, NULL); /* "none" is no reason: it was not there */
 }
@@ -233,19 +253,30 @@ static int read_change(const json_t *change, int64_t now_ms, struct arena *a, st
 {
     struct buf address = {0};
     struct addr addr;
-    *out = (struct suppress_change){.removes = json_is_true(json_object_get(change, "remove")),
-                                    .on_request = json_is_true(json_object_get(change, "on_request"))};
+    int rc = 0;
+    *out = (struct suppress_change){.on_request = json_is_true(json_object_get(change, "on_request")),
+                                    .opt_in_ms = time_of(change, "opt_in")};
     struct suppression *s = &out->s;
-    int rc = addr_parse(text_of(change, "address"), a, &addr, e);
+    s->address = s->evidence = SLICE_NONE;
+    s->isp = text_of(change, "isp");
+    while (out->verb < COUNT(verbs) && !slice_eq(text_of(change, "verb"), slice_cstr(verbs[out->verb])))
+        out->verb++;
+    if (out->verb == COUNT(verbs))
+        return err_set(e, ERR_INVAL, "no verb \"%.*s\"", SLICE_FMT(text_of(change, "verb")));
+    bool about_many = out->verb == SUPPRESS_CONFIRM || out->verb == SUPPRESS_RELEASE;
+    if (!about_many || text_of(change, "address").n)
+        rc = addr_parse(text_of(change, "address"), a, &addr, e);
     if (!rc)
         rc = suppression_scope_parse(text_of(change, "scope"), &s->scope, &s->name, e);
-    if (!rc && !out->removes)
+    if (!rc && out->verb == SUPPRESS_ADD)
         rc = suppression_reason_parse(text_of(change, "reason"), &s->reason, e);
     if (rc)
         return rc;
-    suppression_address(&address, &addr);
-    s->address = arena_copy(a, buf_slice(&address));
-    buf_free(&address);
+    if (text_of(change, "address").n) {
+        suppression_address(&address, &addr);
+        s->address = arena_copy(a, buf_slice(&address));
+        buf_free(&address);
+    }
     s->evidence = text_of(change, "evidence");
     s->since_ms = time_of(change, "since") ? time_of(change, "since") : now_ms;
     s->expires_ms = suppression_expires(time_of(change, "expires"));
@@ -259,7 +290,8 @@ static void on_changed(void *data, int status, const struct suppress_change *v, 
     struct buf line = {0};
     for (size_t i = 0; !status && i < n; i++) {
         buf_clear(&line);
-        buf_printf(&line, "{\"status\":%d,\"was\":\"%s\"}", v[i].status, suppression_reason_word(v[i].was));
+        buf_printf(&line, "{\"status\":%d,\"was\":\"%s\",\"touched\":%llu}", v[i].status,
+                   suppression_reason_word(v[i].was), (unsigned long long)v[i].touched);
         control_line(call, buf_slice(&line));
     }
     control_end(call, status, status ? slice_cstr(e->text) : SLICE_NONE);

@@ -19,7 +19,7 @@ int64_t suppress_store_now_ms(const struct suppress_store *st); /* UTC */
 int suppress_store_apply(struct suppress_store *st, struct suppress_change *v, size_t n, struct err *e);
 
 /* The same list at the process's side. Request {"command":"suppress","changes":[…]}: answered with one line a
- * change, {"status":0,"was":"manual"}. */
+ * change, {"status":0,"was":"manual","touched":0}. */
 struct control_call;
 struct json_t;
 void suppress_store_request(struct suppress *s, int64_t now_ms, struct control_call *call,

@@ -72,6 +72,8 @@ M.functions = {
       { name = "unsubscribe", type = "table",
         doc = "`{ url = …, mailto = …, one_click = true }`: List-Unsubscribe, Liquid with `{{ token }}`." },
       { name = "list_id", type = "text", default = "NAME.DOMAIN", doc = "List-Id." },
+      { name = "list", type = "text", doc = "The list that its mail goes to: who is suppressed with scope `list=NAME` "
+        .. "(`hato suppress`) gets none of it. A campaign may name another." },
       { name = "reply_to", type = "text", doc = "Reply-To of every mail that gives no other." },
       { name = "pool", type = "pool", default = "all sources", doc = "Which sources it sends from." },
       { name = "priority", type = "word", words = { "urgent", "normal", "bulk" }, default = "bulk",
@@ -240,6 +242,15 @@ hato.warmup "mx1" { curve = { start = 60, factor = 2, most = 5000 }, hold = 3, o
     options = {
       { name = "retry", type = "list", default = '{ "5 min", "30 min", "2 h", "6 h", give_up = "2 days" }',
         doc = "Waits after the first, second … failed attempt; the last one repeats until `give_up`." },
+      { name = "guard", type = "table", default = "{ share = 0.2, attempts = 200, usual = 0.05 }",
+        doc = "The outbreak guard, or false: while more than `share` of the latest `attempts` at an isp are no_such_user, and "
+        .. "most days before had less than `usual` of them, the isp is ill and its people are not gone. A hard bounce "
+        .. "there is set aside, and mail goes on; `hato suppress list --quarantine` shows them, `hato suppress confirm` "
+        .. "and `release` decide, and a delivery clears them." },
+      { name = "provisional", type = "duration", default = "24 h", doc = "How long a hard bounce's suppression may be "
+        .. "taken back: if the guard wakes in that time, it is set aside too." },
+      { name = "clear", type = "duration", default = "5 days", doc = "How long a delivery must hold, without a late "
+        .. "bounce, before it clears the failures counted until then (`after`)." },
     },
     example = [[
 hato.bounces {
@@ -251,6 +262,7 @@ hato.bounces {
   { failure = "lost", least = 10, within = "1 min", act = hato.fewer { factor = 0.5 } },
   { class = "no_such_user", act = hato.suppress "forever" },
   { class = "mailbox_full", after = 3, within = "30 days", act = hato.suppress "90 days" },
+  guard = { share = 0.3 }, clear = "10 days",
   retry = { "5 min", "30 min", "2 h", give_up = "1 day" },
 }]],
   },
@@ -350,6 +362,8 @@ hato.bounces { { class = "mailbox_full", after = 3, within = "30 days", act = ha
         doc = "How late after `at` the campaign may still begin." },
       { name = "expire", type = "duration", default = "forever",
         doc = "After this time a mail not yet delivered is given up." },
+      { name = "list", type = "text", default = "the stream's", doc = "The list that it goes to: people suppressed "
+        .. "with scope `list=NAME` get none of it." },
       { name = "start", type = "word", words = { "complete", "streaming" }, default = "complete",
         doc = "Whether sending begins when the source was read to its end, or at once." },
       missing,

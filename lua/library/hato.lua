@@ -24,6 +24,7 @@ hato.isps = "shipped"
 ---@field bounce? string Domain of the return path, one address a mail (VERP). Without it the From address is used and late bounces go unread.
 ---@field unsubscribe? table `{ url = …, mailto = …, one_click = true }`: List-Unsubscribe, Liquid with `{{ token }}`.
 ---@field list_id? string List-Id.
+---@field list? string The list that its mail goes to: who is suppressed with scope `list=NAME` (`hato suppress`) gets none of it. A campaign may name another.
 ---@field reply_to? string Reply-To of every mail that gives no other.
 ---@field pool? hato.Pool|string Which sources it sends from.
 ---@field priority? "urgent"|"normal"|"bulk" Which waiting mail goes first.
@@ -98,6 +99,9 @@ function hato.warmup(name) end
 
 ---@class hato.BouncesOptions
 ---@field retry? table Waits after the first, second … failed attempt; the last one repeats until `give_up`.
+---@field guard? table The outbreak guard, or false: while more than `share` of the latest `attempts` at an isp are no_such_user, and most days before had less than `usual` of them, the isp is ill and its people are not gone. A hard bounce there is set aside, and mail goes on; `hato suppress list --quarantine` shows them, `hato suppress confirm` and `release` decide, and a delivery clears them.
+---@field provisional? string How long a hard bounce's suppression may be taken back: if the guard wakes in that time, it is set aside too.
+---@field clear? string How long a delivery must hold, without a late bounce, before it clears the failures counted until then (`after`).
 
 ---Says what replies mean, what is done about them, and when a refused mail is tried again. Given once. Its items are rules, of two kinds, and in each the first that fits wins; all of them come before those that ship with hato (`lua/hato/bounces.rules`, `lua/hato/backoff.rules`). A rule that knows a reply gives it its `class`, and may give the `act`. It names at least one of `isp`, `phase` (`"rcpt"`; `"data"` is also the answer to the message), `code` (550 or `{ 500, 599 }`), `enhanced` (`"4.7.28"`, its beginning `"5.7."`, or `"x.7."` for either class) and `text` (a PCRE2 pattern, caseless, over the reply with its lines joined by spaces). Whether a mail is tried again is the code's to say; `retry = true` tries a 5xx to RCPT, DATA or the message again. `failure` in place of these (`"connect"`, `"lost"`, `"timeout"`, `"tls"`, or a list) knows answers that never came, with `isp` or without. `hato classify --reply "550 …"` says what the shipped rules make of a reply. A rule that knows only a `class` (or a list of them) or a `kind` (`"hard"`, `"soft"`, `"block"`) says what is done where the first kind gave no act: the first that fits for the person (`hato.suppress`, `hato.quarantine`), and the first that fits for the path (all other acts). When: for a person, `after` mails that ended so `within` a time; without them, at the first. For a path, `least` (or `after`) such answers, and `share` of all answers, `within` a time; without them at 3 in the last 20 answers, a pause not before 100. Classes: no_such_user, moved, no_such_domain, not_accepting, inactive, mailbox_full, filtered, blocked, low_reputation, sender_rejected, no_ptr, auth_failed, rate_limited, too_many_connections, policy, security, relaying_denied, tls_failed, spam, virus, content, not_rfc, too_large, over_limit, network, greylisted, system, system_full, mailer, protocol, expired, unknown.
 ---@param options hato.BouncesOptions
@@ -203,6 +207,7 @@ function hato.quarantine(options) end
 ---@field at? string `"2026-07-01 10:00"` in hato.tz. A time that the clock leaves out is the first one behind it, one that it shows twice is the first.
 ---@field late? string How late after `at` the campaign may still begin.
 ---@field expire? string After this time a mail not yet delivered is given up.
+---@field list? string The list that it goes to: people suppressed with scope `list=NAME` get none of it.
 ---@field start? "complete"|"streaming" Whether sending begins when the source was read to its end, or at once.
 ---@field missing? "error"|"empty" What a template does that prints a value which is not there and has no `default`: `error` refuses that person's mail, `empty` prints nothing.
 ---@field log? string|string[] Columns whose values go into events as `meta`.

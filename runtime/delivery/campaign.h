@@ -59,4 +59,12 @@ struct campaign {
     uint64_t queued, known, fresh; /* known and fresh: of this run's intake */
 };
 
+/* The list that its mail goes to, by which people may be suppressed; empty: none. */
+static inline struct slice campaign_list(const struct campaign *c)
+{
+    if (c->conf && c->conf->list.n)
+        return c->conf->list;
+    return c->stream->conf ? c->stream->conf->list : SLICE_NONE;
+}
+
 #endif

@@ -8,6 +8,7 @@ struct conf *conf_new(void)
     struct conf *c = mem_zalloc(sizeof *c);
     c->script = c->tz = SLICE_NONE;
     verdict_schedule_default(&c->retry);
+    person_conf_default(&c->person);
     return c;
 }
 

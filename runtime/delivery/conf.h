@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "delivery/person.h"
 #include "delivery/verdict.h"
 #include "format/ip.h"
 #include "format/mime.h"
@@ -41,6 +42,7 @@ struct conf_stream {
     struct slice unsubscribe_url, unsubscribe_mailto; /* Liquid; empty: none */
     bool one_click;
     struct slice list_id; /* empty: NAME.DOMAIN */
+    struct slice list;    /* by which people may be suppressed; empty: none */
     struct slice reply_to;
     uint16_t pool; /* CONF_NONE: all sources */
     enum conf_priority priority;
@@ -175,6 +177,7 @@ struct conf_campaign {
     struct slice name;
     struct conf_place place;
     uint16_t stream;
+    struct slice list; /* empty: the stream's */
     enum conf_people people;
     struct slice csv_path;     /* relative to the script already resolved */
     struct slice csv_encoding; /* "utf-8", "cp932" or empty: found out */
@@ -212,7 +215,8 @@ struct conf {
     struct verdict_schedule retry; /* hato.bounces { retry = … } */
     struct rule_spec *rules;       /* its rules that know a reply, in order */
     size_t nrules;
-    struct acts acts; /* what is done about answers */
+    struct acts acts;          /* what is done about answers */
+    struct person_conf person; /* and about people */
 };
 
 /* Empty, with the default retry schedule: 5 min, 30 min, 2 h, 6 h; give up after 2 days. */

@@ -315,6 +315,8 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
         r = suppress_open(&(struct suppress_conf){.loop = d->loop,
                                                   .fs = conf->fs,
                                                   .state = conf->state,
+                                                  .person = conf->conf->person,
+                                                  .acts = &conf->conf->acts,
                                                   .data = conf->hooks.data,
                                                   .notice = conf->hooks.notice},
                           &d->suppress, e);

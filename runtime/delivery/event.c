@@ -151,7 +151,8 @@ void event_of_recipient(const struct rec_recipient *r, struct rec_event *out)
                               .class_name = SLICE_NONE,
                               .rule = SLICE_NONE,
                               .next_due_ms = r->due_ms,
-                              .meta = SLICE_NONE};
+                              .meta = SLICE_NONE,
+                              .person_why = SLICE_NONE};
 }
 
 void event_message_id(struct buf *out, const struct event_names *n, const struct rec_event *ev)
@@ -188,6 +189,15 @@ enum class_kind event_kind(const struct rec_event *ev, enum reply_class cls)
 {
     /* Without a reply a domain takes no mail because its null MX says so (RFC 7505), which counts as 556. */
     return class_kind_of(cls, cls == CLASS_NOT_ACCEPTING && !ev->code ? 556 : ev->code);
+}
+
+const char *event_person(const struct rec_event *ev)
+{
+    if (ev->person & REC_PERSON_SUPPRESSED)
+        return "suppressed";
+    if (ev->person & REC_PERSON_QUARANTINED)
+        return "quarantined";
+    return ev->person & REC_PERSON_COUNTED ? "counted" : "";
 }
 
 bool event_is_attempt(const struct rec_event *ev)
@@ -417,6 +427,22 @@ static void put_session(struct buf *out, const struct rec_event *ev, const struc
     put_tls(out, s);
 }
 
+/* What was done to the person; nothing where nothing was. */
+static void put_person(struct buf *out, const struct rec_event *ev)
+{
+    const char *done = event_person(ev);
+    if (!*done)
+        return;
+    KEY(out, "person");
+    put_text(out, slice_cstr(done));
+    if (ev->person & REC_PERSON_SUPPRESSED) {
+        KEY(out, "person_until");
+        text_time_json(out, ev->person_until_ms);
+    }
+    KEY(out, "person_why");
+    put_text(out, ev->person_why);
+}
+
 static void put_attempt(struct buf *out, const struct rec_event *ev)
 {
     enum reply_class cls;
@@ -458,6 +484,7 @@ static void put_attempt(struct buf *out, const struct rec_event *ev)
         KEY(out, "unmappable");
         put_number(out, ev->unmappable);
     }
+    put_person(out, ev);
 }
 
 void event_json(struct buf *out, const struct rec_event *ev, const struct event_names *n)

@@ -43,6 +43,8 @@ static inline bool event_is_late(const struct rec_event *ev)
 
 /* What an end with this class does to the person; cls: of ev->class_name. */
 enum class_kind event_kind(const struct rec_event *ev, enum reply_class cls);
+/* What it did to the recipient: "suppressed", "quarantined", "counted" toward it, or "". */
+const char *event_person(const struct rec_event *ev);
 /* An attempt, or the end of one: has phase, code, class … */
 bool event_is_attempt(const struct rec_event *ev);
 

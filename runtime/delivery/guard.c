@@ -98,8 +98,8 @@ bool guard_attempt(struct guard *g, uint32_t isp, bool unknown, int64_t at_ms)
     r->today_unknown += unknown;
     remember(g, r, unknown);
     /* More than the share of the whole window, which what is still to come cannot make less. */
-    r->outbreak =
-        (uint64_t)r->hits * GUARD_WHOLE > (uint64_t)g->conf.attempts * g->conf.share_ppm && !is_usual(r);
+    uint64_t most = (uint64_t)g->conf.attempts * g->conf.share_ppm / (was ? 2 : 1);
+    r->outbreak = (uint64_t)r->hits * GUARD_WHOLE > most && !is_usual(r);
     return r->outbreak && !was;
 }
 

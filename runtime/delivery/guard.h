@@ -2,9 +2,9 @@
  *
  * For each isp the latest attempts are remembered as bits, whether the answer was "no such user", and beside
  * them which of the last ten days with mail had more of that than is usual. An outbreak is there while the
- * latest have more than an isp ever should, and most of those days had few. Days count once they are over, so
- * what an outbreak brings does not make it usual while it lasts; an isp of which fewer than three days are
- * known counts as a well one.
+ * latest have more than an isp ever should, until they have half of that, and most of those days had few.
+ * Days count once they are over, so what an outbreak brings does not make it usual while it lasts; an isp of
+ * which fewer than three days are known counts as a well one.
  *
  * Everything follows from the events that it is fed, so the journal is its store. */
 #ifndef HATO_DELIVERY_GUARD_H

@@ -360,7 +360,9 @@ static void replay_event(struct replay *rp, struct spool_pos pos, const struct r
     settled_note(d->settled, pos.segment, ev);
     if (ev->event >= d->next_event)
         d->next_event = ev->event + 1;
-    suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));
+    suppress_event(d->suppress, ev,
+                   &(struct suppress_names){deliver_name(d, NAME_STREAM, ev->stream),
+                                            deliver_name(d, NAME_ISP, ev->isp)});
     warmup_event(d, ev, false);
     if (!queue_get(d->queue, ev->id))
         return;

@@ -28,7 +28,8 @@ struct outcome *outcome_new(struct deliver *d, uint64_t id, struct lane *lane)
                                .text = SLICE_NONE,
                                .class_name = SLICE_NONE,
                                .rule = SLICE_NONE,
-                               .meta = SLICE_NONE};
+                               .meta = SLICE_NONE,
+                               .person_why = SLICE_NONE};
     return o;
 }
 
@@ -124,18 +125,32 @@ void warmup_event(struct deliver *d, const struct rec_event *ev, bool live)
                    live);
 }
 
-void write_event(struct deliver *d, struct rec_event *ev)
+static void judge(struct deliver *d, struct rec_event *ev, const struct act_rule *rule)
+{
+    struct suppress_names names = {.isp = deliver_name(d, NAME_ISP, ev->isp)};
+    suppress_judge(d->suppress, rule, &names, ev);
+}
+
+static void journal(struct deliver *d, struct rec_event *ev)
 {
     struct rec rec = {.type = REC_EVENT};
+    struct suppress_names names = {deliver_name(d, NAME_STREAM, ev->stream),
+                                   deliver_name(d, NAME_ISP, ev->isp)};
     ev->event = d->next_event++;
     rec.event = *ev;
     uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
     segment_use_event(d, segment, ev->at_ms);
     settled_note(d->settled, segment, ev);
-    suppress_event(d->suppress, ev, deliver_name(d, NAME_STREAM, ev->stream));
+    suppress_event(d->suppress, ev, &names);
     warmup_event(d, ev, true);
     if (d->conf.hooks.event)
         d->conf.hooks.event(d->conf.hooks.data, ev);
+}
+
+void write_event(struct deliver *d, struct rec_event *ev)
+{
+    judge(d, ev, NULL);
+    journal(d, ev);
 }
 
 void outcome_forget(struct outcome *o)
@@ -231,8 +246,10 @@ void deliver_settle(struct outcome *o)
         d->counts.bounced++;
     } else if (ev->type == EVENT_EXPIRED || gave_up(d, o)) {
         ev->type = EVENT_EXPIRED;
-        if (!(m && m->replied) && !ev->code)
+        if (!(m && m->replied) && !ev->code) {
             o->v.cls = CLASS_EXPIRED;
+            o->v.act.person = NULL;
+        }
         ev->class_name = slice_cstr(class_name(o->v.cls));
         d->counts.expired++;
     } else {
@@ -240,7 +257,8 @@ void deliver_settle(struct outcome *o)
         outcome_free(o);
         return;
     }
-    write_event(d, ev);
+    judge(d, ev, o->v.act.person);
+    journal(d, ev);
     outcome_forget(o);
     outcome_free(o);
 }
@@ -252,7 +270,7 @@ struct outcome *outcome_suppressed(struct deliver *d, struct lane *lane, const s
 {
     struct suppress_hit hit;
     struct buf why = {0};
-    if (!suppress_has(d->suppress, to, lane->campaign->stream->name, &hit))
+    if (!suppress_has(d->suppress, to, lane->campaign->stream->name, campaign_list(lane->campaign), &hit))
         return NULL;
     struct outcome *o = outcome_new(d, r->id, lane);
     outcome_take_record(o, r);

@@ -8,7 +8,19 @@
 
 #include <stdlib.h>
 
-enum { AGAIN_MS = 10000 };
+enum { AGAIN_MS = 10000, DAY_MS = 86400000 };
+
+/* Whom a change about many met. */
+struct touched {
+    struct arena *arena;
+    struct touched_one {
+        struct slice address;
+        bool confirmed;
+    } * v;
+    size_t n, cap;
+    bool confirms;
+    uint64_t count;
+};
 
 struct batch {
     struct work_job job;
@@ -21,8 +33,10 @@ struct batch {
     uint64_t cursor; /* number of the last event in it; 0: it is people's */
     int64_t now_ms;
     bool durable;
+    bool purges; /* a day has passed */
     int status;
     struct err err;
+    struct touched touched;
     suppress_done_fn *done; /* of people's */
     void *data;
 };
@@ -30,6 +44,7 @@ struct batch {
 struct suppress {
     struct suppress_conf conf;
     struct suppress_table *table;
+    struct person *person;
     struct suppress_db *db;
     struct work *work;
     struct spool *spool;
@@ -39,6 +54,7 @@ struct suppress {
     struct loop_task task;
     struct loop_timer again;
     bool stopped, failing;
+    int64_t purged_ms;
 };
 
 static int64_t now_ms(const struct suppress *s)
@@ -60,6 +76,7 @@ static void notice(struct suppress *s, int level, const char *what, const char *
 static void batch_free(struct batch *b)
 {
     arena_free(&b->arena);
+    free(b->touched.v);
     free(b->v);
     free(b);
 }
@@ -69,6 +86,12 @@ static struct batch *batch_append(struct suppress *s)
     struct batch *b = mem_zalloc(sizeof *b);
     b->s = s;
     b->now_ms = now_ms(s);
+    b->touched.arena = &b->arena;
+    if (b->now_ms - s->purged_ms >= DAY_MS) {
+        s->purged_ms = b->now_ms;
+        b->purges = true;
+        person_expire(s->person, b->now_ms);
+    }
     if (s->last)
         s->last->next = b;
     else
@@ -98,9 +121,48 @@ static void batch_add(struct batch *b, const struct suppress_change *c)
     at->s.address = arena_copy(&b->arena, c->s.address);
     at->s.name = arena_copy(&b->arena, c->s.name);
     at->s.evidence = arena_copy(&b->arena, c->s.evidence);
+    at->s.isp = arena_copy(&b->arena, c->s.isp);
 }
 
-static int write_change(struct suppress_db *db, struct suppress_change *c, int64_t now, struct err *e)
+static void on_touched(void *data, struct slice address)
+{
+    struct touched *t = data;
+    t->count++;
+    if (!t->arena)
+        return;
+    if (t->n == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 64;
+        t->v = mem_realloc(t->v, t->cap * sizeof *t->v);
+    }
+    t->v[t->n++] = (struct touched_one){arena_copy(t->arena, address), t->confirms};
+}
+
+static int may_remove(const struct suppress_change *c, const struct suppression *old)
+{
+    bool bounce = old->reason == SUPPRESS_SOFT_BOUNCE || old->reason == SUPPRESS_HARD_BOUNCE ||
+                  old->reason == SUPPRESS_QUARANTINE;
+    if (suppression_is_the_persons(old->reason) && !c->on_request)
+        return ERR_REFUSED;
+    if (c->opt_in_ms && !bounce)
+        return ERR_REFUSED;
+    return c->opt_in_ms && c->opt_in_ms <= old->since_ms ? ERR_RANGE : 0;
+}
+
+static int write_remove(struct suppress_db *db, struct suppress_change *c, int64_t now, struct err *e)
+{
+    struct suppression old;
+    int rc = suppress_db_get(db, c->s.address, c->s.scope, c->s.name, now, &old, e);
+    if (rc && rc != ERR_NOTFOUND)
+        return rc;
+    c->was = rc ? SUPPRESS_NOT : old.reason;
+    c->status = rc ? ERR_NOTFOUND : may_remove(c, &old);
+    if (c->status)
+        return 0;
+    rc = suppress_db_remove(db, c->s.address, c->s.scope, c->s.name, e);
+    return !rc && c->s.scope == SUPPRESS_ALL ? suppress_db_forget_soft(db, c->s.address, e) : rc;
+}
+
+static int write_add(struct suppress_db *db, struct suppress_change *c, int64_t now, struct err *e)
 {
     struct suppression old;
     bool fresh;
@@ -108,27 +170,54 @@ static int write_change(struct suppress_db *db, struct suppress_change *c, int64
     if (rc && rc != ERR_NOTFOUND)
         return rc;
     c->was = rc ? SUPPRESS_NOT : old.reason;
+    rc = suppress_db_add(db, &c->s, now, &fresh, e);
+    c->status = !rc && !fresh ? ERR_EXISTS : 0;
+    return rc;
+}
+
+static int write_change(struct suppress_db *db, struct suppress_change *c, int64_t now, struct touched *t,
+                        struct err *e)
+{
+    const struct suppression *s = &c->s;
+    int rc;
     c->status = 0;
-    if (!c->removes) {
-        rc = suppress_db_add(db, &c->s, now, &fresh, e);
-        c->status = !rc && !fresh ? ERR_EXISTS : 0;
+    switch (c->verb) {
+    case SUPPRESS_ADD:
+        return write_add(db, c, now, e);
+    case SUPPRESS_REMOVE:
+        return write_remove(db, c, now, e);
+    case SUPPRESS_CONFIRM:
+    case SUPPRESS_RELEASE:
+        t->confirms = c->verb == SUPPRESS_CONFIRM;
+        t->count = 0;
+        rc = suppress_db_decide(db, s->address, s->isp, t->confirms, on_touched, t, e);
+        c->touched = t->count;
+        c->status = t->count ? 0 : ERR_NOTFOUND;
         return rc;
+    case SUPPRESS_COUNT:
+        return suppress_db_count_soft(db,
+                                      &(struct suppress_db_soft){.address = s->address,
+                                                                 .at_ms = s->since_ms,
+                                                                 .class_name = s->evidence},
+                                      e);
+    case SUPPRESS_WELL:
+        return suppress_db_decide(db, s->address, SLICE_NONE, false, NULL, NULL, e);
+    case SUPPRESS_LATE:
+        return suppress_db_late(db, s->address, s->since_ms, e);
+    case SUPPRESS_TAKE_BACK:
+        return suppress_db_set_aside(db, s->isp, s->since_ms, e);
     }
-    if (c->was == SUPPRESS_NOT)
-        c->status = ERR_NOTFOUND;
-    else if (suppression_is_the_persons(c->was) && !c->on_request)
-        c->status = ERR_REFUSED;
-    return c->status ? 0 : suppress_db_remove(db, c->s.address, c->s.scope, c->s.name, e);
+    return 0;
 }
 
 static int write_changes(struct suppress_db *db, struct suppress_change *v, size_t n, int64_t now,
-                         uint64_t cursor, struct err *e)
+                         uint64_t cursor, struct touched *t, struct err *e)
 {
     int rc = suppress_db_begin(db, cursor ? DB_ORDERED : DB_SYNCED, e);
     if (rc)
         return rc;
     for (size_t i = 0; !rc && i < n; i++)
-        rc = write_change(db, &v[i], now, e);
+        rc = write_change(db, &v[i], now, t, e);
     if (!rc && cursor)
         rc = suppress_db_set_cursor(db, cursor, e);
     if (!rc)
@@ -140,25 +229,78 @@ static int write_changes(struct suppress_db *db, struct suppress_change *v, size
 int suppress_change_now(struct suppress_db *db, struct suppress_change *v, size_t n, uint64_t cursor,
                         int64_t now, struct err *e)
 {
-    return write_changes(db, v, n, now, cursor, e);
+    return write_changes(db, v, n, now, cursor, &(struct touched){.arena = NULL}, e);
+}
+
+static int write_batch(struct batch *b, struct err *e)
+{
+    b->touched.n = 0;
+    int rc = write_changes(b->s->db, b->v, b->n, b->now_ms, b->cursor, &b->touched, e);
+    /* What has ended is passed over anyway: that it cannot be swept now is no failure of the changes. */
+    if (!rc && b->purges && suppress_db_purge(b->s->db, b->now_ms, NULL) == 0)
+        b->purges = false;
+    return rc;
 }
 
 static void batch_run(struct work_job *job, struct work_thread *thread)
 {
     struct batch *b = CONTAINER(job, struct batch, job);
-    b->status = write_changes(b->s->db, b->v, b->n, b->now_ms, b->cursor, &b->err);
+    b->status = write_batch(b, &b->err);
 }
 
 /* --- to the database, one after the other --- */
 
 static void send_first(struct suppress *s);
 
-static bool to_table(struct suppress *s, const struct suppress_change *c)
+static struct hash128 who_of(const struct suppress *s, struct slice address)
 {
-    if (c->removes)
-        return suppress_table_remove(s->table, c->s.scope, c->s.name, c->s.address);
-    return suppress_table_add(s->table, c->s.scope, c->s.name, c->s.address,
-                              (struct suppress_weight){c->s.reason, c->s.expires_ms}, now_ms(s));
+    return suppress_table_who(s->table, address);
+}
+
+static void add_to_table(struct suppress *s, const struct suppression *row)
+{
+    if (!row->expires_ms || row->expires_ms > now_ms(s))
+        suppress_table_add(s->table, row->scope, row->name, row->address, suppression_weight(row), now_ms(s));
+}
+
+/* Once more, because what a person changed may have undone it: the table says what the database will. */
+static void again_to_table(struct suppress *s, const struct suppress_change *c)
+{
+    if (c->verb == SUPPRESS_ADD &&
+        !(c->s.provisional_ms && person_is_aside(s->person, who_of(s, c->s.address))))
+        add_to_table(s, &c->s);
+}
+
+static void on_taken_back(void *data, struct hash128 who)
+{
+    struct suppress *s = data;
+    suppress_table_take_back(s->table, who);
+}
+
+/* What people changed, when it is synced. */
+static void changed_to_table(struct suppress *s, const struct suppress_change *c)
+{
+    if (c->status)
+        return;
+    if (c->verb == SUPPRESS_ADD)
+        add_to_table(s, &c->s);
+    if (c->verb == SUPPRESS_REMOVE) {
+        suppress_table_remove(s->table, c->s.scope, c->s.name, c->s.address);
+        if (c->s.scope == SUPPRESS_ALL)
+            person_forget(s->person, who_of(s, c->s.address));
+    }
+}
+
+static void touched_to_table(struct suppress *s, const struct touched_one *t)
+{
+    enum suppress_reason was =
+        suppress_table_get(s->table, SUPPRESS_ALL, SLICE_NONE, t->address, now_ms(s)).reason;
+    person_release(s->person, who_of(s, t->address));
+    if (t->confirmed)
+        suppress_table_add(s->table, SUPPRESS_ALL, SLICE_NONE, t->address,
+                           (struct suppress_weight){.reason = SUPPRESS_HARD_BOUNCE}, now_ms(s));
+    else if (was == SUPPRESS_QUARANTINE)
+        suppress_table_remove(s->table, SUPPRESS_ALL, SLICE_NONE, t->address);
 }
 
 static void on_again(struct loop_timer *t);
@@ -190,11 +332,12 @@ static void on_again(struct loop_timer *t)
 static void on_people_written(struct suppress *s, const struct batch *b)
 {
     for (size_t i = 0; !b->status && i < b->n; i++)
-        if (!b->v[i].status)
-            to_table(s, &b->v[i]);
+        changed_to_table(s, &b->v[i]);
+    for (size_t i = 0; !b->status && i < b->touched.n; i++)
+        touched_to_table(s, &b->touched.v[i]);
     for (const struct batch *later = b->next; !b->status && later; later = later->next)
         for (size_t i = 0; later->cursor && i < later->n; i++)
-            to_table(s, &later->v[i]);
+            again_to_table(s, &later->v[i]);
     b->done(b->data, b->status, b->v, b->n, &b->err);
 }
 
@@ -259,18 +402,110 @@ static void on_task(struct loop_task *t)
     send_first(CONTAINER(t, struct suppress, task));
 }
 
-void suppress_event(struct suppress *s, const struct rec_event *ev, struct slice stream)
+/* --- events --- */
+
+static bool may_be_about(const struct suppress *s, const struct rec_event *ev)
 {
-    struct suppress_change c = {.removes = false};
+    return ev->type == EVENT_BOUNCED || ev->type == EVENT_EXPIRED ||
+           (ev->type == EVENT_DELIVERED && person_watches(s->person));
+}
+
+void suppress_judge(struct suppress *s, const struct act_rule *rule, const struct suppress_names *names,
+                    struct rec_event *ev)
+{
     struct arena a = {0};
-    if (ev->event > s->cursor && suppression_of_event(ev, stream, &a, &c.s)) {
+    struct hash128 who;
+    struct slice address = may_be_about(s, ev) ? suppression_address_of(ev, &a) : SLICE_NONE;
+    if (address.n)
+        who = who_of(s, address);
+    ev->person = 0;
+    ev->person_why = SLICE_NONE;
+    person_judge(s->person, address.n ? &who : NULL, rule, names->isp, ev);
+    arena_free(&a);
+}
+
+static struct suppress_change change_of(const struct rec_event *ev, enum suppress_verb verb,
+                                        struct slice address)
+{
+    return (struct suppress_change){.verb = verb,
+                                    .s = {.address = address,
+                                          .name = SLICE_NONE,
+                                          .since_ms = ev->at_ms,
+                                          .event = ev->event,
+                                          .isp = SLICE_NONE,
+                                          .evidence = SLICE_NONE}};
+}
+
+size_t suppress_changes_of(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
+                           struct suppress_change v[SUPPRESS_EVENT_MOST])
+{
+    const unsigned about = REC_PERSON_COUNTED | REC_PERSON_WELL | REC_PERSON_LATE;
+    struct slice address = ev->person & about ? suppression_address_of(ev, a) : SLICE_NONE;
+    size_t n = 0;
+    if (ev->person & REC_PERSON_OUTBREAK && names->isp.n) {
+        v[n] = change_of(ev, SUPPRESS_TAKE_BACK, SLICE_NONE);
+        v[n++].s.isp = names->isp;
+    }
+    if (ev->person & REC_PERSON_LATE && address.n)
+        v[n++] = change_of(ev, SUPPRESS_LATE, address);
+    if (ev->person & (REC_PERSON_COUNTED | REC_PERSON_WELL) && address.n) {
+        v[n] = change_of(ev, SUPPRESS_COUNT, address);
+        v[n++].s.evidence = ev->person & REC_PERSON_WELL ? SUPPRESS_DB_DELIVERED : ev->class_name;
+    }
+    if (ev->person & REC_PERSON_WELL && address.n)
+        v[n++] = change_of(ev, SUPPRESS_WELL, address);
+    v[n] = change_of(ev, SUPPRESS_ADD, address);
+    n += suppression_of_event(ev, names->stream, names->isp, a, &v[n].s);
+    INVARIANT(n <= SUPPRESS_EVENT_MOST);
+    return n;
+}
+
+static void say_outbreak(struct suppress *s, const struct rec_event *ev, const struct suppress_names *names)
+{
+    struct buf text = {0};
+    buf_printf(&text, "%.*s is out of order, it seems: ", SLICE_FMT(names->isp));
+    person_outbreak_text(s->person, ev->isp, &text);
+    notice(s, 1, buf_cstr(&text),
+           ". Who bounces there is set aside and not suppressed: hato suppress list --quarantine");
+    buf_free(&text);
+}
+
+/* In the table and the counters, which the database has told of what lies before its cursor. */
+static void follow(struct suppress *s, const struct rec_event *ev, const struct suppress_change *v, size_t n)
+{
+    bool told = ev->event <= s->cursor;
+    for (size_t i = 0; i < n; i++) {
+        const struct suppress_change *c = &v[i];
+        if (c->verb == SUPPRESS_TAKE_BACK)
+            person_take_back(s->person, ev->isp, ev->at_ms, told ? NULL : on_taken_back, s);
+        else if (c->verb == SUPPRESS_ADD)
+            person_uncertain(s->person, who_of(s, c->s.address), ev);
+        if (c->verb == SUPPRESS_ADD && !told)
+            add_to_table(s, &c->s);
+    }
+    if (n && v[n - 1].s.address.n && !told)
+        person_learn(s->person, who_of(s, v[n - 1].s.address), ev);
+}
+
+void suppress_event(struct suppress *s, const struct rec_event *ev, const struct suppress_names *names)
+{
+    struct suppress_change v[SUPPRESS_EVENT_MOST];
+    struct arena a = {0};
+    bool read_back = !s->spool;
+    if (read_back)
+        person_replay(s->person, ev);
+    size_t n = suppress_changes_of(ev, names, &a, v);
+    if (!read_back && ev->person & REC_PERSON_OUTBREAK)
+        say_outbreak(s, ev, names);
+    follow(s, ev, v, n);
+    if (n && ev->event > s->cursor) {
         struct batch *b = s->last;
         if (!b || !b->cursor || (b == s->first && s->first_sent))
             b = batch_append(s);
-        batch_add(b, &c);
+        for (size_t i = 0; i < n; i++)
+            batch_add(b, &v[i]);
         b->cursor = ev->event;
-        b->durable = !s->spool; /* read back, so it is on the disk */
-        to_table(s, &c);
+        b->durable = read_back; /* so it is on the disk */
         if (s->spool && !s->stopped)
             loop_post(s->conf.loop, &s->task, on_task);
     }
@@ -302,29 +537,30 @@ void suppress_abandon(struct suppress *s)
 
 /* --- asking --- */
 
-bool suppress_has(const struct suppress *s, const struct addr *to, struct slice stream,
+bool suppress_has(const struct suppress *s, const struct addr *to, struct slice stream, struct slice list,
                   struct suppress_hit *hit)
 {
+    const struct slice names[SUPPRESS_SCOPES] = {SLICE_NONE, stream, list};
     struct buf address = {0};
     int64_t now = now_ms(s);
+    *hit = (struct suppress_hit){.reason = SUPPRESS_NOT};
     if (!suppress_table_count(s->table))
         return false;
     suppression_address(&address, to);
-    *hit = (struct suppress_hit){
-        .scope = SUPPRESS_ALL,
-        .reason = suppress_table_get(s->table, SUPPRESS_ALL, SLICE_NONE, buf_slice(&address), now).reason};
-    if (hit->reason == SUPPRESS_NOT)
-        *hit = (struct suppress_hit){
-            .scope = SUPPRESS_STREAM,
-            .reason = suppress_table_get(s->table, SUPPRESS_STREAM, stream, buf_slice(&address), now).reason};
+    for (int scope = 0; scope < SUPPRESS_SCOPES && hit->reason == SUPPRESS_NOT; scope++) {
+        hit->scope = (enum suppress_scope)scope;
+        if (scope == SUPPRESS_ALL || names[scope].n)
+            hit->reason =
+                suppress_table_get(s->table, hit->scope, names[scope], buf_slice(&address), now).reason;
+    }
     buf_free(&address);
     return hit->reason != SUPPRESS_NOT;
 }
 
 void suppress_hit_text(struct buf *out, const struct suppress_hit *hit)
 {
-    buf_printf(out, "suppressed for %s: %s", hit->scope == SUPPRESS_ALL ? "all mail" : "this stream",
-               suppression_reason_text(hit->reason));
+    static const char *const where[SUPPRESS_SCOPES] = {"all mail", "this stream", "this list"};
+    buf_printf(out, "suppressed for %s: %s", where[hit->scope], suppression_reason_text(hit->reason));
 }
 
 uint64_t suppress_cursor(const struct suppress *s)
@@ -337,21 +573,39 @@ uint64_t suppress_cursor(const struct suppress *s)
 static int on_row(void *data, const struct suppression *row)
 {
     struct suppress *s = data;
-    suppress_table_add(s->table, row->scope, row->name, row->address,
-                       (struct suppress_weight){row->reason, row->expires_ms}, now_ms(s));
+    add_to_table(s, row);
+    return 0;
+}
+
+static int on_aside(void *data, const struct suppression *row)
+{
+    struct suppress *s = data;
+    person_set_aside(s->person, who_of(s, row->address));
+    return 0;
+}
+
+static int on_soft(void *data, const struct suppress_db_soft *row)
+{
+    struct suppress *s = data;
+    person_counted(s->person, who_of(s, row->address), row->class_name, row->at_ms);
     return 0;
 }
 
 static int load(struct suppress *s, struct err *e)
 {
     uint64_t n = 0;
-    int rc = suppress_db_purge(s->db, now_ms(s), e);
+    s->purged_ms = now_ms(s);
+    int rc = suppress_db_purge(s->db, s->purged_ms, e);
     if (!rc)
         rc = suppress_db_count(s->db, &n, e);
     if (rc)
         return rc;
     suppress_table_reserve(s->table, (size_t)n);
     rc = suppress_db_each(s->db, SLICE_NONE, now_ms(s), on_row, s, e);
+    if (!rc)
+        rc = suppress_db_each_quarantined(s->db, SLICE_NONE, now_ms(s), on_aside, s, e);
+    if (!rc)
+        rc = suppress_db_each_soft(s->db, SLICE_NONE, on_soft, s, e);
     return rc ? rc : suppress_db_cursor(s->db, &s->cursor, e);
 }
 
@@ -362,7 +616,9 @@ int suppress_open(const struct suppress_conf *conf, struct suppress **out, struc
     s->conf = *conf;
     loop_random_bytes(conf->loop, &key, sizeof key);
     s->table = suppress_table_new(key);
-    int rc = suppress_db_open(conf->fs, conf->state, &s->db, e);
+    int rc = person_new(&conf->person, conf->acts, &s->person, e);
+    if (!rc)
+        rc = suppress_db_open(conf->fs, conf->state, &s->db, e);
     if (!rc)
         rc = load(s, e);
     if (rc) {
@@ -377,7 +633,7 @@ int suppress_start(struct suppress *s, struct spool *spool, struct err *e)
 {
     while (s->first && !spool_is_short(spool)) {
         struct batch *b = s->first;
-        int rc = write_changes(s->db, b->v, b->n, b->now_ms, b->cursor, e);
+        int rc = write_batch(b, e);
         if (rc)
             return err_prefix(e, "the suppression list cannot be brought up to the journal: ");
         s->cursor = b->cursor;
@@ -415,10 +671,11 @@ void suppress_free(struct suppress *s)
         else if (!b->durable)
             s->failing = true; /* nor may a later one be: the cursor would pass over this one */
         else if (!s->failing)
-            s->failing = write_changes(s->db, b->v, b->n, b->now_ms, b->cursor, &b->err) != 0;
+            s->failing = write_batch(b, &b->err) != 0;
         batch_drop_first(s); /* what was not written is in the journal, for the next start */
     }
     suppress_db_close(s->db);
     suppress_table_free(s->table);
+    person_free(s->person);
     free(s);
 }

@@ -8,11 +8,12 @@
  *  2. Changes that people make (suppress_change()): committed and synced before they are told.
  * Both are applied in the order in which they came.
  *
- * Not here yet: thresholds over soft bounces, the outbreak guard and its quarantine. What they will need is
- * kept: reason, provisional end, event and evidence of each. */
+ * What an event does to its recipient is decided in its turn (suppress_judge(), person.h) and stands in its
+ * record; whoever applies it, now, at the next start, or for a folder at rest, decides nothing. */
 #ifndef HATO_DELIVERY_SUPPRESS_H
 #define HATO_DELIVERY_SUPPRESS_H
 
+#include "delivery/person.h"
 #include "delivery/suppress_db.h"
 #include "delivery/suppress_table.h"
 #include "platform/spool.h"
@@ -23,6 +24,8 @@ struct suppress_conf {
     struct loop *loop;
     struct fs *fs;
     const char *state; /* folder; the caller has its lock */
+    struct person_conf person;
+    const struct acts *acts; /* of the script; may be NULL */
     void *data;
     void (*notice)(void *data, int level, const char *text); /* as deliver_hooks; may be NULL */
 };
@@ -40,29 +43,56 @@ void suppress_free(struct suppress *s);
 /* The number of the last event that is applied: no event after it may have a number up to this one. */
 uint64_t suppress_cursor(const struct suppress *s);
 
-/* Every event, in order, in the turn that appended it. stream: the name behind its number. */
-void suppress_event(struct suppress *s, const struct rec_event *ev, struct slice stream);
+/* Names behind an event's numbers. */
+struct suppress_names {
+    struct slice stream, isp;
+};
+/* Before an event is written: what it does to its recipient. rule: about people, of the answer; NULL: what
+ * the class gets. Sets ev->person …; its text is borrowed until the next call. */
+void suppress_judge(struct suppress *s, const struct act_rule *rule, const struct suppress_names *names,
+                    struct rec_event *ev);
+/* Every event, in order, in the turn that appended it. */
+void suppress_event(struct suppress *s, const struct rec_event *ev, const struct suppress_names *names);
 
 struct suppress_hit {
     enum suppress_reason reason;
     enum suppress_scope scope;
 };
-/* Whether mail of this stream may not go to this address. */
-bool suppress_has(const struct suppress *s, const struct addr *to, struct slice stream,
+/* Whether mail of this stream, to this list (empty: none), may not go to this address. */
+bool suppress_has(const struct suppress *s, const struct addr *to, struct slice stream, struct slice list,
                   struct suppress_hit *hit);
 /* "suppressed for all mail: hard bounce" */
 void suppress_hit_text(struct buf *out, const struct suppress_hit *hit);
 
 /* --- changes by people --- */
 
+enum suppress_verb {
+    SUPPRESS_ADD,
+    SUPPRESS_REMOVE,  /* of s address, scope and name count; the person's own only with on_request */
+    SUPPRESS_CONFIRM, /* who is in quarantine is suppressed; address, or isp, or neither of them: all */
+    SUPPRESS_RELEASE, /* the same, and they are free */
+    /* Of events alone: */
+    SUPPRESS_COUNT,     /* s.evidence: the class, or "delivered" */
+    SUPPRESS_WELL,      /* in quarantine no more */
+    SUPPRESS_LATE,      /* deliveries since s.since_ms were none */
+    SUPPRESS_TAKE_BACK, /* what is not certain at s.isp */
+};
 struct suppress_change {
     struct suppression s;
-    bool removes;    /* address, scope and name count; the person's own only with on_request */
-    bool on_request; /* the person asked for it: opt-outs and complaints go as well */
-    int status;      /* out: 0; add: ERR_EXISTS, one that weighs as much was there; remove: ERR_NOTFOUND, or
-                      * ERR_REFUSED: only the person lifts it */
+    enum suppress_verb verb;
+    bool on_request;   /* the person asked for it: opt-outs and complaints go as well */
+    int64_t opt_in_ms; /* not 0: the person confirmed an opt-in then, which lifts an older bounce and nothing
+                        * else */
+    int status; /* out: 0; add: ERR_EXISTS, one that weighs as much was there; remove, confirm, release:
+                 * ERR_NOTFOUND; remove: ERR_REFUSED, only the person lifts it, or (opt_in_ms) it is no
+                 * bounce; ERR_RANGE, the bounce is newer than the opt-in */
     enum suppress_reason was; /* out: what was there before */
+    uint64_t touched;         /* out: how many people */
 };
+/* What an event does, in this order; returns how many. Text as in suppression_of_event(). */
+enum { SUPPRESS_EVENT_MOST = 5 };
+size_t suppress_changes_of(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
+                           struct suppress_change v[SUPPRESS_EVENT_MOST]);
 /* All of them are synced (status 0, each with its own), or none is (ERR_*, e). v: a copy, borrowed. */
 typedef void suppress_done_fn(void *data, int status, const struct suppress_change *v, size_t n,
                               const struct err *e);

@@ -21,21 +21,56 @@ static const char *const schema[] = {
     " name TEXT NOT NULL PRIMARY KEY,"
     " event INTEGER NOT NULL" /* events up to this number are applied */
     ")",
+    "ALTER TABLE suppression ADD COLUMN isp TEXT NOT NULL DEFAULT '';" /* whose answer it was */
+    "CREATE TABLE soft_bounce ("
+    " address TEXT NOT NULL,"
+    " at INTEGER NOT NULL," /* UTC, ms */
+    " class TEXT NOT NULL," /* or delivered */
+    " PRIMARY KEY (address, at, class)"
+    ") WITHOUT ROWID",
 };
 
-#define COLUMNS "address, scope, name, reason, since, expires, provisional_until, event, evidence"
+enum { DAY_MS = 86400000 };
 
-enum statement { GET, PUT, REMOVE, PURGE, CURSOR, SET_CURSOR, EACH, EACH_OF, COUNT_ROWS, STATEMENTS };
+#define COLUMNS "address, scope, name, reason, since, expires, provisional_until, event, evidence, isp"
+
+enum statement {
+    GET,
+    PUT,
+    REMOVE,
+    PURGE,
+    PURGE_SOFT,
+    MAKE_CERTAIN,
+    CURSOR,
+    SET_CURSOR,
+    EACH,
+    EACH_OF,
+    EACH_ASIDE,
+    EACH_ASIDE_OF,
+    COUNT_ROWS,
+    SET_ASIDE,
+    ASIDE,
+    CONFIRM,
+    RELEASE,
+    PUT_SOFT,
+    LATE,
+    FORGET_SOFT,
+    EACH_SOFT,
+    EACH_SOFT_OF,
+    STATEMENTS
+};
 
 static const char *const sql[STATEMENTS] = {
     [GET] = "SELECT " COLUMNS " FROM suppression WHERE address = ? AND scope = ? AND name = ?",
     [PUT] =
-        "INSERT INTO suppression (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO suppression (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (address, scope, name) DO UPDATE SET reason = excluded.reason, since = excluded.since,"
         " expires = excluded.expires, provisional_until = excluded.provisional_until, event = excluded.event,"
-        " evidence = excluded.evidence",
+        " evidence = excluded.evidence, isp = excluded.isp",
     [REMOVE] = "DELETE FROM suppression WHERE address = ? AND scope = ? AND name = ?",
-    [PURGE] = "DELETE FROM suppression WHERE expires <= ?",
+    [PURGE] = "DELETE FROM suppression WHERE expires <= ? AND (reason <> 'quarantine' OR expires <= ?)",
+    [PURGE_SOFT] = "DELETE FROM soft_bounce WHERE at < ?",
+    [MAKE_CERTAIN] = "UPDATE suppression SET provisional_until = NULL WHERE provisional_until <= ?",
     [CURSOR] = "SELECT event FROM consumer WHERE name = 'suppression'",
     [SET_CURSOR] = "INSERT INTO consumer (name, event) VALUES ('suppression', ?)"
                    " ON CONFLICT (name) DO UPDATE SET event = excluded.event",
@@ -43,6 +78,23 @@ static const char *const sql[STATEMENTS] = {
              " ORDER BY address, scope, name",
     [EACH_OF] = "SELECT " COLUMNS " FROM suppression WHERE (expires IS NULL OR expires > ?) AND address = ?"
                 " ORDER BY address, scope, name",
+    [EACH_ASIDE] =
+        "SELECT " COLUMNS " FROM suppression WHERE reason = 'quarantine' ORDER BY address, scope, name",
+    [EACH_ASIDE_OF] = "SELECT " COLUMNS " FROM suppression WHERE reason = 'quarantine' AND address = ?"
+                      " ORDER BY address, scope, name",
+    [SET_ASIDE] = "UPDATE suppression SET reason = 'quarantine', expires = ?, provisional_until = NULL"
+                  " WHERE isp = ? AND scope = 'all' AND reason = 'hard_bounce' AND provisional_until > ?",
+    [ASIDE] = "SELECT address FROM suppression WHERE reason = 'quarantine' AND scope = 'all'"
+              " AND (? = '' OR address = ?) AND (? = '' OR isp = ?) ORDER BY address",
+    [CONFIRM] = "UPDATE suppression SET reason = 'hard_bounce', expires = NULL"
+                " WHERE address = ? AND scope = 'all' AND reason = 'quarantine'",
+    [RELEASE] = "DELETE FROM suppression WHERE address = ? AND scope = 'all' AND reason = 'quarantine'",
+    [PUT_SOFT] = "INSERT INTO soft_bounce (address, at, class) VALUES (?, ?, ?)"
+                 " ON CONFLICT (address, at, class) DO NOTHING",
+    [LATE] = "DELETE FROM soft_bounce WHERE address = ? AND class = 'delivered' AND at >= ?",
+    [FORGET_SOFT] = "DELETE FROM soft_bounce WHERE address = ?",
+    [EACH_SOFT] = "SELECT address, at, class FROM soft_bounce ORDER BY address, at, class",
+    [EACH_SOFT_OF] = "SELECT address, at, class FROM soft_bounce WHERE address = ? ORDER BY at, class",
     [COUNT_ROWS] = "SELECT count(*) FROM suppression",
 };
 
@@ -112,7 +164,7 @@ static void bind_key(struct db_stmt *s, struct slice address, enum suppress_scop
 }
 
 /* A word that this program does not know was put there by a person: it is said, not passed over. */
-static int read_row(struct db_stmt *s, struct suppression *out, struct err *e)
+static int read_row(struct db_stmt *s, int64_t now_ms, struct suppression *out, struct err *e)
 {
     struct err why;
     *out = (struct suppression){.address = db_text(s, 0),
@@ -121,7 +173,10 @@ static int read_row(struct db_stmt *s, struct suppression *out, struct err *e)
                                 .expires_ms = suppression_expires(db_int(s, 5)),
                                 .provisional_ms = db_int(s, 6),
                                 .event = (uint64_t)db_int(s, 7),
-                                .evidence = db_text(s, 8)};
+                                .evidence = db_text(s, 8),
+                                .isp = db_text(s, 9)};
+    if (out->provisional_ms <= now_ms)
+        out->provisional_ms = 0;
     if (suppression_scope_of_word(db_text(s, 1), &out->scope) ||
         suppression_reason_parse(db_text(s, 3), &out->reason, &why))
         return err_set(e, ERR_CORRUPT,
@@ -139,17 +194,17 @@ int suppress_db_get(struct suppress_db *db, struct slice address, enum suppress_
     int rc = db_step(s, e);
     if (rc)
         return rc == ERR_EOF ? ERR_NOTFOUND : rc;
-    rc = read_row(s, out, e);
+    rc = read_row(s, now_ms, out, e);
     return !rc && out->expires_ms && out->expires_ms <= now_ms ? ERR_NOTFOUND : rc;
 }
 
-static int each_row(struct db_stmt *s, int (*fn)(void *data, const struct suppression *row), void *data,
-                    struct err *e)
+static int each_row(struct db_stmt *s, int64_t now_ms, int (*fn)(void *data, const struct suppression *row),
+                    void *data, struct err *e)
 {
     struct suppression row;
     int rc;
     while (!(rc = db_step(s, e))) {
-        rc = read_row(s, &row, e);
+        rc = read_row(s, now_ms, &row, e);
         if (!rc)
             rc = fn(data, &row);
         if (rc) {
@@ -167,7 +222,35 @@ int suppress_db_each(struct suppress_db *db, struct slice address, int64_t now_m
     db_bind_int(s, 0, now_ms);
     if (address.n)
         db_bind_text(s, 1, address);
-    return each_row(s, fn, data, e);
+    return each_row(s, now_ms, fn, data, e);
+}
+
+int suppress_db_each_quarantined(struct suppress_db *db, struct slice address, int64_t now_ms,
+                                 int (*fn)(void *data, const struct suppression *s), void *data,
+                                 struct err *e)
+{
+    struct db_stmt *s = db->stmt[address.n ? EACH_ASIDE_OF : EACH_ASIDE];
+    if (address.n)
+        db_bind_text(s, 0, address);
+    return each_row(s, now_ms, fn, data, e);
+}
+
+int suppress_db_each_soft(struct suppress_db *db, struct slice address,
+                          int (*fn)(void *data, const struct suppress_db_soft *s), void *data, struct err *e)
+{
+    struct db_stmt *s = db->stmt[address.n ? EACH_SOFT_OF : EACH_SOFT];
+    int rc;
+    if (address.n)
+        db_bind_text(s, 0, address);
+    while (!(rc = db_step(s, e))) {
+        rc = fn(data, &(struct suppress_db_soft){
+                          .address = db_text(s, 0), .at_ms = db_int(s, 1), .class_name = db_text(s, 2)});
+        if (rc) {
+            db_reset(s);
+            return rc;
+        }
+    }
+    return rc == ERR_EOF ? 0 : rc;
 }
 
 static int one_number(struct db_stmt *s, uint64_t *n, struct err *e)
@@ -215,6 +298,7 @@ static int put(struct suppress_db *db, const struct suppression *s, struct err *
     bind_time(st, 6, s->provisional_ms);
     bind_time(st, 7, (int64_t)s->event);
     db_bind_text(st, 8, s->evidence);
+    db_bind_text(st, 9, slice_of(s->isp.p, s->isp.n));
     return db_do(st, e);
 }
 
@@ -228,8 +312,7 @@ int suppress_db_add(struct suppress_db *db, const struct suppression *s, int64_t
         return rc;
     if (rc)
         old.reason = SUPPRESS_NOT;
-    *fresh = suppression_weigh((struct suppress_weight){old.reason, old.expires_ms},
-                               (struct suppress_weight){s->reason, s->expires_ms}, now_ms, &expires_ms);
+    *fresh = suppression_weigh(suppression_weight(&old), suppression_weight(s), now_ms, &expires_ms);
     stays = *fresh ? *s : old;
     if (!*fresh && stays.expires_ms == expires_ms)
         return 0;
@@ -252,7 +335,75 @@ int suppress_db_remove(struct suppress_db *db, struct slice address, enum suppre
 int suppress_db_purge(struct suppress_db *db, int64_t now_ms, struct err *e)
 {
     db_bind_int(db->stmt[PURGE], 0, now_ms);
-    return db_do(db->stmt[PURGE], e);
+    db_bind_int(db->stmt[PURGE], 1, now_ms - 30 * (int64_t)DAY_MS);
+    db_bind_int(db->stmt[PURGE_SOFT], 0, now_ms - 366 * (int64_t)DAY_MS);
+    db_bind_int(db->stmt[MAKE_CERTAIN], 0, now_ms);
+    int rc = db_do(db->stmt[PURGE], e);
+    if (!rc)
+        rc = db_do(db->stmt[PURGE_SOFT], e);
+    return rc ? rc : db_do(db->stmt[MAKE_CERTAIN], e);
+}
+
+int suppress_db_set_aside(struct suppress_db *db, struct slice isp, int64_t at_ms, struct err *e)
+{
+    struct db_stmt *s = db->stmt[SET_ASIDE];
+    db_bind_int(s, 0, at_ms / 1000 * 1000);
+    db_bind_text(s, 1, isp);
+    db_bind_int(s, 2, at_ms);
+    return db_do(s, e);
+}
+
+int suppress_db_decide(struct suppress_db *db, struct slice address, struct slice isp, bool confirm,
+                       void (*fn)(void *data, struct slice address), void *data, struct err *e)
+{
+    struct db_stmt *s = db->stmt[ASIDE], *change = db->stmt[confirm ? CONFIRM : RELEASE];
+    struct arena a = {0};
+    struct slice *found = NULL;
+    size_t n = 0, cap = 0;
+    int rc;
+    db_bind_text(s, 0, address);
+    db_bind_text(s, 1, address);
+    db_bind_text(s, 2, isp);
+    db_bind_text(s, 3, isp);
+    while (!(rc = db_step(s, e))) { /* all first: what is being read is not changed meanwhile */
+        if (n == cap) {
+            cap = cap ? cap * 2 : 64;
+            found = mem_realloc(found, cap * sizeof *found);
+        }
+        found[n++] = arena_copy(&a, db_text(s, 0));
+    }
+    rc = rc == ERR_EOF ? 0 : rc;
+    for (size_t i = 0; !rc && i < n; i++) {
+        db_bind_text(change, 0, found[i]);
+        rc = db_do(change, e);
+        if (!rc && fn)
+            fn(data, found[i]);
+    }
+    free(found);
+    arena_free(&a);
+    return rc;
+}
+
+int suppress_db_count_soft(struct suppress_db *db, const struct suppress_db_soft *row, struct err *e)
+{
+    struct db_stmt *s = db->stmt[PUT_SOFT];
+    db_bind_text(s, 0, row->address);
+    db_bind_int(s, 1, row->at_ms);
+    db_bind_text(s, 2, row->class_name);
+    return db_do(s, e);
+}
+
+int suppress_db_late(struct suppress_db *db, struct slice address, int64_t since_ms, struct err *e)
+{
+    db_bind_text(db->stmt[LATE], 0, address);
+    db_bind_int(db->stmt[LATE], 1, since_ms);
+    return db_do(db->stmt[LATE], e);
+}
+
+int suppress_db_forget_soft(struct suppress_db *db, struct slice address, struct err *e)
+{
+    db_bind_text(db->stmt[FORGET_SOFT], 0, address);
+    return db_do(db->stmt[FORGET_SOFT], e);
 }
 
 int suppress_db_cursor(struct suppress_db *db, uint64_t *event, struct err *e)

@@ -1,7 +1,8 @@
 /* suppress_db.h - the store of suppressions: STATE/hato.db, and all SQL that hato has.
  *
- * Table suppression: one row an address and scope. Table consumer: how far events have been applied, moved in
- * the transaction that applies them. Times are UTC in milliseconds. One thread at a time (see db.h).
+ * Table suppression: one row an address and scope, those in quarantine too. Table soft_bounce: what is
+ * counted toward one (soft_count.h). Table consumer: how far events have been applied, moved in the
+ * transaction that applies them. Times are UTC in milliseconds. One thread at a time (see db.h).
  *
  * Portable but for WITHOUT ROWID and user_version, which are SQLite's. */
 #ifndef HATO_DELIVERY_SUPPRESS_DB_H
@@ -33,8 +34,31 @@ int suppress_db_add(struct suppress_db *db, const struct suppression *s, int64_t
 /* ERR_NOTFOUND (e unchanged): there is none. */
 int suppress_db_remove(struct suppress_db *db, struct slice address, enum suppress_scope scope,
                        struct slice name, struct err *e);
-/* Rows that ended by now_ms go. */
+/* Rows that ended by now_ms go; those in quarantine a month later, what was counted after a year. What was
+ * provisional until now_ms is certain. */
 int suppress_db_purge(struct suppress_db *db, int64_t now_ms, struct err *e);
+
+/* What is not certain at at_ms about people at this isp is taken back: into the outbreak guard's quarantine.
+ */
+int suppress_db_set_aside(struct suppress_db *db, struct slice isp, int64_t at_ms, struct err *e);
+/* Those in quarantine, of this address or (empty) of this isp or (both empty) all: let go, or suppressed as a
+ * hard bounce. fn is told of each (may be NULL); borrowed. */
+int suppress_db_decide(struct suppress_db *db, struct slice address, struct slice isp, bool confirm,
+                       void (*fn)(void *data, struct slice address), void *data, struct err *e);
+
+/* --- what is counted; SUPPRESS_DB_DELIVERED stands for a delivery --- */
+#define SUPPRESS_DB_DELIVERED S("delivered")
+struct suppress_db_soft {
+    struct slice address, class_name;
+    int64_t at_ms;
+};
+int suppress_db_count_soft(struct suppress_db *db, const struct suppress_db_soft *s, struct err *e);
+/* The deliveries to this address since then were none. */
+int suppress_db_late(struct suppress_db *db, struct slice address, int64_t since_ms, struct err *e);
+int suppress_db_forget_soft(struct suppress_db *db, struct slice address, struct err *e);
+/* Of this address or (empty) of all, in order of address and time. Not 0 ends it with that code. */
+int suppress_db_each_soft(struct suppress_db *db, struct slice address,
+                          int (*fn)(void *data, const struct suppress_db_soft *s), void *data, struct err *e);
 
 /* Events with numbers up to this one are applied. */
 int suppress_db_cursor(struct suppress_db *db, uint64_t *event, struct err *e);
@@ -49,6 +73,10 @@ int suppress_db_get(struct suppress_db *db, struct slice address, enum suppress_
  * 0 ends it with that code. */
 int suppress_db_each(struct suppress_db *db, struct slice address, int64_t now_ms,
                      int (*fn)(void *data, const struct suppression *s), void *data, struct err *e);
+/* The same, of those in quarantine: they may have ended. */
+int suppress_db_each_quarantined(struct suppress_db *db, struct slice address, int64_t now_ms,
+                                 int (*fn)(void *data, const struct suppression *s), void *data,
+                                 struct err *e);
 int suppress_db_count(struct suppress_db *db, uint64_t *n, struct err *e);
 
 #endif

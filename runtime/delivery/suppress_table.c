@@ -8,11 +8,11 @@
 
 #include <stdlib.h>
 
-enum { SLOTS_FEW = 64 };
+enum { SLOTS_FEW = 64, PROVISIONAL = 0x80 };
 
 struct slot {
     uint64_t lo;
-    uint64_t hi;        /* low byte: enum suppress_reason; 0: the slot is empty */
+    uint64_t hi;        /* low byte: enum suppress_reason, PROVISIONAL; 0: the slot is empty */
     uint32_t expires_s; /* UTC; 0: never */
 } __attribute__((packed));
 
@@ -130,7 +130,8 @@ static struct slot slot_of(const struct suppress_table *t, uint32_t scope, struc
 
 static struct suppress_weight weight_of(const struct slot *s)
 {
-    return (struct suppress_weight){(enum suppress_reason)(s->hi & 0xff), (int64_t)s->expires_s * 1000};
+    return (struct suppress_weight){(enum suppress_reason)(s->hi & 0x7f), (int64_t)s->expires_s * 1000,
+                                    s->hi & PROVISIONAL};
 }
 
 static struct scope *scope_get(const struct suppress_table *t, enum suppress_scope scope, struct slice name)
@@ -154,7 +155,8 @@ bool suppress_table_add(struct suppress_table *t, enum suppress_scope scope, str
     bool is_new = is_empty(at);
     int64_t expires_ms;
     bool fresh = suppression_weigh(weight_of(at), w, now_ms, &expires_ms);
-    s.hi |= (uint64_t)(fresh ? w.reason : weight_of(at).reason);
+    struct suppress_weight stays = fresh ? w : weight_of(at);
+    s.hi |= (uint64_t)stays.reason | (stays.provisional ? PROVISIONAL : 0);
     int64_t expires_s = expires_ms / 1000;
     s.expires_s = expires_s > UINT32_MAX ? 0 : (uint32_t)expires_s; /* after 2106 is never */
     *at = s;
@@ -181,10 +183,29 @@ bool suppress_table_remove(struct suppress_table *t, enum suppress_scope scope, 
     return true;
 }
 
+struct hash128 suppress_table_who(const struct suppress_table *t, struct slice address)
+{
+    struct slot s = slot_of(t, 0, address);
+    return (struct hash128){s.lo, s.hi};
+}
+
+bool suppress_table_take_back(struct suppress_table *t, struct hash128 who)
+{
+    if (!t->n)
+        return false;
+    size_t at = find(t, &(struct slot){.lo = who.lo, .hi = who.hi});
+    if (!(t->v[at].hi & PROVISIONAL))
+        return false;
+    empty_slot(t, at);
+    t->n--;
+    t->of_all--;
+    return true;
+}
+
 struct suppress_weight suppress_table_get(const struct suppress_table *t, enum suppress_scope scope,
                                           struct slice name, struct slice address, int64_t now_ms)
 {
-    const struct suppress_weight none = {SUPPRESS_NOT, 0};
+    const struct suppress_weight none = {SUPPRESS_NOT, 0, false};
     const struct scope *sc = NULL;
     if (scope == SUPPRESS_ALL ? !t->of_all : !(sc = scope_get(t, scope, name)) || !sc->n)
         return none;

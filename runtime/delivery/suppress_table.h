@@ -21,6 +21,10 @@ void suppress_table_reserve(struct suppress_table *t, size_t n);
  * or weighs more. */
 bool suppress_table_add(struct suppress_table *t, enum suppress_scope scope, struct slice name,
                         struct slice address, struct suppress_weight w, int64_t now_ms);
+/* The key under which a person is suppressed for all mail, and what else is kept of them. */
+struct hash128 suppress_table_who(const struct suppress_table *t, struct slice address);
+/* Not suppressed for all mail after all, where that was provisional; whether it was. */
+bool suppress_table_take_back(struct suppress_table *t, struct hash128 who);
 bool suppress_table_remove(struct suppress_table *t, enum suppress_scope scope, struct slice name,
                            struct slice address); /* whether it was there */
 /* SUPPRESS_NOT: not suppressed there (any more). */

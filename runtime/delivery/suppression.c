@@ -64,6 +64,7 @@ static const struct {
     const char *word, *text;
 } reasons[] = {
     [SUPPRESS_NOT] = {"none", "not suppressed"},
+    [SUPPRESS_QUARANTINE] = {"quarantine", "set aside"},
     [SUPPRESS_SOFT_BOUNCE] = {"soft_bounce", "soft bounces"},
     [SUPPRESS_HARD_BOUNCE] = {"hard_bounce", "hard bounce"},
     [SUPPRESS_MANUAL] = {"manual", "by hand"},
@@ -128,20 +129,55 @@ bool suppression_weigh(struct suppress_weight old, struct suppress_weight fresh,
         return fresh_persons;
     if (old_end != fresh_end)
         return fresh_end > old_end;
-    return fresh.reason > old.reason;
+    if (fresh.reason != old.reason)
+        return fresh.reason > old.reason;
+    return old.provisional && !fresh.provisional;
 }
 
 /* --- events --- */
 
-bool suppression_of_event(const struct rec_event *ev, struct slice stream, struct arena *a,
+struct slice suppression_address_of(const struct rec_event *ev, struct arena *a)
+{
+    struct addr addr;
+    struct buf text = {0};
+    if (ev->flags & REC_FLAG_TEST || addr_parse(ev->recipient, a, &addr, NULL))
+        return SLICE_NONE;
+    suppression_address(&text, &addr);
+    struct slice address = arena_copy(a, buf_slice(&text));
+    buf_free(&text);
+    return address;
+}
+
+/* What was answered begins with its codes. */
+static struct slice evidence_of(const struct rec_event *ev, struct arena *a)
+{
+    struct buf text = {0};
+    if (ev->type != EVENT_COMPLAINED)
+        buf_printf(&text, "%.*s%s", SLICE_FMT(ev->class_name), ev->text.n ? ": " : "");
+    buf_adds(&text, ev->text);
+    if (ev->person_why.n)
+        buf_printf(&text, "%s%.*s", text.n ? "; " : "", SLICE_FMT(ev->person_why));
+    struct slice evidence = arena_copy(a, buf_slice(&text));
+    buf_free(&text);
+    return evidence;
+}
+
+bool suppression_of_event(const struct rec_event *ev, struct slice stream, struct slice isp, struct arena *a,
                           struct suppression *out)
 {
     struct suppression s = {
-        .scope = SUPPRESS_ALL, .name = SLICE_NONE, .since_ms = ev->at_ms, .event = ev->event};
-    struct buf text = {0};
-    struct addr addr;
+        .scope = SUPPRESS_ALL, .name = SLICE_NONE, .since_ms = ev->at_ms, .event = ev->event, .isp = isp};
     enum reply_class cls;
-    if (ev->type == EVENT_BOUNCED && !class_parse(ev->class_name, &cls) && event_kind(ev, cls) == KIND_HARD) {
+    bool has_class = !class_parse(ev->class_name, &cls);
+    bool hard = has_class && event_kind(ev, cls) == KIND_HARD;
+    if (ev->person & REC_PERSON_SUPPRESSED) {
+        s.reason = hard ? SUPPRESS_HARD_BOUNCE : SUPPRESS_SOFT_BOUNCE;
+        s.expires_ms = suppression_expires(ev->person_until_ms);
+        s.provisional_ms = ev->person_certain_ms;
+    } else if (ev->person & REC_PERSON_QUARANTINED) {
+        s.reason = SUPPRESS_QUARANTINE;
+        s.expires_ms = suppression_expires(ev->person_until_ms);
+    } else if (ev->type == EVENT_BOUNCED && !ev->person && hard) {
         s.reason = SUPPRESS_HARD_BOUNCE;
         s.provisional_ms = ev->at_ms + PROVISIONAL_MS;
     } else if (ev->type == EVENT_COMPLAINED) {
@@ -151,17 +187,9 @@ bool suppression_of_event(const struct rec_event *ev, struct slice stream, struc
         s.scope = SUPPRESS_STREAM;
         s.name = stream;
     }
-    if (s.reason == SUPPRESS_NOT || ev->flags & REC_FLAG_TEST || addr_parse(ev->recipient, a, &addr, NULL))
+    if (s.reason == SUPPRESS_NOT || !(s.address = suppression_address_of(ev, a)).n)
         return false;
-    suppression_address(&text, &addr);
-    s.address = arena_copy(a, buf_slice(&text));
-    buf_clear(&text);
-    /* What was answered begins with its codes. */
-    if (s.reason == SUPPRESS_HARD_BOUNCE)
-        buf_printf(&text, "%.*s%s", SLICE_FMT(ev->class_name), ev->text.n ? ": " : "");
-    buf_adds(&text, ev->text);
-    s.evidence = arena_copy(a, buf_slice(&text));
-    buf_free(&text);
+    s.evidence = evidence_of(ev, a);
     *out = s;
     return true;
 }

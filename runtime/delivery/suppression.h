@@ -14,7 +14,9 @@ enum suppress_scope { SUPPRESS_ALL, SUPPRESS_STREAM, SUPPRESS_LIST, SUPPRESS_SCO
 
 /* Rising weight. Stored by name in the database, by number only in memory. */
 enum suppress_reason {
-    SUPPRESS_NOT, /* is none: not suppressed */
+    SUPPRESS_NOT,        /* is none: not suppressed */
+    SUPPRESS_QUARANTINE, /* set aside until somebody has looked: that of the outbreak guard keeps nobody from
+                          * mail, and has ended (expires) when it begins */
     SUPPRESS_SOFT_BOUNCE,
     SUPPRESS_HARD_BOUNCE,
     SUPPRESS_MANUAL,
@@ -32,6 +34,7 @@ struct suppression {
     int64_t expires_ms;     /* UTC, whole seconds; 0: never */
     int64_t provisional_ms; /* UTC: what happens until then may still take it back; 0: it is certain */
     uint64_t event;         /* number of the event that caused it; 0: none did */
+    struct slice isp;       /* name of the receiver whose answer it was; empty: none */
     struct slice evidence;  /* words */
 };
 
@@ -64,17 +67,24 @@ int64_t suppression_expires(int64_t ms);
 struct suppress_weight {
     enum suppress_reason reason;
     int64_t expires_ms;
+    bool provisional; /* of two that are equal the certain one stays */
 };
+static inline struct suppress_weight suppression_weight(const struct suppression *s)
+{
+    return (struct suppress_weight){s->reason, s->expires_ms, s->provisional_ms != 0};
+}
 /* old has reason SUPPRESS_NOT or has ended by now_ms: the new one stays. Returns whether it does;
  * *expires_ms: the end of what stays. */
 bool suppression_weigh(struct suppress_weight old, struct suppress_weight fresh, int64_t now_ms,
                        int64_t *expires_ms);
 
-/* What this event does to its recipient; false: nothing. stream: name behind the event's number. Text is
- * borrowed from ev or copied into a. A hard bounce counts at once and is provisional for 24 h; mail to a test
- * address says nothing about anybody. */
-bool suppression_of_event(const struct rec_event *ev, struct slice stream, struct arena *a,
+/* What this event suppresses or sets aside (ev->person; where nobody decided, what its class stands for);
+ * false: nobody. Names are those behind the event's numbers. Text is borrowed from ev or copied into a. Mail
+ * to a test address says nothing about anybody. */
+bool suppression_of_event(const struct rec_event *ev, struct slice stream, struct slice isp, struct arena *a,
                           struct suppression *out);
+/* suppression_address() of its recipient, in a; SLICE_NONE: it has none that says anything. */
+struct slice suppression_address_of(const struct rec_event *ev, struct arena *a);
 
 /* One sentence without a full stop, its texts safe for a terminal: "suppressed for all mail since 2026-07-01
  * 10:00:00: hard bounce (550 5.1.1 no such user), provisional until …". */

@@ -202,7 +202,8 @@ void deliver_hook_done(struct deliver *d, uint64_t id, struct slice edits, const
                                .text = slice_cstr(error),
                                .class_name = SLICE_NONE,
                                .rule = S("message hook"),
-                               .meta = SLICE_NONE};
+                               .meta = SLICE_NONE,
+                               .person_why = SLICE_NONE};
         notice(d, 2, "message=m%llu is held: its message hook failed: %s", (unsigned long long)id, error);
         write_event(d, &ev);
         queue_hold(d->queue, id, error);

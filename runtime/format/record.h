@@ -114,6 +114,16 @@ bool rec_event_ends(unsigned type);
 
 /* rec_event.phase of what a returned mail said, after the session was over. */
 enum { REC_PHASE_ASYNC = 255 };
+
+enum {
+    REC_PERSON_JUDGED = 1,
+    REC_PERSON_COUNTED = 2, /* toward a rule that wants more than one */
+    REC_PERSON_SUPPRESSED = 4,
+    REC_PERSON_QUARANTINED = 8,
+    REC_PERSON_WELL = 16,     /* delivered, where failures were counted before, or a quarantine was */
+    REC_PERSON_LATE = 32,     /* the delivery before it was none: a late bounce */
+    REC_PERSON_OUTBREAK = 64, /* one at its isp begins with it: what is not certain there is taken back */
+};
 struct rec_event {
     uint64_t event; /* number of the event, from 1, dense */
     uint8_t type;
@@ -138,6 +148,11 @@ struct rec_event {
         sender;          /* NAME_DOMAIN, NAME_SENDER: with the id they give Message-ID and envelope sender */
     uint32_t unmappable; /* characters of the message that its charset could not show as written */
     uint32_t claim_ms;   /* where nothing was begun: how long before this a connection took it up */
+    /* What it does to the recipient, decided when it was written: */
+    uint8_t person;            /* bits REC_PERSON_*; 0: nobody decided */
+    int64_t person_until_ms;   /* suppressed, quarantined: UTC; 0: without end */
+    int64_t person_certain_ms; /* suppressed: UTC, from when on nothing takes it back; 0: at once */
+    struct slice person_why;   /* suppressed, quarantined: the rule, and what was counted */
 };
 
 enum rec_campaign_state {

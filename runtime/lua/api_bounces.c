@@ -30,6 +30,44 @@ static void read_retry(struct conv *c, const struct conv_field *f, void *out)
         conf->retry.nretry = n;
 }
 
+/* --- people --- */
+
+static void read_part(struct conv *c, const struct conv_field *f, void *out)
+{
+    lua_Number n = lua_type(c->L, -1) == LUA_TNUMBER ? lua_tonumber(c->L, -1) : 0;
+    if (!(n >= 0.001 && n <= 1))
+        conv_wrong(c, f->name, "a part of all answers, such as 0.2", -1);
+    *(uint32_t *)((char *)out + f->offset) = (uint32_t)(n * GUARD_WHOLE + 0.5);
+}
+
+static void read_guard(struct conv *c, const struct conv_field *f, void *out)
+{
+    struct guard_conf *guard = &((struct conf *)out)->person.guard;
+    static const struct conv_field fields[] = {
+        {"attempts", CONV_INT, CONV_AT(struct guard_conf, attempts), .least = 20, .most = GUARD_WINDOW_MOST},
+        {"share", CONV_OTHER, CONV_AT(struct guard_conf, share_ppm), .read = read_part},
+        {"usual", CONV_OTHER, CONV_AT(struct guard_conf, usual_ppm), .read = read_part},
+        {0}};
+    int at = lua_gettop(c->L);
+    if (lua_isboolean(c->L, at) && !lua_toboolean(c->L, at)) {
+        *guard = (struct guard_conf){0};
+        return;
+    }
+    if (!lua_istable(c->L, at))
+        conv_wrong(c, f->name, "false, or { share = 0.2, attempts = 200, usual = 0.05 }", at);
+    size_t before = conv_enter(c, "guard");
+    conv_table(c, at, fields, 0, guard);
+    conv_leave(c, before);
+}
+
+static void read_span(struct conv *c, const struct conv_field *f, void *out)
+{
+    int64_t ms = conv_duration(c, f->name, -1);
+    if (ms > 366 * 86400000LL)
+        conv_wrong(c, f->name, "at most \"366 days\"", -1);
+    *(int64_t *)((char *)out + f->offset) = ms;
+}
+
 /* --- rules --- */
 
 /* A rule as it is written, of either pass. */
@@ -240,7 +278,12 @@ static bool is_first_pass(const struct written *w)
 int api_bounces(lua_State *L)
 {
     enum { RULES_MOST = 5000 };
-    static const struct conv_field fields[] = {{"retry", CONV_OTHER, .read = read_retry}, {0}};
+    static const struct conv_field fields[] = {
+        {"retry", CONV_OTHER, .read = read_retry},
+        {"guard", CONV_OTHER, .read = read_guard},
+        {"provisional", CONV_OTHER, CONV_AT(struct conf, person.provisional_ms), .read = read_span},
+        {"clear", CONV_OTHER, CONV_AT(struct conf, person.clear_ms), .read = read_span},
+        {0}};
     struct api *api = api_of(L);
     struct conf *conf = api->conf;
     struct conv c = {L, &conf->arena, "hato.bounces"};

@@ -124,6 +124,7 @@ static const struct conv_field stream_fields[] = {
     {"bounce", CONV_OTHER, CONV_AT(struct conf_stream, bounce), .read = read_domain},
     {"unsubscribe", CONV_OTHER, .read = read_unsubscribe},
     {"list_id", CONV_TEXT, CONV_AT(struct conf_stream, list_id)},
+    {"list", CONV_TEXT, CONV_AT(struct conf_stream, list)},
     {"reply_to", CONV_TEXT, CONV_AT(struct conf_stream, reply_to)},
     {"pool", CONV_OTHER, .read = read_pool_name},
     {"priority", CONV_WORD, CONV_AT(struct conf_stream, priority), .words = priority_words},
@@ -142,8 +143,8 @@ static int take_stream(lua_State *L)
     struct api *api = api_of(L);
     struct conf *conf = api->conf;
     struct conf_stream s = {.pool = CONF_NONE, .priority = CONF_BULK, .weight = 1};
-    s.from = s.domain = s.bounce = s.unsubscribe_url = s.unsubscribe_mailto = s.list_id = s.reply_to =
-        SLICE_NONE;
+    s.from = s.domain = s.bounce = s.unsubscribe_url = s.unsubscribe_mailto = s.list_id = s.list =
+        s.reply_to = SLICE_NONE;
     struct conv c = begin(L, "hato.stream", &s.name);
     uint16_t first = conf_find_stream(conf, s.name);
     if (first != CONF_NONE)

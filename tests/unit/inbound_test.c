@@ -72,7 +72,7 @@ static bool is_suppressed(struct town *t, const char *address)
     struct addr addr;
     struct suppress_hit hit;
     bool is = !addr_parse(slice_cstr(address), &a, &addr, NULL) &&
-              suppress_has(deliver_suppress(t->d), &addr, S("news"), &hit);
+              suppress_has(deliver_suppress(t->d), &addr, S("news"), SLICE_NONE, &hit);
     arena_free(&a);
     return is;
 }

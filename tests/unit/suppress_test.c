@@ -117,7 +117,7 @@ TEST(only_an_event_that_says_something_about_a_person_suppresses)
     struct arena a = {0};
     struct suppression s;
     struct rec_event ev = hard_bounce("Taro@Example.jp");
-    CHECK(suppression_of_event(&ev, S("news"), &a, &s));
+    CHECK(suppression_of_event(&ev, S("news"), S("a"), &a, &s));
     CHECK_STR(s.address, S("taro@example.jp"));
     CHECK_INT(s.reason, SUPPRESS_HARD_BOUNCE);
     CHECK_INT(s.scope, SUPPRESS_ALL);
@@ -126,23 +126,23 @@ TEST(only_an_event_that_says_something_about_a_person_suppresses)
     CHECK_INT(s.event, 7);
     CHECK_STR(s.evidence, S("no_such_user: 550 5.1.1 no such user"));
     ev.flags = REC_FLAG_TEST;
-    CHECK(!suppression_of_event(&ev, S("news"), &a, &s));
+    CHECK(!suppression_of_event(&ev, S("news"), S("a"), &a, &s));
     ev.flags = 0;
     ev.class_name = S("blocked"); /* a block is about us */
-    CHECK(!suppression_of_event(&ev, S("news"), &a, &s));
+    CHECK(!suppression_of_event(&ev, S("news"), S("a"), &a, &s));
     ev.class_name = S("mailbox_full"); /* soft: counted, one day */
-    CHECK(!suppression_of_event(&ev, S("news"), &a, &s));
+    CHECK(!suppression_of_event(&ev, S("news"), S("a"), &a, &s));
     ev.class_name = S("no_such_user");
     ev.type = EVENT_DEFERRED; /* not final */
-    CHECK(!suppression_of_event(&ev, S("news"), &a, &s));
+    CHECK(!suppression_of_event(&ev, S("news"), S("a"), &a, &s));
     ev.type = EVENT_COMPLAINED;
     ev.code = ev.enh_class = 0;
     ev.text = S("by the feedback loop of example.jp");
-    CHECK(suppression_of_event(&ev, S("news"), &a, &s));
+    CHECK(suppression_of_event(&ev, S("news"), S("a"), &a, &s));
     CHECK_INT(s.reason, SUPPRESS_COMPLAINT);
     CHECK_STR(s.evidence, S("by the feedback loop of example.jp"));
     ev.type = EVENT_UNSUBSCRIBED;
-    CHECK(suppression_of_event(&ev, S("news"), &a, &s));
+    CHECK(suppression_of_event(&ev, S("news"), S("a"), &a, &s));
     CHECK_INT(s.reason, SUPPRESS_OPT_OUT);
     CHECK_INT(s.scope, SUPPRESS_STREAM);
     CHECK_STR(s.name, S("news"));
@@ -299,7 +299,7 @@ TEST(a_word_that_a_person_wrote_wrong_into_the_database_is_named)
     suppress_db_close(sdb);
     CHECK_INT(db_open(fs, "state/hato.db", &db, &e), 0);
     CHECK_INT(
-        db_run(db, "INSERT INTO suppression VALUES ('a@b.jp','all','','because',1,NULL,NULL,NULL,'')", &e),
+        db_run(db, "INSERT INTO suppression VALUES ('a@b.jp','all','','because',1,NULL,NULL,NULL,'','')", &e),
         0);
     db_close(db);
     CHECK_INT(suppress_db_open(fs, "state", &sdb, &e), 0);
@@ -324,7 +324,7 @@ TEST(an_opt_out_goes_only_on_the_persons_request)
     CHECK_INT(suppress_db_open(fs, "state", &db, &e), 0);
     CHECK_INT(suppress_change_now(db, &c, 1, 0, 0, &e), 0);
     CHECK_INT(c.status, 0);
-    c.removes = true;
+    c.verb = SUPPRESS_REMOVE;
     CHECK_INT(suppress_change_now(db, &c, 1, 0, 0, &e), 0);
     CHECK_INT(c.status, ERR_REFUSED);
     CHECK_INT(c.was, SUPPRESS_OPT_OUT);
@@ -509,7 +509,7 @@ TEST(an_event_reaches_the_database_once_over_kill_and_power_loss)
         }
         if (after.n) {
             struct suppress_db *db;
-            struct suppress_change c = {.s = manual, .removes = true};
+            struct suppress_change c = {.s = manual, .verb = SUPPRESS_REMOVE};
             char address[32];
             size_t removed = 0;
             CHECK_INT(suppress_db_open(t.fs, "state", &db, &t.err), 0);
@@ -565,6 +565,7 @@ static bool lone_open(struct lone *l, struct err *e)
     l->sync = work_new(&(struct work_conf){.loop = l->loop, .name = "sync", .threads = 1});
     struct spool_conf sc = {.fs = l->fs, .dir = "state", .loop = l->loop, .sync = l->sync};
     struct suppress_conf conf = {.loop = l->loop, .fs = l->fs, .state = "state"};
+    person_conf_default(&conf.person);
     return !spool_lock(l->fs, "state", &sc.lock, e) && !suppress_open(&conf, &l->s, e) &&
            !spool_open(&l->spool, &sc, nothing, NULL, NULL, e) && !suppress_start(l->s, l->spool, e);
 }
@@ -585,8 +586,8 @@ static bool lone_has(struct lone *l, const char *address)
     struct arena a = {0};
     struct addr addr;
     struct suppress_hit hit;
-    bool has =
-        !addr_parse(slice_cstr(address), &a, &addr, NULL) && suppress_has(l->s, &addr, S("news"), &hit);
+    bool has = !addr_parse(slice_cstr(address), &a, &addr, NULL) &&
+               suppress_has(l->s, &addr, S("news"), SLICE_NONE, &hit);
     arena_free(&a);
     return has;
 }
@@ -596,7 +597,7 @@ TEST(a_change_counts_when_it_is_synced_and_events_after_it_count_too)
     struct lone l;
     struct err e;
     struct answer added = {0}, removed = {0};
-    struct suppress_change add = {.s = manual}, remove = {.s = manual, .removes = true};
+    struct suppress_change add = {.s = manual}, remove = {.s = manual, .verb = SUPPRESS_REMOVE};
     CHECK(lone_open(&l, &e));
     suppress_change(l.s, &add, 1, on_changed, &added);
     CHECK(!added.called);
@@ -605,7 +606,7 @@ TEST(a_change_counts_when_it_is_synced_and_events_after_it_count_too)
     CHECK(lone_has(&l, "Taro@example.jp"));
     suppress_change(l.s, &remove, 1, on_changed, &removed);
     struct rec_event ev = hard_bounce("taro@example.jp"); /* while the removal is on its way */
-    suppress_event(l.s, &ev, S("news"));
+    suppress_event(l.s, &ev, &(struct suppress_names){S("news"), S("a")});
     loop_run(l.loop);
     CHECK(removed.called && removed.status == 0 && removed.each == 0);
     CHECK(lone_has(&l, "taro@example.jp"));
@@ -626,7 +627,7 @@ TEST(a_change_on_a_full_disk_is_refused_and_nothing_of_it_counts)
     CHECK_INT(added.status, ERR_FULL);
     CHECK(!lone_has(&l, "taro@example.jp"));
     struct rec_event ev = hard_bounce("taro@example.jp"); /* an event counts at once, and is written later */
-    suppress_event(l.s, &ev, S("news"));
+    suppress_event(l.s, &ev, &(struct suppress_names){S("news"), S("a")});
     CHECK(lone_has(&l, "taro@example.jp"));
     fs_set_faults(l.fs, &(struct fs_faults){0});
     loop_run(l.loop);

@@ -96,6 +96,7 @@ bool town_new_on(struct town *t, struct fs *fs, const char *world, uint64_t seed
                             .campaigns = &campaign,
                             .ncampaigns = 1};
     verdict_schedule_default(&t->conf.retry);
+    person_conf_default(&t->conf.person);
     return town_open(t);
 }
 
