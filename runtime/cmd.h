@@ -39,6 +39,7 @@ int cmd_serve(int argc, char **argv);
 int cmd_sim(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
 int cmd_suppress(int argc, char **argv);
+int cmd_warmup(int argc, char **argv);
 int cmd_why(int argc, char **argv);
 
 #endif

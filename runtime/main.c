@@ -30,6 +30,7 @@ static const struct command {
     {"sim", cmd_sim, "run a script on a virtual clock against simulated receivers", true},
     {"sink", cmd_sink, "receive mail as the receivers of a world would, and keep or forget it"},
     {"suppress", cmd_suppress, "say who gets no mail: add, remove, list, import, export"},
+    {"warmup", cmd_warmup, "how far each source has come at each receiver; set it by hand"},
     {"why", cmd_why, "explain what happened to the messages of an address, and what is next"},
     {NULL, NULL, NULL},
 };

@@ -8,6 +8,7 @@
 #include "format/text.h"
 #include "inbound_store.h"
 #include "suppress_store.h"
+#include "warmup_view.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ struct operate {
     struct steering steering;
     struct control *control;
     struct counting *countings;
+    struct warmup_sets warmup_sets;
     struct buf out;
     int64_t started_ms;
     bool paused;
@@ -347,6 +349,8 @@ static void on_request(void *data, struct control_call *call, const json_t *requ
         inbound_store_request(hato_deliver(o->conf.hato), call, request);
     else if (slice_eq(command, S("pauses")))
         ask_pauses(o, call);
+    else if (slice_eq(command, S("warmup")))
+        warmup_request(hato_deliver(o->conf.hato), hato_conf(o->conf.hato), &o->warmup_sets, call, request);
     else if (steer_verb_parse(command, &verb) == 0)
         ask_steer(o, call, verb, request);
     else if (slice_eq(command, S("reload")) && o->conf.reload)
@@ -376,6 +380,7 @@ void operate_pause(struct operate *o)
 {
     o->paused = true;
     inbound_put_off(hato_deliver(o->conf.hato));
+    warmup_sets_drop(&o->warmup_sets, ERR_AGAIN, S("the script was swapped meanwhile; ask again"));
     if (o->steering.call)
         steering_end(o, ERR_AGAIN, S("the script was swapped meanwhile; ask again"));
     while (o->countings) {
@@ -395,6 +400,7 @@ void operate_free(struct operate *o)
         return;
     while (o->countings)
         counting_end(o->countings);
+    warmup_sets_drop(&o->warmup_sets, 0, SLICE_NONE);
     if (hato_deliver(o->conf.hato)) {
         suppress_abandon(deliver_suppress(hato_deliver(o->conf.hato)));
         inbound_abandon(hato_deliver(o->conf.hato));

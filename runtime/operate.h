@@ -10,6 +10,7 @@
  *   {"command":"pauses"}                        what people have paused, one a line
  *   {"command":"pause","what":["isp=gmail", …]} or resume, cancel (with "forget"), retry: how many were
  * touched
+ *   {"command":"warmup", …}                     warmup_view.h: how far each is, or set one
  *   {"command":"reload","content":["hello"]}    where the program can: swap the script */
 #ifndef HATO_OPERATE_H
 #define HATO_OPERATE_H

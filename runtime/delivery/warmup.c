@@ -71,20 +71,19 @@ struct warmup *warmups_get(struct warmups *ws, const struct conf_warmup *conf, s
     return w;
 }
 
-static const struct conf_isp *isp_by_name(const struct conf *c, struct slice name)
+const struct tz *warmups_zone(const struct warmups *ws)
 {
-    for (size_t i = 0; i < c->nisps; i++)
-        if (slice_eq(c->isps[i].name, name))
-            return &c->isps[i];
-    return NULL;
+    return ws->conf.zone;
 }
 
 struct warmup *warmups_find(struct warmups *ws, struct slice source, struct slice isp, struct slice from)
 {
     const struct conf *c = ws ? ws->conf.conf : NULL;
     uint16_t index = ws && isp.n && from.n ? conf_find_source(c, source) : CONF_NONE;
-    const struct conf_warmup *conf =
-        index == CONF_NONE ? NULL : conf_warmup_of(c, index, isp_by_name(c, isp));
+    if (index == CONF_NONE)
+        return NULL;
+    uint16_t known = conf_find_isp(c, isp);
+    const struct conf_warmup *conf = conf_warmup_of(c, index, known == CONF_NONE ? NULL : &c->isps[known]);
     return conf ? warmups_get(ws, conf, isp, from) : NULL;
 }
 

@@ -62,6 +62,7 @@ struct warmup *warmups_get(struct warmups *ws, const struct conf_warmup *conf, s
                            struct slice from);
 /* In order of their making: size_t at = 0; */
 struct warmup *warmups_next(const struct warmups *ws, size_t *at);
+const struct tz *warmups_zone(const struct warmups *ws); /* NULL: UTC */
 /* Make all that can be named without mail, so that people see them. */
 void warmups_make(struct warmups *ws);
 /* What it allows now, and UTC ms of its next permit. */

@@ -159,6 +159,11 @@ int64_t warmup_next_step_ms(const struct warmup_curve *c, const struct tz *tz, c
     return opens_ms(c, tz, t->day + t->retreated + (int64_t)(c->hold - t->position % c->hold));
 }
 
+int64_t warmup_day_ms(const struct warmup_curve *c, const struct tz *tz, int64_t day)
+{
+    return opens_ms(c, tz, day);
+}
+
 void warmup_rate_text(const struct warmup_curve *c, size_t step, struct buf *out)
 {
     buf_printf(out, "%u/%s", c->steps[step], c->per_day ? "d" : "h");

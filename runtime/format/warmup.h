@@ -71,6 +71,9 @@ void warmup_set(const struct warmup_curve *c, const struct tz *tz, struct warmup
  * the last step. */
 int64_t warmup_next_step_ms(const struct warmup_curve *c, const struct tz *tz, const struct warmup_today *t);
 
+/* UTC ms at which a day's window opens. */
+int64_t warmup_day_ms(const struct warmup_curve *c, const struct tz *tz, int64_t day);
+
 /* "60/h", "200/d" */
 void warmup_rate_text(const struct warmup_curve *c, size_t step, struct buf *out);
 
