@@ -3,6 +3,7 @@
 #include "cmd.h"
 #include "base/map.h"
 #include "control.h"
+#include "delivery/measure.h"
 #include "format/text.h"
 #include "journal.h"
 #include "opts.h"
@@ -53,7 +54,8 @@ struct rest_message {
 struct rest {
     struct journal *journal;
     struct map messages; /* id → struct rest_message */
-    struct map rows;     /* campaign, stream, isp → json object, in view->rows */
+    struct measures *measures;
+    struct map rows; /* campaign, stream, isp → json object, in view->rows */
     struct view *view;
     int64_t now_ms;
 };
@@ -68,20 +70,20 @@ static json_t *name_or_null(struct slice s)
     return j;
 }
 
-static void add_measure(struct rest *r, const struct rec_measure *m)
+static void add_measures(struct rest *r)
 {
-    const struct event_names *n = journal_names(r->journal);
-    struct buf until = {0};
-    json_t *row = json_object();
-    text_time(&until, m->until_ms);
-    json_object_set_new(row, "measure", json_string(m->stream ? "stop" : "hold"));
-    json_object_set_new(row, "isp", name_or_null(event_name(n, NAME_ISP, m->isp)));
-    json_object_set_new(row, "source", name_or_null(event_name(n, NAME_SOURCE, m->source)));
-    json_object_set_new(row, "stream", name_or_null(event_name(n, NAME_STREAM, m->stream)));
-    json_object_set_new(row, "why", name_or_null(m->why));
-    json_object_set_new(row, "until", json_stringn(until.p, until.n));
-    json_array_append_new(r->view->rows, row);
-    buf_free(&until);
+    struct buf line = {0};
+    for (const struct measure *m = NULL; (m = measures_next(r->measures, m));) {
+        if (!measure_holds(m))
+            continue;
+        buf_clear(&line);
+        measure_json(&line, m, 0);
+        json_t *row = json_loadb(line.p, line.n, 0, NULL);
+        INVARIANT(row);
+        json_object_del(row, "waiting"); /* nobody has counted */
+        json_array_append_new(r->view->rows, row);
+    }
+    buf_free(&line);
 }
 
 static int on_record(void *data, const struct rec *rec)
@@ -106,8 +108,9 @@ static int on_record(void *data, const struct rec *rec)
         }
         return 0;
     case REC_MEASURE:
-        if (r->view->args->measures && rec->measure.until_ms > r->now_ms)
-            add_measure(r, &rec->measure);
+        measures_restore(r->measures, &rec->measure,
+                         event_name(journal_names(r->journal), NAME_ISP, rec->measure.isp),
+                         event_name(journal_names(r->journal), NAME_SOURCE, rec->measure.source));
         return 0;
     default:
         return 0;
@@ -164,7 +167,13 @@ static int look_at_rest(struct view *v, struct err *e)
     loop_random_bytes(journal_loop(r.journal), &hk, sizeof hk);
     map_init(&r.messages, hk);
     map_init(&r.rows, hk);
+    struct conf *conf = conf_new();
+    r.measures = measures_new(&(struct measures_conf){.loop = journal_loop(r.journal), .conf = conf});
     rc = journal_read(r.journal, on_record, &r, e);
+    if (!rc && v->args->measures)
+        add_measures(&r);
+    measures_free(r.measures);
+    conf_free(conf);
     v->totals = json_pack("{s:i, s:i, s:i, s:i, s:i}", "queued", 0, "waiting", 0, "in_flight", 0, "deferred",
                           0, "held", 0);
     for (struct map_entry *m; (m = map_next(&r.messages, &at));) {
@@ -239,11 +248,11 @@ static void put_counted(struct buf *out, uint64_t n, const char *what)
     buf_printf(out, " %s", what);
 }
 
-static void put_until(struct buf *out, const json_t *row)
+static void put_when(struct buf *out, const json_t *row, const char *name)
 {
-    struct slice until = member(row, "until", "");
-    if (until.n >= 19) /* to the second, without the T */
-        buf_printf(out, "; until %.10s %.8s", until.p, until.p + 11);
+    struct slice when = member(row, name, "");
+    if (when.n >= 19) /* to the second, without the T */
+        buf_printf(out, "; %s %.10s %.8s", name, when.p, when.p + 11);
 }
 
 static void show_rows(const struct view *v, struct buf *out)
@@ -275,7 +284,7 @@ static void show_rows(const struct view *v, struct buf *out)
         put_number(out, number(row, "held"), 7);
         if (!v->at_rest)
             text_safe(out, member(row, "why", ""));
-        put_until(out, row);
+        put_when(out, row, "until");
         buf_addc(out, '\n');
     }
 }
@@ -287,14 +296,29 @@ static void show_measures(const struct view *v, struct buf *out)
         buf_adds(out, S("nothing is restricted\n"));
     for (size_t i = 0; i < n; i++) {
         const json_t *row = json_array_get(v->rows, i);
-        bool is_stop = slice_eq(member(row, "measure", ""), S("stop"));
-        buf_adds(out, is_stop ? S("stream ") : S("source "));
-        text_safe(out, member(row, is_stop ? "stream" : "source", "?"));
+        static const char *const about[] = {"source", "site", "domain", "campaign"};
+        text_safe(out, member(row, "name", "?"));
+        buf_adds(out, S("  "));
+        text_safe(out, member(row, "measure", "?"));
+        buf_adds(out, S(", "));
+        text_safe(out, member(row, "allows", "?"));
+        buf_adds(out, S(": "));
+        for (size_t k = 0; k < COUNT(about); k++) {
+            if (!member(row, about[k], "").n)
+                continue;
+            buf_printf(out, "%s ", about[k]);
+            text_safe(out, member(row, about[k], ""));
+        }
         buf_adds(out, S(" at "));
-        text_safe(out, member(row, "isp", "?"));
+        text_safe(out, member(row, "isp", "every receiver"));
         buf_adds(out, S(": "));
         text_safe(out, member(row, "why", "no reason was given"));
-        put_until(out, row);
+        buf_adds(out, S("; by "));
+        text_safe(out, member(row, "rule", "?"));
+        put_when(out, row, "since");
+        put_when(out, row, "until");
+        if (number(row, "waiting"))
+            buf_printf(out, "; %llu wait", (unsigned long long)number(row, "waiting"));
         buf_addc(out, '\n');
     }
 }

@@ -33,14 +33,14 @@ static void one(struct buf *out, const char *name, const char *type, const char 
 static void on_measure(void *data, const struct wait_measure *m)
 {
     uint64_t *n = data;
-    n[m->stream.n > 0]++;
+    n[m->m->kind]++;
 }
 
 void metrics_page(struct hato *hato, int64_t started_ms, struct buf *out)
 {
     struct deliver_counts c = hato_counts(hato);
     struct loop_stats turns = loop_stats(hato_loop(hato));
-    uint64_t measures[2] = {0};
+    uint64_t measures[MEASURE_BACKOFF + 1] = {0};
     const struct {
         const char *name;
         uint64_t n;
@@ -60,9 +60,10 @@ void metrics_page(struct hato *hato, int64_t started_ms, struct buf *out)
     one(out, "hato_connections", "gauge", "Connections to receivers.", c.connections);
     wait_measures(hato_deliver(hato), on_measure, measures);
     head(out, "hato_measures", "gauge", "What answers of receivers have put in place and is not over.");
-    buf_printf(out,
-               "hato_measures{measure=\"hold\"} %" PRIu64 "\nhato_measures{measure=\"stop\"} %" PRIu64 "\n",
-               measures[0], measures[1]);
+    for (unsigned kind = ACT_SLOW; kind <= MEASURE_BACKOFF; kind++)
+        if (measures[kind])
+            buf_printf(out, "hato_measures{measure=\"%s\"} %" PRIu64 "\n", measure_kind_name(kind),
+                       measures[kind]);
     one(out, "hato_journal_bytes", "gauge", "Size of the journal.",
         spool_bytes(deliver_spool(hato_deliver(hato))));
     one(out, "hato_journal_broken", "gauge", "1 while the journal cannot be written and nothing new begins.",

@@ -177,20 +177,12 @@ struct listing {
     struct control_call *call;
 };
 
-static void on_measure(void *data, const struct wait_measure *m)
+static void on_measure(void *data, const struct wait_measure *w)
 {
     struct listing *l = data;
-    struct buf *out = &l->o->out;
-    buf_clear(out);
-    buf_addc(out, '{');
-    put_text(out, "measure", m->source.n ? S("hold") : S("stop"));
-    put_text(out, "isp", m->isp);
-    put_text(out, "source", m->source);
-    put_text(out, "stream", m->stream);
-    put_text(out, "why", m->why);
-    put_time(out, "until", m->until_ms);
-    buf_addc(out, '}');
-    control_line(l->call, buf_slice(out));
+    buf_clear(&l->o->out);
+    measure_json(&l->o->out, w->m, w->waiting);
+    control_line(l->call, buf_slice(&l->o->out));
 }
 
 static void ask_measures(struct operate *o, struct control_call *call)

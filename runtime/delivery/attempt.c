@@ -3,7 +3,7 @@
 #include "delivery/settle.h"
 #include "delivery/steer.h"
 
-enum { HOLD_SOURCE_MS = 3600000, HOLD_RATE_MS = 300000, HOLD_CONNECT_MS = 60000, SPOOL_AGAIN_MS = 1000 };
+enum { SPOOL_AGAIN_MS = 1000 };
 
 static void on_spool_timer(struct loop_timer *t)
 {
@@ -175,13 +175,14 @@ void on_begin(void *data, struct session *s, struct flight *f)
         segment_use_edits(d, segment, f->begun_wall_ms);
 }
 
-static struct outcome *outcome_of_flight(struct deliver *d, struct session *s, struct flight *f)
+struct outcome *outcome_of_flight(struct deliver *d, struct session *s, struct flight *f)
 {
     struct outcome *o = outcome_new(d, f->id, f->lane);
     const struct session_facts *facts = session_facts(s);
     int64_t now = loop_now_ms(d->loop);
     outcome_take_record(o, &f->message->rec);
     o->path = facts->path;
+    o->site = facts->site;
     o->host = facts->host;
     o->source = facts->source;
     o->date_s = f->begun ? f->in.date_s : 0;
@@ -203,45 +204,10 @@ static struct outcome *outcome_of_flight(struct deliver *d, struct session *s, s
     return o;
 }
 
-static void notice_answer(struct deliver *d, const char *what, const struct isp *isp, struct slice source,
-                          enum smtp_phase phase, struct slice text)
-{
-    notice(d, 1, "%s isp=%.*s source=%.*s phase=%s text=\"%.*s\"", what, SLICE_FMT(isp->name),
-           SLICE_FMT(source), smtp_phase_name(phase), SLICE_FMT(text));
-}
-
-/* A restriction outlives the process: people who restart must not undo what a receiver asked for. */
-static void write_measure(struct deliver *d, struct isp *isp, uint32_t source, uint32_t stream,
-                          int64_t until_ms, struct slice why)
-{
-    struct rec rec = {.type = REC_MEASURE};
-    rec.measure = (struct rec_measure){.at_ms = loop_wall_ms(d->loop),
-                                       .until_ms = until_ms,
-                                       .isp = isp_number(d, isp),
-                                       .source = source,
-                                       .stream = stream,
-                                       .why = why};
-    append_record(d, SPOOL_EVENTS, &rec);
-}
-
-static void hold_path(struct deliver *d, struct path *p, int64_t for_ms, const char *why)
-{
-    int64_t until_ms = loop_wall_ms(d->loop) + for_ms;
-    path_hold(p, until_ms, why);
-    write_measure(d, p->isp, source_number(d, p->source), 0, until_ms, slice_cstr(why));
-}
-
-static bool is_rate(enum reply_class c)
-{
-    return c == CLASS_RATE_LIMITED || c == CLASS_TOO_MANY_CONNECTIONS || c == CLASS_BLOCKED ||
-           c == CLASS_LOW_REPUTATION;
-}
-
 void on_settle(void *data, struct session *s, struct flight *f, const struct verdict *v,
                enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool other_rcpt)
 {
     struct deliver *d = data;
-    const struct session_facts *facts = session_facts(s);
     struct outcome *o = outcome_of_flight(d, s, f);
     struct domain *dom = f->lane->domain;
     outcome_take_answer(o, phase, reply, text);
@@ -250,25 +216,14 @@ void on_settle(void *data, struct session *s, struct flight *f, const struct ver
     if (v->delivered) {
         if (f->message->rcpt_raw.n)
             domain_took(dom, o->ev.raw_rcpt);
-        path_took(facts->path);
-    } else if (is_rate(v->cls)) {
-        path_refused(facts->path);
     }
-    if (!v->delivered && v->scope == SCOPE_SENDER) {
-        struct stream *stream = f->lane->campaign->stream;
-        isp_stop_stream(facts->site->isp, stream, o->ev.at_ms + HOLD_SOURCE_MS, o->ev.text.p);
-        write_measure(d, facts->site->isp, 0, stream->number, o->ev.at_ms + HOLD_SOURCE_MS, o->ev.text);
-        notice_answer(d, "sender refused: this stream waits here for an hour;", facts->site->isp,
-                      d->conf.conf->sources[facts->source].name, phase, o->ev.text);
-    }
-    if (!v->delivered && v->scope == SCOPE_SOURCE)
-        on_refused(d, s, v, phase, reply, text);
     if (d->conf.hooks.reply && !v->delivered) {
         o->ev.type = v->final ? EVENT_BOUNCED : EVENT_DEFERRED;
         o->ev.class_name = slice_cstr(class_name(v->cls));
         d->conf.hooks.reply(d->conf.hooks.data, o, &o->ev);
         return;
     }
+    answer_count(o);
     deliver_settle(o);
 }
 
@@ -284,6 +239,7 @@ void deliver_reply_done(struct deliver *d, struct outcome *o, enum reply_class c
             .name = S("reply hook"), .act = *act, .isp = SLICE_NONE, .after = 1, .least = 1};
         *(act_is_about_person(act->kind) ? &o->v.act.person : &o->v.act.path) = &o->hooked;
     }
+    answer_count(o);
     deliver_settle(o);
 }
 
@@ -331,66 +287,4 @@ void on_back(void *data, struct flight *f)
         return;
     lane_push(d->queue, f->lane, f->id, false, true);
     lane_service(d, f->lane);
-}
-
-void on_unreachable(void *data, struct session *s, struct flight *f, const struct verdict *v,
-                    enum smtp_phase phase, const struct smtp_reply *reply, const char *text)
-{
-    struct deliver *d = data;
-    const struct session_facts *facts = session_facts(s);
-    struct site *site = facts->site;
-    path_refused(facts->path);
-    bool others_work = site->connected > 0;
-    if (!others_work)
-        site_down(site);
-    if (f) {
-        struct outcome *o = outcome_of_flight(d, s, f);
-        path_return(f->path, f->lane, f->id);
-        outcome_take_answer(o, phase, reply, text);
-        o->v = *v;
-        o->v.charged = false;
-        o->v.final = false;
-        o->ev.session = 0;
-        o->ev.next_due_ms =
-            others_work ? 0 : o->ev.at_ms + loop_timer_due_ms(&site->timer) - loop_now_ms(d->loop);
-        deliver_settle(o);
-    }
-    if (others_work) {
-        if (facts->path->sessions <= 1) /* it is this source that cannot get there */
-            hold_path(d, facts->path, HOLD_CONNECT_MS, text);
-        return;
-    }
-    for (struct share *sh = site->shares; sh; sh = sh->next) {
-        size_t lanes = 0;
-        for (struct lane *lane = sh->ring; lane && (lane != sh->ring || !lanes); lane = lane->next)
-            lanes++;
-        for (; lanes && sh->ring; lanes--) { /* a sweep may take its lane out of the ring */
-            struct lane *lane = sh->ring;
-            sh->ring = lane->next;
-            sweep_hopeless(d, lane, site->down_since_ms, text);
-        }
-    }
-}
-
-void on_refused(void *data, struct session *s, const struct verdict *v, enum smtp_phase phase,
-                const struct smtp_reply *reply, const char *text)
-{
-    struct deliver *d = data;
-    const struct session_facts *facts = session_facts(s);
-    struct slice words = reply ? reply->text : slice_cstr(text);
-    struct buf why = {0};
-    path_refused(facts->path);
-    buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
-    bool permanent = v->scope == SCOPE_SOURCE && (!reply || reply->code >= 500);
-    if (!permanent && facts->path->sessions > 1) {
-        /* One connection too many: those that are open go on. */
-        buf_free(&why);
-        return;
-    }
-    hold_path(d, facts->path, permanent ? HOLD_SOURCE_MS : HOLD_RATE_MS, buf_cstr(&why));
-    notice_answer(d,
-                  permanent ? "source refused: this path waits for an hour;"
-                            : "refused: this path waits five minutes;",
-                  facts->site->isp, d->conf.conf->sources[facts->source].name, phase, words);
-    buf_free(&why);
 }

@@ -5,6 +5,7 @@
  * records, goes in the same time. Event segments are sealed after a day and go after 30 but for the events of
  * what is still queued. What is empty then is dropped. */
 #include "delivery/deliver_impl.h"
+#include "delivery/measure.h"
 
 enum { COMPACT_EVERY_MS = 600000, VALUES_KEPT_MS = 20 * 3600000, EDITS_AGAIN_MS = 3 * 3600000 };
 #define EVENTS_KEPT_MS  ((int64_t)30 * 86400000)
@@ -38,7 +39,19 @@ static enum spool_keep keep_young(struct deliver *d, int64_t at_ms)
     return SPOOL_KEEP;
 }
 
-/* Events of what is still queued stay, and what campaigns are. */
+/* While it holds, what was said of it last must be found again. */
+static enum spool_keep keep_measure(struct deliver *d, uint32_t number)
+{
+    for (const struct measure *m = NULL; (m = measures_next(paths_measures(d->paths), m));) {
+        if (m->number != number || !measure_holds(m))
+            continue;
+        d->rewrite_again = true;
+        return SPOOL_KEEP;
+    }
+    return SPOOL_DROP;
+}
+
+/* Events of what is still queued stay, and what campaigns are, and measures that hold. */
 static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
                                   struct buf *replacement)
 {
@@ -57,9 +70,10 @@ static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos
         id = r.due.id;
     else if (r.type == REC_WARMUP) /* one without mail for as long as events are kept starts anew */
         return keep_young(d, r.warmup.at_ms);
+    else if (r.type == REC_MEASURE)
+        return keep_measure(d, r.measure.number);
     else
-        return r.type == REC_SESSION || r.type == REC_MEASURE || r.type == REC_INTERVAL ? SPOOL_DROP
-                                                                                        : SPOOL_KEEP;
+        return r.type == REC_SESSION || r.type == REC_INTERVAL ? SPOOL_DROP : SPOOL_KEEP;
     if (!keyset_has(&d->rewrite_live, (struct hash128){id, 1}))
         return SPOOL_DROP;
     d->rewrite_again = true;

@@ -2,6 +2,7 @@
  * accept.c, the way out attempt.c and unsent.c to settle.c, restart restore.c. */
 #include "delivery/deliver_impl.h"
 #include "delivery/inbound.h"
+#include "delivery/measure.h"
 #include "delivery/secret.h"
 #include "delivery/settle.h"
 #include "delivery/steer.h"
@@ -179,6 +180,19 @@ static bool on_is_paused(void *data, const struct path *p)
     return steer_path_paused(data, p) != NULL;
 }
 
+/* A restriction outlives the process: people who restart must not undo what a receiver asked for. */
+static void on_measured(void *data, const struct measure *m)
+{
+    struct deliver *d = data;
+    struct rec rec = {.type = REC_MEASURE};
+    if (d->ending)
+        return;
+    measure_record(m, loop_wall_ms(d->loop), &rec.measure);
+    rec.measure.isp = m->isp[0] ? name_number(d, NAME_ISP, slice_cstr(m->isp)) : 0;
+    rec.measure.source = m->source[0] ? name_number(d, NAME_SOURCE, slice_cstr(m->source)) : 0;
+    append_record(d, SPOOL_EVENTS, &rec);
+}
+
 static int on_read(void *data, uint64_t position, struct buf *out, struct err *e)
 {
     struct deliver *d = data;
@@ -255,6 +269,7 @@ static void make_rooms(struct deliver *d)
                                               .conf = d->conf.conf,
                                               .warmups = d->warmups,
                                               .data = d,
+                                              .measured = on_measured,
                                               .open = on_open,
                                               .may_open = on_may_begin,
                                               .is_paused = on_is_paused,

@@ -263,6 +263,14 @@ static void put_integer(struct buf *out, bool minus, uint64_t n)
     buf_adds(out, slice_cstr(quote));
 }
 
+static void put_measure(struct buf *out, uint32_t number)
+{
+    if (number)
+        buf_printf(out, "\"M%u\"", number);
+    else
+        buf_adds(out, S("null"));
+}
+
 static void put_number(struct buf *out, uint64_t n)
 {
     put_integer(out, false, n);
@@ -470,6 +478,8 @@ static void put_attempt(struct buf *out, const struct rec_event *ev)
     put_text(out, has_class ? slice_cstr(class_kind_name(event_kind(ev, cls))) : SLICE_NONE);
     KEY(out, "rule");
     put_text(out, ev->rule);
+    KEY(out, "measure");
+    put_measure(out, ev->measure);
     KEY(out, "next_due");
     text_time_json(out, ev->next_due_ms);
     KEY(out, "queued_ms");

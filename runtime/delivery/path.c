@@ -24,6 +24,12 @@ struct paths *paths_new(const struct paths_conf *conf)
                                                   .warmups = conf->warmups,
                                                   .data = ps,
                                                   .serve = path_serve});
+    ps->measures = measures_new(&(struct measures_conf){.loop = conf->loop,
+                                                        .paths = ps,
+                                                        .conf = conf->conf,
+                                                        .intervals = conf->intervals,
+                                                        .data = conf->data,
+                                                        .changed = conf->measured});
     return ps;
 }
 
@@ -32,39 +38,31 @@ struct limits *paths_limits(struct paths *ps)
     return ps->limits;
 }
 
+struct measures *paths_measures(struct paths *ps)
+{
+    return ps->measures;
+}
+
 void paths_free(struct paths *ps)
 {
     size_t at = 0;
     if (!ps)
         return;
+    measures_free(ps->measures);
     for (struct map_entry *e; (e = map_next(&ps->isps, &at));) {
         struct isp *isp = e->value;
         for (struct isp_share *s = isp->shares, *next; s; s = next) {
             next = s->next;
             free(s);
         }
-        for (struct isp_stop *s = isp->stops, *next; s; s = next) {
-            next = s->next;
-            loop_timer_stop(ps->conf.loop, &s->timer);
-            free(s->why);
-            free(s);
-        }
-        for (size_t i = 0; i < ps->conf.conf->nsources; i++) {
-            loop_timer_stop(ps->conf.loop, &isp->by_source[i].timer);
-            free(isp->by_source[i].held_why);
-        }
+        measures_part(isp);
+        for (size_t i = 0; i < ps->conf.conf->nsources; i++)
+            free(isp->by_source[i].backoff);
         loop_task_cancel(ps->conf.loop, &isp->task);
         loop_timer_stop(ps->conf.loop, &isp->again);
         free(isp->by_source);
         free((char *)isp->name.p);
         free(isp);
-    }
-    while (ps->remembered) {
-        struct remembered *m = ps->remembered;
-        ps->remembered = m->next;
-        free(m->isp);
-        free(m->why);
-        free(m);
     }
     map_free(&ps->isps);
     limits_free(ps->limits);
@@ -116,30 +114,8 @@ static struct isp *isp_get(struct paths *ps, struct slice name, const struct con
                           .usable = family_fits(ps->conf.conf, conf, &ps->conf.conf->sources[i]),
                           .paths = ps};
     map_put(&ps->isps, name, isp);
-    for (const struct remembered *m = ps->remembered; m; m = m->next) {
-        if (!slice_eq(slice_cstr(m->isp), name))
-            continue;
-        if (m->stream)
-            isp_stop_stream(isp, m->stream, m->until_ms, m->why);
-        else
-            path_hold(&isp->by_source[m->source], m->until_ms, m->why);
-    }
+    measures_meet(ps->measures, isp);
     return isp;
-}
-
-void paths_remember(struct paths *ps, struct slice isp, uint16_t source, struct stream *stream,
-                    int64_t until_ms, struct slice why)
-{
-    if (until_ms <= loop_wall_ms(ps->conf.loop) || (!stream && source >= ps->conf.conf->nsources))
-        return;
-    struct remembered *m = mem_zalloc(sizeof *m);
-    *m = (struct remembered){.isp = mem_dup(isp.p, isp.n),
-                             .why = mem_dup(why.p, why.n),
-                             .source = source,
-                             .stream = stream,
-                             .until_ms = until_ms,
-                             .next = ps->remembered};
-    ps->remembered = m;
 }
 
 void paths_place_site(struct paths *ps, struct site *s, struct slice domain)
@@ -294,15 +270,15 @@ void path_detach(struct paths *ps, struct lane *lane)
 bool path_is_closed(const struct path *p)
 {
     const struct paths_conf *conf = &p->paths->conf;
-    return p->held_until_ms || (conf->is_paused && conf->is_paused(conf->data, p));
+    return measures_hold_path(p) || (conf->is_paused && conf->is_paused(conf->data, p));
 }
 
-static bool stream_stopped(const struct isp *isp, const struct stream *stream)
+/* Whether the lane's next try must go from the source of its first. */
+static bool is_bound(const struct isp *isp, const struct lane *lane)
 {
-    for (const struct isp_stop *s = isp->stops; s; s = s->next)
-        if (s->stream == stream && s->until_ms)
-            return true;
-    return false;
+    if (lane->source == UINT16_MAX || !isp->by_source[lane->source].usable)
+        return false;
+    return !isp->measures || !measures_turn_away(&isp->by_source[lane->source]);
 }
 
 enum conf_tls path_tls(const struct isp *isp, const struct lane *lane)
@@ -319,7 +295,7 @@ static bool lane_fits(const struct path *p, const struct lane *lane, const struc
     uint16_t source = p->source;
     if (tls != CONF_TLS_UNSET && tls != path_tls(p->isp, lane))
         return false;
-    bool bound = lane->source != UINT16_MAX && p->isp->by_source[lane->source].usable;
+    bool bound = is_bound(p->isp, lane);
     if (bound ? lane->source != source : path_source_index(lane->campaign->stream, source) == SIZE_MAX)
         return false;
     return !host || !lane->host || slice_eq(slice_cstr(lane->host), host->name);
@@ -350,11 +326,12 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
     struct limits *ls = p->paths->limits;
     struct share *best = NULL;
     struct lane *lane = NULL;
-    if (path_is_closed(p) || (ahead && limits_pace(ls, p->isp->conf)) || path_lacks(p, s))
+    if (path_is_closed(p) || measures_hold_site(s) ||
+        (ahead && (limits_pace(ls, p->isp->conf) || measures_pace(p))) || path_lacks(p, s))
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
         if (!share_is_active(sh) || (best && !goes_before(sh, best)) ||
-            stream_stopped(s->isp, sh->campaign->stream) || share_lacks(p, sh))
+            measures_hold_mail(s->isp, sh->campaign) || share_lacks(p, sh))
             continue;
         struct lane *found = find_lane(p, sh, host, tls);
         if (found) {
@@ -371,6 +348,7 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
         struct limit_who who = path_who_of_mail(p, best->campaign, s, lane);
         limits_take(ls, LIMIT_MESSAGE, &who, id);
     }
+    measures_take(p, s, best->campaign, id);
     best->ring = lane->next;
     if (s->isp->pass < best->at_isp->pass)
         s->isp->pass = best->at_isp->pass;
@@ -396,7 +374,8 @@ uint64_t path_take_first(struct paths *ps, struct lane *lane)
 
 unsigned path_connections_most(const struct path *p)
 {
-    return p->isp->conf && p->isp->conf->connections ? p->isp->conf->connections : PATH_CONNECTIONS;
+    unsigned most = p->isp->conf && p->isp->conf->connections ? p->isp->conf->connections : PATH_CONNECTIONS;
+    return measures_connections(p, most);
 }
 
 unsigned path_per_connection(const struct path *p)
@@ -419,7 +398,7 @@ static bool site_takes_session(const struct site *s)
 {
     switch (s->state) {
     case SITE_UP:
-        return true;
+        return !measures_site_is_full(s, s->opening + s->connected);
     case SITE_PROBE:
         return s->opening + s->connected == 0;
     case SITE_DOWN:

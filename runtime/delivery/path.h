@@ -12,7 +12,7 @@
  * rings, and the pull decides between them by priority and pass as ever.
  *
  * Connections of a path: 1, one more for every 10 accepted, up to its limit (10 unless an isp table says
- * otherwise), back to 1 after a refusal. A path that must not send is held with a reason and an end. */
+ * otherwise), back to 1 after a refusal. What receivers' answers put in place is measure.h's. */
 #ifndef HATO_DELIVERY_PATH_H
 #define HATO_DELIVERY_PATH_H
 
@@ -26,18 +26,16 @@ enum { PATH_RAMP_STEP = 10, PATH_CONNECTIONS = 10, PATH_PER_CONNECTION = 100 };
 struct path {
     struct isp *isp;
     uint16_t source;
-    unsigned sessions;     /* opening, talking, idle or closing */
-    unsigned ramp;         /* connections allowed now */
-    unsigned accepted;     /* since the last step of the ramp */
-    bool usable;           /* its address family is one that the isp allows */
-    uint64_t tried;        /* mark of the search that looked at it last */
-    int64_t held_until_ms; /* UTC; 0: not held */
-    char *held_why;
-    struct loop_timer timer;
-    struct limit_wait wait;      /* for a permit for any of its mail */
-    struct limit_wait wait_open; /* for leave to open a connection */
-    struct interval *full;       /* while mail waits for one of its connections */
-    struct interval *held;       /* while it is held */
+    unsigned sessions;       /* opening, talking, idle or closing */
+    unsigned ramp;           /* connections allowed now */
+    unsigned accepted;       /* since the last step of the ramp */
+    bool usable;             /* its address family is one that the isp allows */
+    uint64_t tried;          /* mark of the search that looked at it last */
+    struct backoff *backoff; /* owned; what it bears, as far as it knows; NULL: it never had an answer */
+    struct measure *backoff_measure; /* while it is slower for that */
+    struct limit_wait wait;          /* for a permit for any of its mail */
+    struct limit_wait wait_open;     /* for leave to open a connection */
+    struct interval *full;           /* while mail waits for one of its connections */
     struct paths *paths;
 };
 
@@ -48,17 +46,6 @@ struct isp_share {
     struct isp_share *next;
 };
 
-/* A stream that an isp refuses as sender. */
-struct isp_stop {
-    struct stream *stream;
-    int64_t until_ms; /* UTC */
-    char *why;
-    struct loop_timer timer;
-    struct interval *waits;
-    struct isp *isp;
-    struct isp_stop *next;
-};
-
 struct isp {
     struct slice name; /* owned: of its table, or the domain or first host of the site that is its own isp */
     uint32_t number;   /* of its name in the spool; 0: not used yet */
@@ -66,9 +53,10 @@ struct isp {
     struct paths *paths;
     struct path *by_source; /* one for each source */
     struct isp_share *shares;
-    struct isp_stop *stops;
-    uint64_t pass;      /* of the share that was served last: newcomers start there */
-    struct site *ready; /* ring of sites with ready lanes that wait for no limit */
+    struct measure *measures; /* that hold here */
+    struct tally *tallies;    /* of what may become one */
+    uint64_t pass;            /* of the share that was served last: newcomers start there */
+    struct site *ready;       /* ring of sites with ready lanes that wait for no limit */
     size_t nready;
     struct loop_task task;
     struct loop_timer again;    /* to look again: some source lacks a permit that another has */
@@ -98,6 +86,8 @@ struct paths_conf {
     unsigned sockets_most;        /* in all; 0: 4000 */
     unsigned source_sockets_most; /* a source; 0: 2000 */
     void *data;
+    /* A measure began, became stronger, learnt or was lifted. NULL: nobody writes it down. */
+    void (*measured)(void *data, const struct measure *m);
     /* Open a session that begins with this recipient, which is CLAIMED. path->sessions already counts it. */
     void (*open)(void *data, struct path *p, struct site *s, struct lane *lane, uint64_t id);
     /* False: no attempt may begin now; isp_service() comes when it may. NULL: always. */
@@ -145,23 +135,15 @@ void isp_service(struct isp *isp);
 void path_session_gone(struct path *p);
 void path_took(struct path *p);    /* a message was accepted */
 void path_refused(struct path *p); /* too many, too fast, not you: back to one connection */
-/* Nothing leaves on this path until then (UTC ms); why is copied. */
-void path_hold(struct path *p, int64_t until_ms, const char *why);
-/* The isp refuses this stream as sender: its mail waits there until then. */
-void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, const char *why);
-
 unsigned path_connections_most(const struct path *p);
 unsigned path_connections_now(const struct path *p); /* as far as the ramp has come */
 unsigned path_per_connection(const struct path *p);
-/* A hold (stream NULL) or a stop (source CONF_NONE) of an earlier process: it takes effect when mail for this
- * isp comes up. Words are copied. */
-void paths_remember(struct paths *ps, struct slice isp, uint16_t source, struct stream *stream,
-                    int64_t until_ms, struct slice why);
-/* When this lane's mail may go at this isp (UTC ms): 0: now, as far as holds, stops and limits go. */
+/* When this lane's mail may go at this isp (UTC ms): 0: now, as far as measures and limits go. */
 int64_t path_release_ms(const struct isp *isp, const struct lane *lane);
 /* The limit for which it waits; NULL: none. */
 const struct limit *path_waits_for(const struct isp *isp, const struct lane *lane);
 struct limits *paths_limits(struct paths *ps);
+struct measures *paths_measures(struct paths *ps);
 /* What limits may count by, as far as the campaign says it. */
 void path_who(const struct conf *conf, const struct campaign *c, struct limit_who *out);
 

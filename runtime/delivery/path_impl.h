@@ -2,22 +2,14 @@
 #ifndef HATO_DELIVERY_PATH_IMPL_H
 #define HATO_DELIVERY_PATH_IMPL_H
 
+#include "delivery/measure.h"
 #include "delivery/path.h"
-
-/* What an earlier process put in place at an isp that this one has not met yet. */
-struct remembered {
-    char *isp, *why;
-    uint16_t source;
-    struct stream *stream;
-    int64_t until_ms;
-    struct remembered *next;
-};
 
 struct paths {
     struct paths_conf conf;
     struct limits *limits;
     struct map isps;
-    struct remembered *remembered;
+    struct measures *measures;
     uint64_t searches;
     unsigned sockets;
     unsigned *source_sockets;
@@ -30,7 +22,7 @@ void site_ring_check(struct site *s);
 void lane_ring_remove(struct lane *lane);
 /* It has mail for a pull to look at. */
 bool share_is_active(const struct share *sh);
-bool path_is_closed(const struct path *p); /* held, or paused */
+bool path_is_closed(const struct path *p); /* restricted, or paused */
 bool path_has_room(const struct path *p);  /* for one more session */
 /* Open sessions and wake idle ones until nothing more can go. */
 void isp_serve(struct isp *isp);

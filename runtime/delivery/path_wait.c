@@ -1,5 +1,4 @@
-/* path_wait.c - why something waits: permits it lacks, and whose turn it is when there is one; holds of paths
- * and stops of streams. */
+/* path_wait.c - why something waits: permits it lacks, and whose turn it is when there is one. */
 #include "delivery/path_impl.h"
 
 #include <stdlib.h>
@@ -66,7 +65,7 @@ static struct limit *lacks_everywhere(struct path *p, const struct share *sh, co
         return l;
     for (size_t i = 0; i < st->nsources; i++) {
         struct path *other = &p->isp->by_source[st->sources[i]];
-        if (other == p || !other->usable || other->held_until_ms)
+        if (other == p || !other->usable || measures_hold_path(other))
             continue;
         struct limit_who who = path_who_of_mail(other, sh->campaign, sh->site, lane);
         struct limit *theirs = limits_lacking(ps->limits, scopes, &who);
@@ -167,6 +166,7 @@ void isp_stand_forward(struct isp *isp, const struct stream *st)
 
 void path_begin(struct path *p, struct lane *lane, uint64_t id)
 {
+    measures_renew(p, lane->domain->site, lane->campaign, id);
     if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
         return;
     struct limit_who who = path_who_of_mail(p, lane->campaign, lane->domain->site, lane);
@@ -175,6 +175,7 @@ void path_begin(struct path *p, struct lane *lane, uint64_t id)
 
 void path_return(struct path *p, struct lane *lane, uint64_t id)
 {
+    measures_return(p, lane->domain->site, lane->campaign, id);
     if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
         return;
     struct limit_who who = path_who_of_mail(p, lane->campaign, lane->domain->site, lane);
@@ -301,79 +302,7 @@ void isp_waits_no_more(struct isp *isp)
         set_full(&isp->by_source[i], false);
 }
 
-/* --- holds and stops --- */
-
-static void on_hold_over(struct loop_timer *t)
-{
-    struct path *p = CONTAINER(t, struct path, timer);
-    p->held_until_ms = 0;
-    interval_close(p->held);
-    p->held = NULL;
-    isp_service(p->isp);
-}
-
-void path_hold(struct path *p, int64_t until_ms, const char *why)
-{
-    struct loop *loop = p->paths->conf.loop;
-    if (until_ms <= p->held_until_ms)
-        return;
-    free(p->held_why);
-    p->held_why = mem_dup(why, strlen(why));
-    p->held_until_ms = until_ms;
-    struct interval_cause c = interval_cause(INTERVAL_MEASURE);
-    struct buf words = {0};
-    buf_printf(&words, "because %.*s refused source %.*s: %s", SLICE_FMT(p->isp->name),
-               SLICE_FMT(source_name_of(p)), why);
-    c.isp = p->isp->name;
-    c.source = source_name_of(p);
-    c.why = buf_slice(&words);
-    c.until_ms = until_ms;
-    interval_close(p->held);
-    p->held = interval_open(p->paths->conf.intervals, &c);
-    buf_free(&words);
-    loop_timer_start(loop, &p->timer, until_ms - loop_wall_ms(loop), on_hold_over);
-}
-
-static void on_stop_over(struct loop_timer *t)
-{
-    struct isp_stop *s = CONTAINER(t, struct isp_stop, timer);
-    s->until_ms = 0;
-    interval_close(s->waits);
-    s->waits = NULL;
-    isp_service(s->isp);
-}
-
-void isp_stop_stream(struct isp *isp, struct stream *stream, int64_t until_ms, const char *why)
-{
-    struct loop *loop = isp->paths->conf.loop;
-    struct isp_stop *s = isp->stops;
-    while (s && s->stream != stream)
-        s = s->next;
-    if (!s) {
-        s = mem_zalloc(sizeof *s);
-        s->stream = stream;
-        s->isp = isp;
-        s->next = isp->stops;
-        isp->stops = s;
-    }
-    if (until_ms <= s->until_ms)
-        return;
-    free(s->why);
-    s->why = mem_dup(why, strlen(why));
-    s->until_ms = until_ms;
-    struct interval_cause c = interval_cause(INTERVAL_MEASURE);
-    struct buf words = {0};
-    buf_printf(&words, "because %.*s refused stream %.*s: %s", SLICE_FMT(isp->name), SLICE_FMT(stream->name),
-               why);
-    c.isp = isp->name;
-    c.stream = stream->name;
-    c.why = buf_slice(&words);
-    c.until_ms = until_ms;
-    interval_close(s->waits);
-    s->waits = interval_open(isp->paths->conf.intervals, &c);
-    buf_free(&words);
-    loop_timer_start(loop, &s->timer, until_ms - loop_wall_ms(loop), on_stop_over);
-}
+/* --- when --- */
 
 /* UTC ms of the permit for which w waits; 0: it waits for none, or only until a connection ends. */
 static int64_t permit_ms(const struct loop *loop, const struct limit_wait *w)
@@ -389,8 +318,9 @@ static int64_t later(int64_t a, int64_t b)
 
 static bool may_carry(const struct path *p, const struct lane *lane)
 {
-    return p->usable && (lane->source == UINT16_MAX || lane->source == p->source ||
-                         !p->isp->by_source[lane->source].usable);
+    return p->usable &&
+           (lane->source == UINT16_MAX || lane->source == p->source ||
+            !p->isp->by_source[lane->source].usable || measures_turn_away(&p->isp->by_source[lane->source]));
 }
 
 int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
@@ -402,9 +332,6 @@ int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
     bool paused = false;
     if (lane->share)
         all = later(all, permit_ms(loop, &lane->share->wait));
-    for (const struct isp_stop *s = isp->stops; s; s = s->next)
-        if (s->stream == st)
-            all = later(all, s->until_ms);
     for (size_t i = 0; i < st->nsources; i++) {
         const struct path *p = &isp->by_source[st->sources[i]];
         if (!may_carry(p, lane))
@@ -413,7 +340,9 @@ int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
             paused = true;
             continue;
         }
-        int64_t mine = later(p->held_until_ms, permit_ms(loop, &p->wait));
+        int64_t mine = 0;
+        measures_holder(p, lane->domain->site, lane->campaign, &mine);
+        mine = later(mine, permit_ms(loop, &p->wait));
         if (!p->sessions)
             mine = later(mine, permit_ms(loop, &p->wait_open));
         if (mine < first)

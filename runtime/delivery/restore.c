@@ -5,6 +5,7 @@
  * taken nobody can know. A record that speaks of something unknown was never durable, or is older than what
  * compaction kept; it is passed over. */
 #include "delivery/limit_replay.h"
+#include "delivery/measure.h"
 #include "delivery/settle.h"
 #include "delivery/steer.h"
 
@@ -114,7 +115,6 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
     case REC_MEASURE:
         name_reserve(d, NAME_ISP, r->measure.isp);
         name_reserve(d, NAME_SOURCE, r->measure.source);
-        name_reserve(d, NAME_STREAM, r->measure.stream);
         break;
     }
 }
@@ -408,11 +408,8 @@ static void replay_campaign(struct replay *rp, const struct rec_campaign *rc)
 static void replay_measure(struct replay *rp, const struct rec_measure *m)
 {
     struct deliver *d = rp->d;
-    struct slice stream = deliver_name(d, NAME_STREAM, m->stream), isp = deliver_name(d, NAME_ISP, m->isp);
-    if (!isp.n || (m->stream && !stream.n))
-        return;
-    paths_remember(d->paths, isp, m->stream ? CONF_NONE : source_by_number(d, m->source),
-                   m->stream ? stream_get(d, stream, m->stream) : NULL, m->until_ms, m->why);
+    measures_restore(paths_measures(d->paths), m, deliver_name(d, NAME_ISP, m->isp),
+                     deliver_name(d, NAME_SOURCE, m->source));
 }
 
 static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos, struct slice payload)

@@ -4,6 +4,7 @@
  * to it is gathered in a struct outcome: by attempt.c from what sessions report, by unsent.c for what never
  * reached one. */
 #include "delivery/settle.h"
+#include "delivery/measure.h"
 #include "delivery/steer.h"
 
 #include <stdlib.h>
@@ -191,6 +192,21 @@ static void remember(struct outcome *o, struct q_memo *m)
         m->edits = slice_of(mem_dup(o->edits.p, o->edits.n), o->edits.n);
 }
 
+/* Till the next try: by the schedule, unless a rule says when, or that another source shall try. */
+static int64_t next_try_ms(struct deliver *d, const struct outcome *o, struct q_memo *m)
+{
+    enum { OTHER_SOURCE_MS = 1000 };
+    const struct act_rule *rule = o->v.act.path;
+    if (rule && rule->act.kind == ACT_DEFER)
+        return rule->act.for_ms;
+    if (rule && rule->act.kind == ACT_NEXT_SOURCE && o->lane->campaign->stream->nsources > 1 &&
+        !o->v.ambiguous) {
+        m->source = UINT16_MAX;
+        return OTHER_SOURCE_MS;
+    }
+    return verdict_retry_ms(&d->conf.conf->retry, m->attempts, loop_random(d->loop));
+}
+
 /* It goes on: back to its lane at once where only the path or sender is to blame, else by the schedule. */
 static void defer(struct deliver *d, struct outcome *o)
 {
@@ -205,8 +221,7 @@ static void defer(struct deliver *d, struct outcome *o)
         ev->next_due_ms = m->restore_due_ms = 0;
         steer_takes(d, o->id, o->lane);
     } else if (o->v.charged) {
-        ev->next_due_ms =
-            ev->at_ms + verdict_retry_ms(&d->conf.conf->retry, m->attempts, loop_random(d->loop));
+        ev->next_due_ms = ev->at_ms + next_try_ms(d, o, m);
         struct lane *lane = lane_of(d, o->lane->campaign, o->lane->domain, m->source, m->host);
         queue_get(d->queue, o->id)->lane = lane->index;
         queue_retry(d->queue, o->id, ev->next_due_ms);
@@ -222,7 +237,17 @@ static void defer(struct deliver *d, struct outcome *o)
 static bool gave_up(struct deliver *d, const struct outcome *o)
 {
     const struct q_memo *m = queue_memo(d->queue, o->id, false);
-    return m && m->first_ms && o->ev.at_ms - m->first_ms >= d->conf.conf->retry.give_up_ms;
+    const struct stream *st = o->lane->campaign->stream;
+    const struct site *site = o->lane->domain->site;
+    if (!m || !m->first_ms || o->ev.at_ms - m->first_ms < d->conf.conf->retry.give_up_ms)
+        return false;
+    /* What receivers asked us to wait is not held against the message. */
+    bool bound = m->source != UINT16_MAX;
+    int64_t closed = !site ? 0
+                           : measures_closed_ms(paths_measures(d->paths), site->isp, site, o->lane->campaign,
+                                                bound ? &m->source : st->sources, bound ? 1 : st->nsources,
+                                                m->first_ms, o->ev.at_ms);
+    return o->ev.at_ms - m->first_ms - closed >= d->conf.conf->retry.give_up_ms;
 }
 
 void deliver_settle(struct outcome *o)

@@ -13,6 +13,7 @@ struct outcome {
     struct verdict v;
     struct rec_event ev; /* filled but for type, class and what follows from them */
     struct path *path;   /* NULL: no session */
+    struct site *site;   /* with path */
     struct host *host;   /* where it was tried */
     uint16_t source;
     int64_t date_s;
@@ -30,6 +31,14 @@ void outcome_take_record(struct outcome *o, const struct rec_recipient *r);
 /* The answer, or where none came (reply NULL) words for why. */
 void outcome_take_answer(struct outcome *o, enum smtp_phase phase, const struct smtp_reply *reply,
                          const char *text);
+/* --- attempt.c --- */
+struct outcome *outcome_of_flight(struct deliver *d, struct session *s, struct flight *f);
+
+/* --- answer.c --- */
+/* What the answer does to its path, before it is settled: limits learnt, measures, stops. */
+void answer_count(struct outcome *o);
+
+/* --- settle.c --- */
 /* The one place where a recipient that was accepted changes state. Frees the outcome. */
 void deliver_settle(struct outcome *o);
 

@@ -2,6 +2,7 @@
 #include "delivery/steer.h"
 #include "delivery/deliver_impl.h"
 #include "delivery/event.h"
+#include "delivery/wait.h"
 #include "base/words.h"
 
 #include <stdio.h>
@@ -32,7 +33,8 @@ struct steering {
     struct spool_wait wait;
 };
 
-static const char *const kinds[STEER_KINDS] = {"campaign", "stream", "isp", "domain", "source", "id"};
+static const char *const kinds[STEER_KINDS] = {"campaign", "stream", "isp",    "domain",
+                                               "source",   "id",     "measure"};
 
 const char *steer_kind_name(enum steer_kind k)
 {
@@ -67,7 +69,8 @@ int steer_parse(struct slice word, enum steer_kind *kind, struct slice *name, st
         return err_set(e, ERR_INVAL, "\"%.*s\": did you mean %.*s=%.*s?", SLICE_FMT(word), SLICE_FMT(near),
                        SLICE_FMT(value));
     return err_set(e, ERR_INVAL,
-                   "\"%.*s\" is not KIND=VALUE with KIND one of campaign, stream, isp, domain, source, id",
+                   "\"%.*s\" is not KIND=VALUE with KIND one of campaign, stream, isp, domain, source, id, "
+                   "measure",
                    SLICE_FMT(word));
 }
 
@@ -298,6 +301,7 @@ static bool is_about(const struct steering *s, const struct q_entry *e, const st
         return source != UINT16_MAX && slice_eq(d->conf.conf->sources[source].name, name);
     }
     case STEER_ID:
+    case STEER_MEASURE:
     case STEER_KINDS:
         break;
     }
@@ -461,6 +465,42 @@ static void on_durable(struct spool_wait *w, int status)
     done(data, status, touched, in_flight);
 }
 
+/* One that holds. */
+static const struct measure *measure_named(const struct deliver *d, struct slice name)
+{
+    struct buf mine = {0};
+    const struct measure *m = NULL;
+    while ((m = measures_next(paths_measures(d->paths), m))) {
+        buf_clear(&mine);
+        measure_name(&mine, m->number);
+        if (measure_holds(m) && slice_ieq(buf_slice(&mine), name))
+            break;
+    }
+    buf_free(&mine);
+    return m;
+}
+
+struct waited {
+    const struct measure *m;
+    uint64_t n;
+};
+
+static void on_measure(void *data, const struct wait_measure *w)
+{
+    struct waited *x = data;
+    if (w->m == x->m)
+        x->n = w->waiting;
+}
+
+static void lift_measure(struct steering *s)
+{
+    struct waited w = {measure_named(s->d, s->order.name), 0};
+    wait_measures(s->d, on_measure, &w);
+    measures_lift(paths_measures(s->d->paths), s->order.name);
+    s->touched = w.n;
+    s->stage = AT_READINGS; /* there is nothing to look for */
+}
+
 static int check_order(struct deliver *d, const struct steer_order *o, struct err *e)
 {
     uint64_t id;
@@ -482,6 +522,13 @@ static int check_order(struct deliver *d, const struct steer_order *o, struct er
             return err_set(e, ERR_INVAL, "\"%.*s\" is no message: id=m17", SLICE_FMT(o->name));
         if (!queue_get(d->queue, id))
             return err_set(e, ERR_NOTFOUND, "message %.*s is not on its way", SLICE_FMT(o->name));
+        break;
+    case STEER_MEASURE:
+        if (o->verb != STEER_RESUME)
+            return err_set(e, ERR_INVAL, "a measure is lifted: hato resume measure=%.*s", SLICE_FMT(o->name));
+        if (!measure_named(d, o->name))
+            return err_set(e, ERR_NOTFOUND, "there is no measure \"%.*s\"; hato queue --measures lists them",
+                           SLICE_FMT(o->name));
         break;
     case STEER_ISP: /* mail for it may come */
     case STEER_DOMAIN:
@@ -526,6 +573,10 @@ int steer(struct deliver *d, const struct steer_order *o, steer_done *done, void
         apply(d);
         break;
     case STEER_RESUME:
+        if (o->kind == STEER_MEASURE) {
+            lift_measure(s);
+            break;
+        }
         if (pause_get(d, o->kind, o->name)) {
             pause_del(d, o->kind, o->name);
             record_pause(d, o, false);

@@ -18,6 +18,7 @@ enum steer_kind {
     STEER_DOMAIN,
     STEER_SOURCE,
     STEER_ID,
+    STEER_MEASURE, /* can be resumed only: it is lifted */
     STEER_KINDS
 };
 

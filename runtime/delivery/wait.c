@@ -2,6 +2,7 @@
 #include "delivery/wait.h"
 #include "base/words.h"
 #include "delivery/deliver_impl.h"
+#include "delivery/measure.h"
 #include "delivery/steer.h"
 #include "format/text.h"
 
@@ -89,20 +90,24 @@ static bool may_carry(const struct isp *isp, const struct lane *lane, const stru
     return p->usable && (!bound || lane->source == p->source);
 }
 
+/* "measure M3: suspended since …, source mx1 at gmail by shipped:…: 421 4.7.0 …" */
+static void wait_of_measure(const struct measure *m, struct buf *out)
+{
+    buf_adds(out, S("measure "));
+    measure_name(out, m->number);
+    buf_printf(out, " (%s, ", measure_kind_name(m->kind));
+    measure_allows(out, m);
+    buf_printf(out, ") by %s: ", m->rule);
+    text_safe(out, slice_cstr(m->why));
+}
+
 /* Every path that could carry it is held, or has no connection to spare. */
 static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const struct lane *lane,
                           struct buf *out, int64_t *until_ms)
 {
     const struct stream *st = lane->campaign->stream;
-    const struct path *held = NULL, *full = NULL, *paused = NULL;
-    for (const struct isp_stop *s = isp->stops; s; s = s->next) {
-        if (s->stream != st || !s->until_ms)
-            continue;
-        buf_printf(out, "%.*s refused stream %.*s: ", SLICE_FMT(isp->name), SLICE_FMT(st->name));
-        text_safe(out, slice_cstr(s->why));
-        *until_ms = s->until_ms;
-        return true;
-    }
+    const struct measure *held = NULL;
+    const struct path *full = NULL, *paused = NULL;
     const struct limit *limit = path_waits_for(isp, lane);
     if (limit) {
         int64_t due = limit_due_ms(limit), now = loop_now_ms(d->loop);
@@ -115,24 +120,26 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
         const struct path *p = &isp->by_source[st->sources[i]];
         if (!may_carry(isp, lane, p))
             continue;
-        if (steer_path_paused(d, p))
+        int64_t until;
+        const struct measure *m = measures_holder(p, lane->domain->site, lane->campaign, &until);
+        if (steer_path_paused(d, p)) {
             paused = p;
-        else if (!p->held_until_ms)
+        } else if (!m) {
             full = p;
-        else if (!held || p->held_until_ms < held->held_until_ms)
-            held = p;
+        } else if (!held || until < *until_ms) {
+            held = m;
+            *until_ms = until;
+        }
     }
     if (full) {
+        *until_ms = 0;
         buf_printf(out, "its turn at %.*s: %u of %u connection%s from %.*s in use", SLICE_FMT(isp->name),
                    full->sessions, path_connections_now(full), path_connections_now(full) == 1 ? "" : "s",
                    SLICE_FMT(d->conf.conf->sources[full->source].name));
         return true;
     }
     if (held) {
-        buf_printf(out, "%.*s refused source %.*s: ", SLICE_FMT(isp->name),
-                   SLICE_FMT(d->conf.conf->sources[held->source].name));
-        text_safe(out, slice_cstr(held->held_why));
-        *until_ms = held->held_until_ms;
+        wait_of_measure(held, out);
         return true;
     }
     if (paused)
@@ -196,23 +203,42 @@ int wait_of_message(struct deliver *d, uint64_t id, struct buf *out, int64_t *un
 
 /* --- measures --- */
 
+/* What is ready and might go by this measure's path now if it were not there. */
+static void add_waiting(struct deliver *d, const struct lane *lane, uint64_t *waiting)
+{
+    const struct site *site = lane->domain->site;
+    const struct stream *st = lane->campaign->stream;
+    if (!site || (!lane->ready.n && !lane->raw.n))
+        return;
+    for (const struct measure *m = NULL; (m = measures_next(paths_measures(d->paths), m));) {
+        bool about = false;
+        if (!measure_holds(m))
+            continue;
+        for (size_t i = 0; i < st->nsources && !about; i++) {
+            const struct path *p = &site->isp->by_source[st->sources[i]];
+            about = may_carry(site->isp, lane, p) && measure_is_about(m, p, site, lane->campaign);
+        }
+        if (about)
+            waiting[m->number] += lane->ready.n + lane->raw.n;
+    }
+}
+
 void wait_measures(struct deliver *d, void (*fn)(void *data, const struct wait_measure *m), void *data)
 {
-    const struct conf *conf = d->conf.conf;
-    size_t at = 0;
-    for (struct isp *isp; (isp = paths_next_isp(d->paths, &at));) {
-        for (const struct isp_stop *s = isp->stops; s; s = s->next) {
-            if (s->until_ms)
-                fn(data, &(struct wait_measure){isp->name, SLICE_NONE, s->stream->name, slice_cstr(s->why),
-                                                s->until_ms});
-        }
-        for (size_t i = 0; i < conf->nsources; i++) {
-            const struct path *p = &isp->by_source[i];
-            if (p->held_until_ms)
-                fn(data, &(struct wait_measure){isp->name, conf->sources[i].name, SLICE_NONE,
-                                                slice_cstr(p->held_why), p->held_until_ms});
-        }
-    }
+    struct measures *ms = paths_measures(d->paths);
+    uint32_t most = 0;
+    for (const struct measure *m = NULL; (m = measures_next(ms, m));)
+        if (measure_holds(m) && m->number > most)
+            most = m->number;
+    if (!most)
+        return;
+    uint64_t *waiting = mem_zalloc((most + 1) * sizeof *waiting);
+    for (uint32_t i = 0; i < queue_lanes(d->queue); i++)
+        add_waiting(d, queue_lane_at(d->queue, i), waiting);
+    for (const struct measure *m = NULL; (m = measures_next(ms, m));)
+        if (measure_holds(m))
+            fn(data, &(struct wait_measure){m, waiting[m->number]});
+    free(waiting);
 }
 
 /* --- counting --- */

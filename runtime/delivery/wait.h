@@ -3,6 +3,7 @@
 #define HATO_DELIVERY_WAIT_H
 
 #include "delivery/deliver.h"
+#include "delivery/measure.h"
 
 /* Append why what is ready in this lane does not go now (a clause without a full stop), most lasting reason
  * first. Returns when that ends (UTC ms), 0 where no time is known. */
@@ -11,11 +12,10 @@ int64_t wait_of_lane(struct deliver *d, const struct lane *lane, struct buf *out
 /* The same for one message that is queued; in_flight: an attempt runs now. ERR_NOTFOUND: it is not queued. */
 int wait_of_message(struct deliver *d, uint64_t id, struct buf *out, int64_t *until_ms, bool *in_flight);
 
-/* What is restricted now: a path that is held (source given), or a stream that an isp refuses. */
+/* What is restricted now, and how many messages that are ready might go if it were not. */
 struct wait_measure {
-    struct slice isp, source, stream; /* source or stream is empty */
-    struct slice why;
-    int64_t until_ms; /* UTC */
+    const struct measure *m; /* borrowed for the call */
+    uint64_t waiting;
 };
 void wait_measures(struct deliver *d, void (*fn)(void *data, const struct wait_measure *m), void *data);
 

@@ -8,7 +8,7 @@
 
 enum { BUCKET_MINUTES = 60 / (BACKOFF_BUCKETS - 1), GROWTH_MOST = 10 };
 static const int64_t WAIT_FIRST = 10 * SECOND, WAIT_MOST = 15 * MINUTE, STEP = 5 * MINUTE,
-                     REST_FIRST = HOUR / 2, REST_MOST = 4 * HOUR, FORGOTTEN = DAY;
+                     FEW_PER_DAY = 24 * 100, REST_FIRST = HOUR / 2, REST_MOST = 3 * HOUR, FORGOTTEN = DAY;
 static const uint32_t RECENT = (1u << BACKOFF_REPLIES) - 1;
 
 /* --- what was taken in the last hour --- */
@@ -35,6 +35,11 @@ static int64_t taken_in_hour(struct backoff *b, int64_t now_ms)
 
 /* --- learning --- */
 
+static bool is_near(int64_t rate, int64_t other)
+{
+    return other && rate * 10 >= other * 9 && rate * 10 <= other * 11;
+}
+
 /* It opened again: what it bore, in mails a day, is a rate to keep. */
 static void learn(struct backoff *b, int64_t now_ms)
 {
@@ -43,12 +48,16 @@ static void learn(struct backoff *b, int64_t now_ms)
     if (hour > borne)
         borne = hour;
     /* It was refused for growing. If the window is short, the step before was borne, and the last hour's
-     * average lags behind; if it is long, it was not. The middle is near either, and the next row tells. */
-    if (b->growth > 1 && b->step_before > borne)
-        borne += (b->step_before - borne) / 2;
+     * average lags behind; if it is long, it was not. The middle is near either, and the next row tells. What
+     * the hour says twice is nearly so; and where a single refusal is one in a hundred, it is so. */
+    int64_t above = b->growth > 1 && b->step_before > borne ? b->step_before - borne : 0;
+    if (!is_near(borne, b->borne))
+        borne += above / 2;
+    else if (borne > FEW_PER_DAY)
+        borne += above / 5;
+    bool same = is_near(borne, b->borne);
     if (borne < 1)
         borne = 1;
-    bool same = b->borne && borne * 10 >= b->borne * 9 && borne * 10 <= b->borne * 11;
     bool soon = row < STEP;
     if (!same)
         b->rest_ms = REST_FIRST;
@@ -69,7 +78,8 @@ static void learn(struct backoff *b, int64_t now_ms)
 
 bool backoff_took(struct backoff *b, int64_t now_ms)
 {
-    bool opened = b->state == BACKOFF_SHUT;
+    /* What was under way when it was shut says that there was room before, not that there is again. */
+    bool opened = b->state == BACKOFF_SHUT && now_ms >= b->until_ms;
     turn_buckets(b, now_ms);
     b->taken[b->bucket % BACKOFF_BUCKETS]++;
     b->recent = b->recent << 1 & RECENT;
@@ -119,6 +129,11 @@ static void set_free(struct backoff *b)
     b->trying = false;
 }
 
+void backoff_forget(struct backoff *b)
+{
+    set_free(b);
+}
+
 bool backoff_turn(struct backoff *b, int64_t now_ms)
 {
     if (b->state != BACKOFF_PACED)
@@ -165,6 +180,25 @@ void backoff_try(struct backoff *b)
 void backoff_untry(struct backoff *b)
 {
     b->trying = false;
+}
+
+void backoff_answered(struct backoff *b)
+{
+    b->recent = b->recent << 1 & RECENT;
+    b->trying = false;
+}
+
+int64_t backoff_recent_per_day(const struct backoff *b, int64_t now_ms)
+{
+    enum { BUCKETS = 5 };
+    int64_t width = BUCKET_MINUTES * MINUTE, newest = now_ms / width, sum = 0;
+    for (int64_t at = newest; at > newest - BUCKETS && at > 0; at--)
+        if (at <= b->bucket && at > b->bucket - BACKOFF_BUCKETS)
+            sum += b->taken[at % BACKOFF_BUCKETS];
+    int64_t passed = (BUCKETS - 1) * width + now_ms % width;
+    if (b->began && now_ms - b->row_ms < passed)
+        passed = now_ms - b->row_ms;
+    return sum * DAY / (passed > MINUTE ? passed : MINUTE);
 }
 
 int64_t backoff_interval_ms(const struct backoff *b)

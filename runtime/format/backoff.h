@@ -9,7 +9,7 @@
  * it took in the last hour, if that is more. A minute's quota and a day's are found by the same rule.
  *
  * From there the rate grows: back to the last rate borne in steps of a tenth, rest there (an hour at least,
- * twice as long each time the same rate is found again, at most four), then by one hundredth, two, three ...
+ * twice as long each time the same rate is found again, at most three), then by one hundredth, two, three ...
  * every five minutes, until the next refusal; a rate that is not used does not grow. Four times the last rate
  * without a refusal, or a day, and it is FREE.
  *
@@ -52,6 +52,9 @@ struct backoff {
 bool backoff_took(struct backoff *b, int64_t now_ms);
 bool backoff_refused(struct backoff *b, int64_t now_ms);
 
+/* People say that it is over: FREE, and what was counted for that starts anew. */
+void backoff_forget(struct backoff *b);
+
 /* PACED: grow if it is time. To be asked now and then, at least every few minutes. True: something changed.
  */
 bool backoff_turn(struct backoff *b, int64_t now_ms);
@@ -62,7 +65,12 @@ bool backoff_may_send(const struct backoff *b, int64_t now_ms);
 void backoff_try(struct backoff *b);
 void backoff_untry(struct backoff *b);
 
+/* It was answered in a way that says nothing about its rate: whoever tries is free to try again. */
+void backoff_answered(struct backoff *b);
+
 /* PACED: ms between two mails, rounded up; else 0. */
 int64_t backoff_interval_ms(const struct backoff *b);
+/* Mails a day, as they were taken in the last quarter of an hour, or since the row began; 0: none was. */
+int64_t backoff_recent_per_day(const struct backoff *b, int64_t now_ms);
 
 #endif

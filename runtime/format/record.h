@@ -148,6 +148,7 @@ struct rec_event {
         sender;          /* NAME_DOMAIN, NAME_SENDER: with the id they give Message-ID and envelope sender */
     uint32_t unmappable; /* characters of the message that its charset could not show as written */
     uint32_t claim_ms;   /* where nothing was begun: how long before this a connection took it up */
+    uint32_t measure;    /* number of the one that this answer put in place or made stronger */
     /* What it does to the recipient, decided when it was written: */
     uint8_t person;            /* bits REC_PERSON_*; 0: nobody decided */
     int64_t person_until_ms;   /* suppressed, quarantined: UTC; 0: without end */
@@ -170,11 +171,23 @@ struct rec_campaign {
     struct slice content; /* hex of the frozen content's hash: the name of its file */
 };
 
-/* Nothing leaves at this isp until then: from this source (stream 0), or of this stream (source 0). */
+/* A measure (delivery/measure.h): each change says all of it again. */
 struct rec_measure {
     int64_t at_ms, until_ms;
-    uint32_t isp, source, stream;
+    uint32_t isp, source; /* 0: of all; not about one */
     struct slice why;
+    uint32_t number;
+    uint8_t kind, scope; /* enum act_kind and one more; enum act_scope */
+    int64_t begin_ms, recover_ms, over_ms;
+    bool lifted;
+    uint32_t factor_ppm;
+    int64_t per_day;
+    uint32_t connections;
+    uint64_t cause; /* message */
+    struct slice what, rule;
+    /* What an automatic back-off has learnt: backoff.h. */
+    uint8_t state;
+    int64_t learnt_per_day, borne_per_day, shut_until_ms, rest_ms, wait_ms, refused_ms;
 };
 
 struct rec_steer {

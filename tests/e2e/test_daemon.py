@@ -169,7 +169,7 @@ def test_queue_says_who_waits_where_and_for_what(daemon):
     daemon.people("a.csv", "busy@big.test", "a@shut.test", "b@shut.test")
     daemon.people("b.csv", "b@big.test")
     daemon.start()
-    daemon.until(lambda: daemon.queue()[0]["deferred"] == 1 and "refused source" in daemon.ask("queue"))
+    daemon.until(lambda: daemon.queue()[0]["deferred"] == 1 and "by source refused" in daemon.ask("queue"))
     totals, rows = daemon.queue()
     assert (totals["queued"], totals["waiting"], totals["deferred"]) == (4, 3, 1)
     by = {(r["isp"], r["campaign"]): r for r in rows}
@@ -179,14 +179,14 @@ def test_queue_says_who_waits_where_and_for_what(daemon):
     later = next(r for r in rows if r["campaign"] == "later")
     assert later["waiting"] == 1 and later["until"] == "2099-01-01T10:00:00.000Z"
     measures = [json.loads(line) for line in daemon.ask("queue", "--measures", "--json").splitlines()]
-    assert [(m["measure"], m["isp"], m["source"]) for m in measures] == [("hold", "mx.shut.test", "default")]
+    assert [(m["measure"], m["isp"], m["source"]) for m in measures] == [("suspend", "mx.shut.test", "default")]
     assert "source default at mx.shut.test: " in daemon.ask("queue", "--measures")
     # The same from the folder at rest.
     daemon.program.stop(signal.SIGKILL)
     totals, rows = daemon.queue()
     assert (totals["queued"], totals["waiting"], totals["deferred"]) == (4, 3, 1)
     measures = [json.loads(line) for line in daemon.ask("queue", "--measures", "--json").splitlines()]
-    assert [(m["measure"], m["isp"], m["source"]) for m in measures] == [("hold", "mx.shut.test", "default")]
+    assert [(m["measure"], m["isp"], m["source"]) for m in measures] == [("suspend", "mx.shut.test", "default")]
     assert "hato does not run on this folder" in daemon.ask("queue")
 
 

@@ -1,0 +1,192 @@
+/* answer.c - what answers do to the path they came by: it speeds up or slows down by itself, rules put
+ * measures in place, and a source or a sender that is refused as such stops and somebody is told. */
+#include "delivery/measure.h"
+#include "delivery/settle.h"
+
+enum { STOP_MS = 3600000, REFUSED_MS = 300000, CONNECT_MS = 60000 };
+
+static void tell(struct deliver *d, const struct measure *m, const struct act_rule *rule)
+{
+    struct buf b = {0};
+    if (!m || !rule)
+        return;
+    measure_name(&b, m->number);
+    notice(d, rule->act.alert ? 2 : 1,
+           "measure=%s %s scope=%s isp=%s source=%s about=\"%s\" rule=\"%s\" text=\"%s\"", buf_cstr(&b),
+           measure_kind_name(m->kind), act_scope_name(m->scope), m->isp[0] ? m->isp : "-",
+           m->source[0] ? m->source : "-", m->what, m->rule, m->why);
+    buf_free(&b);
+}
+
+/* A stop that needs no rule: nobody would send on. */
+static struct measure *stop(struct deliver *d, struct path *p, const struct campaign *c, enum act_scope scope,
+                            int64_t for_ms, struct slice rule, struct slice why)
+{
+    struct act a = {.kind = ACT_SUSPEND, .scope = scope, .for_ms = for_ms};
+    return measure_begin(
+        paths_measures(d->paths),
+        &(struct measure_start){.act = a, .path = p, .campaign = c, .rule = rule, .why = why});
+}
+
+static void notice_answer(struct deliver *d, const char *what, const struct path *p, enum smtp_phase phase,
+                          struct slice text)
+{
+    notice(d, 1, "%s isp=%.*s source=%.*s phase=%s text=\"%.*s\"", what, SLICE_FMT(p->isp->name),
+           SLICE_FMT(d->conf.conf->sources[p->source].name), smtp_phase_name(phase), SLICE_FMT(text));
+}
+
+static bool is_rate(enum reply_class c)
+{
+    return c == CLASS_RATE_LIMITED || c == CLASS_TOO_MANY_CONNECTIONS || c == CLASS_BLOCKED ||
+           c == CLASS_LOW_REPUTATION;
+}
+
+/* Some receivers limit with any 4xx that comes to hand. Before RCPT it cannot be about the person, and what
+ * remains, but for these, is how much they take from us now. */
+static bool asks_for_less(const struct verdict *v, enum smtp_phase phase, int code)
+{
+    if (is_rate(v->cls))
+        return true;
+    bool early = phase == SMTP_PHASE_BANNER || phase == SMTP_PHASE_EHLO || phase == SMTP_PHASE_MAIL;
+    if (!early || code / 100 != 4)
+        return false;
+    return v->cls != CLASS_AUTH_FAILED && v->cls != CLASS_SENDER_REJECTED && v->cls != CLASS_GREYLISTED &&
+           v->cls != CLASS_TLS_FAILED && class_group_of(v->cls) != GROUP_CONTENT;
+}
+
+/* A rule that says what is done speaks for the path; without one it finds its way itself. */
+static struct measure *back_off(struct path *p, const struct verdict *v, enum smtp_phase phase, int code,
+                                struct slice why, uint64_t message)
+{
+    if (!asks_for_less(v, phase, code)) {
+        measures_answered(p);
+        return NULL;
+    }
+    if (v->act.path && v->act.path->act.kind == ACT_RECONNECT)
+        return NULL;
+    path_refused(p);
+    if (v->act.path) {
+        measures_answered(p);
+        return NULL;
+    }
+    return measures_refused(p, why, message);
+}
+
+static struct measure *count(struct deliver *d, struct path *p, struct site *s, const struct verdict *v,
+                             const struct campaign *c, uint64_t message, int64_t begun_ms, struct slice why)
+{
+    struct measure *m = measures_answer(paths_measures(d->paths),
+                                        &(struct measure_answer){.path = p,
+                                                                 .site = s,
+                                                                 .campaign = c,
+                                                                 .message = message,
+                                                                 .begun_ms = begun_ms,
+                                                                 .rule = v->delivered ? NULL : v->act.path,
+                                                                 .why = why});
+    tell(d, m, v->act.path);
+    return m;
+}
+
+static void source_refused(struct deliver *d, struct path *p, enum smtp_phase phase, struct slice words,
+                           struct slice why)
+{
+    path_refused(p);
+    stop(d, p, NULL, ACT_PATH, STOP_MS, S("source refused"), why);
+    notice_answer(d, "source refused: this path waits for an hour;", p, phase, words);
+}
+
+void answer_count(struct outcome *o)
+{
+    struct deliver *d = o->d;
+    struct path *p = o->path;
+    const struct verdict *v = &o->v;
+    enum smtp_phase phase = o->ev.phase ? (enum smtp_phase)(o->ev.phase - 1) : SMTP_PHASE_CONNECT;
+    int64_t begun_ms = o->begun_ms ? loop_now_ms(d->loop) - (loop_wall_ms(d->loop) - o->begun_ms) : 0;
+    struct measure *m, *learnt = NULL, *stopped = NULL;
+    if (v->delivered) {
+        path_took(p);
+        measures_took(p);
+    } else {
+        learnt = back_off(p, v, phase, o->ev.code, o->ev.text, o->id);
+    }
+    m = count(d, p, o->site, v, o->lane->campaign, o->id, begun_ms, o->ev.text);
+    if (!v->delivered && v->scope == SCOPE_SENDER) {
+        stopped = stop(d, p, o->lane->campaign, ACT_STREAM, STOP_MS, S("sender refused"), o->ev.text);
+        notice_answer(d, "sender refused: this stream waits here for an hour;", p, phase, o->ev.text);
+    }
+    if (!v->delivered && v->scope == SCOPE_SOURCE)
+        source_refused(d, p, phase, o->ev.text, o->ev.text);
+    m = m ? m : stopped ? stopped : learnt;
+    o->ev.measure = m ? m->number : 0;
+}
+
+void on_refused(void *data, struct session *s, const struct verdict *v, enum smtp_phase phase,
+                const struct smtp_reply *reply, const char *text)
+{
+    struct deliver *d = data;
+    const struct session_facts *facts = session_facts(s);
+    struct path *p = facts->path;
+    struct slice words = reply ? reply->text : slice_cstr(text);
+    struct buf why = {0};
+    int code = reply ? reply->code : 0;
+    buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
+    count(d, p, facts->site, v, NULL, 0, 0, buf_slice(&why));
+    if (v->scope == SCOPE_SOURCE && (!reply || code >= 500)) {
+        source_refused(d, p, phase, words, buf_slice(&why));
+    } else if (p->sessions > 1) {
+        path_refused(p); /* one connection too many: those that are open go on */
+    } else if (asks_for_less(v, phase, code)) {
+        back_off(p, v, phase, code, buf_slice(&why), 0);
+    } else {
+        path_refused(p);
+        stop(d, p, NULL, ACT_PATH, REFUSED_MS, S("refused"), buf_slice(&why));
+        notice_answer(d, "refused: this path waits five minutes;", p, phase, words);
+    }
+    buf_free(&why);
+}
+
+/* Every host of the site was tried in vain. */
+static void sweep_site(struct deliver *d, struct site *site, const char *text)
+{
+    for (struct share *sh = site->shares; sh; sh = sh->next) {
+        size_t lanes = 0;
+        for (struct lane *lane = sh->ring; lane && (lane != sh->ring || !lanes); lane = lane->next)
+            lanes++;
+        for (; lanes && sh->ring; lanes--) { /* a sweep may take its lane out of the ring */
+            struct lane *lane = sh->ring;
+            sh->ring = lane->next;
+            sweep_hopeless(d, lane, site->down_since_ms, text);
+        }
+    }
+}
+
+void on_unreachable(void *data, struct session *s, struct flight *f, const struct verdict *v,
+                    enum smtp_phase phase, const struct smtp_reply *reply, const char *text)
+{
+    struct deliver *d = data;
+    const struct session_facts *facts = session_facts(s);
+    struct site *site = facts->site;
+    path_refused(facts->path);
+    bool others_work = site->connected > 0;
+    if (!others_work)
+        site_down(site);
+    struct measure *m =
+        count(d, facts->path, site, v, f ? f->lane->campaign : NULL, f ? f->id : 0, 0, slice_cstr(text));
+    if (f) {
+        struct outcome *o = outcome_of_flight(d, s, f);
+        path_return(f->path, f->lane, f->id);
+        outcome_take_answer(o, phase, reply, text);
+        o->v = *v;
+        o->v.charged = false;
+        o->v.final = false;
+        o->ev.session = 0;
+        o->ev.measure = m ? m->number : 0;
+        o->ev.next_due_ms =
+            others_work ? 0 : o->ev.at_ms + loop_timer_due_ms(&site->timer) - loop_now_ms(d->loop);
+        deliver_settle(o);
+    }
+    if (!others_work)
+        sweep_site(d, site, text);
+    else if (facts->path->sessions <= 1) /* it is this source that cannot get there */
+        stop(d, facts->path, NULL, ACT_PATH, CONNECT_MS, S("connection failed"), slice_cstr(text));
+}
