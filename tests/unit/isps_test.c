@@ -132,7 +132,8 @@ static struct slice isp_of(const struct conf *c, const char *domain, const char 
 TEST(a_script_bends_a_shipped_table_key_by_key)
 {
     struct script s = {.api = true};
-    script_run(&s, HATO "hato.isp 'gmail' { connections = 20, tls = hato.unset }\n"
+    script_run(&s, HATO "hato.isp 'gmail' { connections = 20 }\n"
+                        "hato.isp 'comcast' { per_connection = hato.unset }\n"
                         "hato.isp 'outlook' { mx = hato.unset }\n"
                         "hato.isp 'mine' { mx = 'google.com' }\n" /* as long as gmail's: the script's wins */
                         "hato.isp 'own' { domains = 'docomo.ne.jp' }\n" /* an MX pattern still comes first */
@@ -144,8 +145,8 @@ TEST(a_script_bends_a_shipped_table_key_by_key)
     const struct conf_isp *gmail = &c->isps[conf_find_isp(c, S("gmail"))];
     CHECK_INT(gmail->connections, 20);
     CHECK_INT(gmail->per_connection, 50);
-    CHECK_INT(gmail->tls, CONF_TLS_UNSET);
     CHECK_INT(gmail->nmx, 2);
+    CHECK_INT(c->isps[conf_find_isp(c, S("comcast"))].per_connection, 0);
     CHECK_STR(gmail->place.file, S("dir/init.lua"));
     CHECK_STR(isp_of(c, "example.jp", "aspmx.l.google.com"), S("mine"));
     CHECK_STR(isp_of(c, "example.jp", "alt3.aspmx.l.googlemail.com"), S("gmail"));
