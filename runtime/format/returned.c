@@ -363,6 +363,18 @@ static void name_the_nameless(struct reading *x)
     struct findings *f = &x->r->found, *prose = &x->r->prose;
     size_t used = 0;
 
+    /* "Write to cats-ctl@example.jp": whom the original went to is nearer than any address of a sentence. */
+    if (x->out->format == RETURNED_TEXT && f->guessed && fields_get(&x->copy, "To").n) {
+        struct finding said = f->v[0];
+        f->n = 0;
+        add_addresses(f, fields_get(&x->copy, "To"));
+        for (size_t i = 0; i < f->n; i++) {
+            struct slice address = f->v[i].address;
+            const struct finding *own = findings_of(prose, address);
+            f->v[i] = own ? *own : said;
+            f->v[i].address = address;
+        }
+    }
     if (f->n == 0) {
         if (x->sure && x->out->format == RETURNED_DSN)
             *f = *prose;

@@ -61,10 +61,10 @@ static void judge(const json_t *item, const struct returned *r, struct tally *t)
 }
 
 /* test_file() keeps what it read until the test ends, and there are many. */
-static struct slice mail_file(const char *path, struct buf *bytes)
+static struct slice mail_file(const char *folder, const char *path, struct buf *bytes)
 {
     char whole[1024];
-    snprintf(whole, sizeof whole, "%s/tests/golden/bounces/%s", TEST_ROOT, path);
+    snprintf(whole, sizeof whole, "%s/tests/golden/%s/%s", TEST_ROOT, folder, path);
     FILE *f = fopen(whole, "rb");
     buf_clear(bytes);
     buf_reserve(bytes, 1 << 20);
@@ -95,7 +95,7 @@ TEST(returned_mails_are_read_as_well_as_promised)
         struct slice line = slice_cut(lines, '\n', &lines);
         json_t *item = json_loadb(line.p, line.n, 0, NULL);
         CHECK(item);
-        struct slice mail = mail_file(json_string_value(json_object_get(item, "file")), &bytes);
+        struct slice mail = mail_file("bounces", json_string_value(json_object_get(item, "file")), &bytes);
         CHECK(mail.n > 0);
         CHECK_INT(returned_read(reader, mail, &r, &e), 0);
         judge(item, &r, &t);
@@ -117,4 +117,53 @@ TEST(returned_mails_are_read_as_well_as_promised)
     buf_free(&t.misses);
     CHECK_INT(t.false_bounces, 0);
     CHECK(good);
+}
+
+/* One line of tests/golden/returned/cases.tsv: the recipient it names, or the first. */
+static bool shape_is_read(struct returned_reader *reader, struct slice line, struct returned *r)
+{
+    struct slice file = slice_cut(line, '\t', &line), address = slice_cut(line, '\t', &line),
+                 group = slice_cut(line, '\t', &line);
+    const struct returned_recipient *to = NULL;
+    struct buf bytes = {0};
+    struct err e = {0};
+    char name[256];
+
+    snprintf(name, sizeof name, "%.*s.eml", SLICE_FMT(file));
+    int rc = returned_read(reader, mail_file("returned", name, &bytes), r, &e);
+    buf_free(&bytes);
+    for (size_t i = 0; !rc && i < r->nrecipients && !to; i++)
+        if (slice_ieq(r->recipients[i].address, address))
+            to = &r->recipients[i];
+    const char *got = to ? class_group_name(class_group_of(to->cls)) : "nobody";
+    if (to && slice_eq(slice_cstr(got), group) && (to->kind == KIND_HARD) == slice_eq(line, S("hard")))
+        return true;
+    printf("   %.*s: want %.*s %.*s, got %s by %s\n", SLICE_FMT(file), SLICE_FMT(address), SLICE_FMT(group),
+           got, to ? to->rule : "nothing");
+    return false;
+}
+
+TEST(returned_mails_of_many_systems_are_read)
+{
+    struct slice lines = test_file("tests/golden/returned/cases.tsv");
+    struct returned_reader *reader;
+    struct rules *rules;
+    struct returned r = {0};
+    struct err e = {0};
+    int n = 0, wrong = 0;
+
+    CHECK_INT(rules_compile_shipped(NULL, 0, &rules, &e), 0);
+    CHECK_INT(returned_reader_new(rules, &reader, &e), 0);
+    while (lines.n) {
+        struct slice line = slice_cut(lines, '\n', &lines);
+        if (!line.n || line.p[0] == '#')
+            continue;
+        n++;
+        wrong += !shape_is_read(reader, line, &r);
+    }
+    returned_free(&r);
+    returned_reader_free(reader);
+    rules_free(rules);
+    CHECK(n >= 50);
+    CHECK_INT(wrong, 0);
 }

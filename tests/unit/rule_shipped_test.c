@@ -138,6 +138,47 @@ TEST(shipped_rules_read_the_diagnostics_of_real_mails)
     rule_work_free(work);
 }
 
+/* What receivers, hosts and other handlers of bounces publish, in words that no rule was written for. */
+TEST(shipped_rules_read_published_replies)
+{
+    struct slice rest = test_file("tests/golden/replies/published.tsv");
+    struct rule_work *work = rule_work_new();
+    struct buf misses = {0};
+    struct rules *rules;
+    struct err e;
+    int n = 0, groups = 0, hard = 0;
+
+    CHECK_INT(rules_compile_shipped(NULL, 0, &rules, &e), 0);
+    while (rest.n) {
+        struct slice line = slice_cut(rest, '\n', &rest);
+        if (!line.n || line.p[0] == '#')
+            continue;
+        struct diagnostic d = {.group = slice_cut(line, '\t', &line), .status = SLICE_NONE};
+        struct rule_out out;
+        d.phase = slice_cut(line, '\t', &line);
+        reply_quote_read(line, &d.room, &d.q);
+        classify(rules, work, &d, &out);
+        struct slice group = slice_cstr(class_group_name(class_group_of(out.cls)));
+        bool gone = slice_eq(d.group, S("invalid_recipient"));
+        n++;
+        groups += slice_eq(group, d.group);
+        hard += (class_group_of(out.cls) == GROUP_INVALID_RECIPIENT) == gone;
+        if (!slice_eq(group, d.group))
+            buf_printf(&misses, "   want %.*s: %.*s: %s by %s\n", SLICE_FMT(d.group), SLICE_FMT(line),
+                       class_name(out.cls), out.rule);
+        buf_free(&d.room);
+    }
+    bool good = n > 400 && groups * 100 >= n * 93 && hard * 100 >= n * 97;
+    if (!good)
+        printf("%.*s", (int)misses.n, buf_cstr(&misses));
+    printf("   %d published replies: group %.1f %%, gone or not %.1f %%\n", n, 100.0 * groups / n,
+           100.0 * hard / n);
+    CHECK(good);
+    buf_free(&misses);
+    rules_free(rules);
+    rule_work_free(work);
+}
+
 /* A figure to look at; how fast a machine is decides no test. */
 TEST(shipped_rules_cost_little)
 {

@@ -23,6 +23,7 @@ struct findings {
     struct finding v[RETURNED_RECIPIENTS_MAX];
     size_t n;
     struct slice common; /* prose that is about no recipient in particular */
+    bool guessed;        /* the addresses stand in sentences, and only perhaps failed */
 };
 
 /* --- clues.c: findings --- */

@@ -199,11 +199,11 @@ static bool is_role(struct slice address)
 
 static enum rank rank_place(struct slice line, struct slice address)
 {
-    static const char *const never[] = {"from",     "sender",        "reply-to",  "replyto", "return-path",
-                                        "contact",  "message-id",    "messageid", "id",      "cc",
-                                        "bcc",      "expanded from", "mail to",   "e-mail",  "email",
-                                        "write to", "差出人",        "送信者",    "von",     "de",
-                                        "by",       "visit",         "http"};
+    static const char *const never[] = {
+        "from",       "sender",    "reply-to", "replyto", "return-path", "contact",
+        "message-id", "messageid", "id",       "cc",      "bcc",         "expanded from",
+        "mail to",    "body to",   "e-mail",   "email",   "write to",    "差出人",
+        "送信者",     "von",       "de",       "by",      "visit",       "http"};
     static const char *const sure[] = {"rcpt to",
                                        "rcpt",
                                        "recipient",
@@ -490,6 +490,7 @@ static void choose(struct slice text, const struct slice *report_to, size_t nto,
         others |= places[i].rank == best && !is_role(places[i].address) &&
                   !among(report_to, nto, places[i].address);
     *sure = best == RANK_SURE || failed.n;
+    f->guessed = best == RANK_PERHAPS && !failed.n;
     if (best < RANK_SURE && failed.n) {
         struct slice address;
         size_t at = 0;
