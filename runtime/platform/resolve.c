@@ -554,6 +554,14 @@ void resolve_txt(struct resolve *r, struct slice name, struct resolve_req *q, re
     begin(r, name, q);
 }
 
+void resolve_soa(struct resolve *r, struct slice name, struct resolve_req *q, resolve_text_fn *cb)
+{
+    q->kind = KIND_TEXT;
+    q->type = DNS_SOA;
+    q->cb.text = cb;
+    begin(r, name, q);
+}
+
 void resolve_ptr(struct resolve *r, struct ip ip, struct resolve_req *q, resolve_text_fn *cb)
 {
     struct buf name = {0};

@@ -61,7 +61,7 @@ struct addr_set {
 };
 struct text_set {
     enum resolve_status status;
-    const struct slice *v; /* TXT: a record's strings joined; PTR: names, folded */
+    const struct slice *v; /* TXT: a record's strings joined; PTR: names, SOA: the first server's; folded */
     size_t n;
     uint32_t ttl_s;
 };
@@ -125,6 +125,7 @@ void resolve_addr(struct resolve *r, struct slice host, int families, struct res
                   resolve_addr_fn *cb);
 void resolve_txt(struct resolve *r, struct slice name, struct resolve_req *req, resolve_text_fn *cb);
 void resolve_ptr(struct resolve *r, struct ip ip, struct resolve_req *req, resolve_text_fn *cb);
+void resolve_soa(struct resolve *r, struct slice name, struct resolve_req *req, resolve_text_fn *cb);
 /* The callback will not run. Nothing happens to an idle request. */
 void resolve_cancel(struct resolve_req *req);
 

@@ -121,7 +121,8 @@ static struct resolve_answer *of_texts(struct slice key, const struct dns_record
     size_t text_bytes = 0;
     for (size_t i = 0; i < n; i++) {
         v[i] = rec[i]->text;
-        if (rec[i]->type == DNS_PTR && dns_name_fold(rec[i]->target, scratch, &v[i]))
+        bool is_name = rec[i]->type == DNS_PTR || rec[i]->type == DNS_SOA;
+        if (is_name && dns_name_fold(rec[i]->target, scratch, &v[i]))
             v[i] = SLICE_NONE;
         text_bytes += v[i].n;
     }
