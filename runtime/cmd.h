@@ -22,6 +22,7 @@ static inline int exit_of_script(int rc)
 
 /* A new command: its line here, its row in main.c, its room cmd_NAME.c. */
 int cmd_cancel(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_classify(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_inbound(int argc, char **argv);

@@ -2,6 +2,7 @@
 #include "hato.h"
 #include "delivery/event.h"
 #include "dns_server.h"
+#include "lint.h"
 #include "sink.h"
 
 #include <ctype.h>
@@ -511,45 +512,16 @@ static int default_source(const struct hato *h, struct conf *c, struct err *e)
     return 0;
 }
 
-static void note(struct hato *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void note(struct hato *h, const char *fmt, ...)
+static void on_finding(void *data, const struct lint_finding *f)
 {
-    char text[600];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
+    struct hato *h = data;
+    struct buf text = {0};
+    if (f->place.file.n)
+        buf_printf(&text, "%.*s:%d: ", SLICE_FMT(f->place.file), f->place.line);
+    buf_adds(&text, f->text);
     if (h->o.notice)
-        h->o.notice(h->o.data, VM_WARN, text);
-}
-
-/* What a sender should know before the first mail leaves. */
-static void start_notes(struct hato *h)
-{
-    const struct conf *c = h->script->conf;
-    for (size_t i = 0; i < c->nstreams; i++) {
-        const struct conf_stream *s = &c->streams[i];
-        const char *file = s->place.file.n ? s->place.file.p : "script";
-        int n = s->place.file.n ? (int)s->place.file.n : 6, line = s->place.line;
-        if (s->priority == CONF_BULK && !s->unsubscribe_url.n && !s->unsubscribe_mailto.n)
-            note(h,
-                 "%.*s:%d: stream \"%.*s\" is bulk mail without `unsubscribe`: large receivers refuse such "
-                 "mail",
-                 n, file, line, SLICE_FMT(s->name));
-        if (!s->bounce.n)
-            note(h,
-                 "%.*s:%d: stream \"%.*s\" has no `bounce` domain: bounces that come later go to the From "
-                 "address, "
-                 "unread by hato",
-                 n, file, line, SLICE_FMT(s->name));
-        if (!s->ndkim)
-            note(h, "%.*s:%d: stream \"%.*s\" is not signed: give it `dkim`", n, file, line,
-                 SLICE_FMT(s->name));
-    }
-    for (size_t i = 0; i < c->nsources; i++)
-        if (slice_find(c->sources[i].ehlo, S(".")) < 0)
-            note(h, "the EHLO name \"%.*s\" of source %.*s has no dot: it sends to loopback only",
-                 SLICE_FMT(c->sources[i].ehlo), SLICE_FMT(c->sources[i].name));
+        h->o.notice(h->o.data, VM_WARN, buf_cstr(&text));
+    buf_free(&text);
 }
 
 /* What delivery is made of, for this script. */
@@ -593,7 +565,7 @@ int hato_open(struct hato *h, struct err *e)
     r = deliver_new(&conf, &h->deliver, e);
     h->content.n = 0;
     if (!r)
-        start_notes(h);
+        lint_senders(h->script->conf, on_finding, h); /* before the first mail leaves */
     return r;
 }
 

@@ -13,6 +13,7 @@ static const struct command {
     bool signs_many;
 } commands[] = {
     {"cancel", cmd_cancel, "end mail on its way: of a campaign, a stream, a receiver, one message"},
+    {"check", cmd_check, "look a script over, and what DNS says about its senders"},
     {"classify", cmd_classify, "say what a reply means, and which rule says so"},
     {"events", cmd_events, "print what happened to messages, once or as it comes"},
     {"inbound", cmd_inbound, "take returned mail: bounces that come later, complaints"},

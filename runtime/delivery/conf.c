@@ -98,8 +98,15 @@ bool conf_name_matches(struct slice pattern, struct slice name)
 struct best {
     uint16_t isp;
     bool shipped;
+    size_t weight;
     struct slice pattern;
 };
+
+/* The longer name is the narrower pattern; "*.a.jp" is narrower than "a.jp" and wider than "x.a.jp". */
+static size_t weight_of(struct slice pattern)
+{
+    return slice_starts(pattern, S("*.")) ? 2 * (pattern.n - 2) + 1 : 2 * pattern.n;
+}
 
 static void look(struct best *best, const struct conf_isp *isps, uint16_t at, bool of_mx, struct slice name)
 {
@@ -107,17 +114,17 @@ static void look(struct best *best, const struct conf_isp *isps, uint16_t at, bo
     const struct slice *v = of_mx ? isp->mx : isp->domains;
     size_t n = of_mx ? isp->nmx : isp->ndomains;
     for (size_t i = 0; i < n; i++) {
-        bool better =
-            v[i].n > best->pattern.n || (v[i].n == best->pattern.n && best->shipped && !isp->shipped);
+        size_t weight = weight_of(v[i]);
+        bool better = weight > best->weight || (weight == best->weight && best->shipped && !isp->shipped);
         if (better && conf_name_matches(v[i], name))
-            *best = (struct best){at, isp->shipped, v[i]};
+            *best = (struct best){at, isp->shipped, weight, v[i]};
     }
 }
 
 uint16_t conf_isp_match(const struct conf_isp *isps, size_t n, struct slice domain, const struct slice *mx,
                         size_t nmx, struct slice *pattern)
 {
-    struct best best = {CONF_NONE, false, SLICE_NONE};
+    struct best best = {CONF_NONE, false, 0, SLICE_NONE};
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < nmx; j++)
             look(&best, isps, (uint16_t)i, true, mx[j]);
@@ -132,4 +139,17 @@ uint16_t conf_isp_match(const struct conf_isp *isps, size_t n, struct slice doma
 uint16_t conf_match_isp(const struct conf *c, struct slice domain, const struct slice *mx, size_t nmx)
 {
     return conf_isp_match(c->isps, c->nisps, domain, mx, nmx, NULL);
+}
+
+bool conf_family_fits(const struct conf *c, const struct conf_isp *isp, const struct conf_source *source)
+{
+    enum conf_family allowed = isp ? isp->family : CONF_FAMILY_UNSET;
+    if (source->address.family != 6)
+        return allowed != CONF_FAMILY_6;
+    if (allowed != CONF_FAMILY_UNSET)
+        return allowed != CONF_FAMILY_4;
+    for (size_t i = 0; i < c->nsources; i++)
+        if (c->sources[i].address.family != 6)
+            return false;
+    return true;
 }

@@ -240,6 +240,10 @@ uint16_t conf_isp_match(const struct conf_isp *isps, size_t n, struct slice doma
                         size_t nmx, struct slice *pattern);
 uint16_t conf_match_isp(const struct conf *c, struct slice domain, const struct slice *mx, size_t nmx);
 
+/* IPv4 unless the source has an IPv6 address and the isp (NULL: no table) allows it; where no source has
+ * IPv4, it is allowed. */
+bool conf_family_fits(const struct conf *c, const struct conf_isp *isp, const struct conf_source *source);
+
 /* "google.com" matches itself and any name below it; "*.docomo.ne.jp" only names below. No case. */
 bool conf_name_matches(struct slice pattern, struct slice name);
 

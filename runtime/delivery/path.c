@@ -81,21 +81,6 @@ void site_free_shares(struct site *s)
 
 /* --- isps --- */
 
-/* IPv4 unless the source has an IPv6 address and the isp allows it; where no source has IPv4, it is allowed.
- */
-static bool family_fits(const struct conf *c, const struct conf_isp *isp, const struct conf_source *source)
-{
-    enum conf_family allowed = isp ? isp->family : CONF_FAMILY_UNSET;
-    if (source->address.family != 6)
-        return allowed != CONF_FAMILY_6;
-    if (allowed != CONF_FAMILY_UNSET)
-        return allowed != CONF_FAMILY_4;
-    for (size_t i = 0; i < c->nsources; i++)
-        if (c->sources[i].address.family != 6)
-            return false;
-    return true;
-}
-
 static struct isp *isp_get(struct paths *ps, struct slice name, const struct conf_isp *conf)
 {
     struct isp *isp = map_get(&ps->isps, name);
@@ -111,7 +96,7 @@ static struct isp *isp_get(struct paths *ps, struct slice name, const struct con
             (struct path){.isp = isp,
                           .source = (uint16_t)i,
                           .ramp = 1,
-                          .usable = family_fits(ps->conf.conf, conf, &ps->conf.conf->sources[i]),
+                          .usable = conf_family_fits(ps->conf.conf, conf, &ps->conf.conf->sources[i]),
                           .paths = ps};
     map_put(&ps->isps, name, isp);
     measures_meet(ps->measures, isp);

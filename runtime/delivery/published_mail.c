@@ -159,13 +159,16 @@ struct walk {
 static struct walk walk_of(struct published_look *l, struct slice domain)
 {
     struct walk w = {.failed_name = SLICE_NONE};
+    bool found = false;
     w.n = dmarc_walk(domain, w.names);
     for (size_t i = 0; i < w.n; i++) {
         struct slice name =
             slice_cstr(arena_printf(published_arena(l), "_dmarc.%.*s", SLICE_FMT(w.names[i])));
         const struct fact *txt = published_fact(l, DNS_TXT, name);
         dmarc_pick(txt->a.v, txt->status == SPF_DNS_OK ? txt->a.n : 0, &w.seen[i]);
-        if (txt->status == SPF_DNS_FAILED) {
+        found |= w.seen[i].found;
+        /* Silence above a record changes next to nothing, and a top level that speaks is rare. */
+        if (txt->status == SPF_DNS_FAILED && !found && slice_find(w.names[i], S(".")) >= 0) {
             w.failed = txt;
             w.failed_name = name;
         }

@@ -192,6 +192,26 @@ int rule_check(const struct rule_spec *spec, struct err *e)
     return rc;
 }
 
+static bool enhanced_covers(struct slice a, struct slice b)
+{
+    struct enhanced_want x, y;
+    if (!a.n)
+        return true;
+    if (!b.n || enhanced_read(a, &x, NULL) || enhanced_read(b, &y, NULL))
+        return false;
+    return (!x.cls || x.cls == y.cls) && (x.subject < 0 || x.subject == y.subject) &&
+           (x.from < 0 || (y.from >= x.from && y.to <= x.to));
+}
+
+bool rule_covers(const struct rule_spec *a, const struct rule_spec *b)
+{
+    return (!a->isp.n || slice_eq(a->isp, b->isp)) &&
+           (!a->phases || (b->phases && !(b->phases & ~a->phases))) &&
+           (!a->code_from || (b->code_from >= a->code_from && b->code_to <= a->code_to)) &&
+           enhanced_covers(a->enhanced, b->enhanced) &&
+           (!a->text.n || (slice_eq(a->text, b->text) && a->words == b->words));
+}
+
 static void learn_needles(struct rules *r, size_t i, struct slice pattern, struct arena *a)
 {
     struct haystack *h = r->v[i].words ? r->in_words : r->in_text;

@@ -62,6 +62,10 @@ unsigned rule_phase_bits(enum smtp_phase named);
  * character 7"), ERR_LIMIT for a pattern that is too long or too costly. */
 int rule_check(const struct rule_spec *spec, struct err *e);
 
+/* Whatever b matches, a matches too: behind a, b never has its turn. Two good specs; of texts only equal ones
+ * are known to cover each other. */
+bool rule_covers(const struct rule_spec *a, const struct rule_spec *b);
+
 struct rules;
 /* Errors are rule_check()'s behind the rule's name. */
 int rules_compile(const struct rule_spec *specs, size_t n, struct rules **out, struct err *e);

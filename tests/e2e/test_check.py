@@ -1,0 +1,338 @@
+"""hato check: what it says of scripts, and of senders whose DNS a real name server (nsd) answers for, right and wrong in
+each way."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from campaign import unused_port
+from conftest import Program
+
+SCRIPT = """
+local hato = require "hato"
+hato.source "mx1" { address = "192.0.2.1", ehlo = "mx1.example.test" }
+hato.source "mx2" { address = "2001:db8::2", ehlo = "mx2.example.test" }
+local news = hato.stream "news" {
+  from = "News <news@m.example.test>", bounce = "b.example.test",
+  dkim = { { domain = "m.example.test", selector = "s1", key = "rsa.pem" },
+           { domain = "m.example.test", selector = "e1", key = "ed.pem" } },
+  unsubscribe = { url = "https://example.test/u/{{ token }}", one_click = true },
+}
+hato.campaign "hello" { stream = news, to = hato.csv "people.csv", subject = "Hello {{ name }}", text = "Hi.\\n",
+                        expire = "3 days" }
+"""
+
+# Each record a line, so that a test can take one out or put another in its place.
+ZONES = {
+    "example.test": [
+        "@ SOA ns hostmaster 1 3600 600 86400 60", "@ NS ns", "ns A 127.0.0.1",
+        "mx1 A 192.0.2.1", "mx2 AAAA 2001:db8::2",
+        "m MX 10 mx1", "b MX 10 mx1",
+        "b TXT \"v=spf1 ip4:192.0.2.1 include:spf.example.test -all\"", "spf TXT \"v=spf1 ip6:2001:db8::/64 -all\"",
+        "_dmarc TXT \"v=DMARC1; p=reject; rua=mailto:d@example.test\"",
+        "s1._domainkey.m TXT @RSA@", "e1._domainkey.m TXT @ED@",
+    ],
+    "2.0.192.in-addr.arpa": ["@ SOA ns.example.test. h.example.test. 1 3600 600 86400 60", "@ NS ns.example.test.",
+                             "1 PTR mx1.example.test."],
+    "8.b.d.0.1.0.0.2.ip6.arpa": ["@ SOA ns.example.test. h.example.test. 1 3600 600 86400 60", "@ NS ns.example.test.",
+                                 "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0 PTR mx2.example.test."],
+    "other.test": ["@ SOA ns.example.test. h.example.test. 1 3600 600 86400 60", "@ NS ns.example.test."],
+}
+
+
+def check(hato, folder, *words, script=None):
+    if script is not None:
+        (folder / "init.lua").write_text('local hato = require "hato"\n' + script)
+    done = subprocess.run([hato, "check", str(folder / "init.lua"), "--json", *[str(word) for word in words]],
+                          capture_output=True, text=True, timeout=60)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def keygen(hato, folder, selector, file, *more):
+    out = subprocess.run([hato, "keygen", "m.example.test", selector, "--out", folder / file, *more],
+                         capture_output=True, text=True, check=True).stdout
+    return out.split(" TXT ")[1].strip()
+
+
+@pytest.fixture(scope="module")
+def sender(hato, tmp_path_factory):
+    """A folder with the script, its keys and people; the records of the keys."""
+    folder = tmp_path_factory.mktemp("sender")
+    (folder / "init.lua").write_text(SCRIPT)
+    (folder / "people.csv").write_text("email,name\na@example.test,A\n")
+    return folder, {"@RSA@": keygen(hato, folder, "s1", "rsa.pem"),
+                    "@ED@": keygen(hato, folder, "e1", "ed.pem", "--ed25519"),
+                    "@OTHER@": keygen(hato, folder, "s1", "other.pem")}
+
+
+class NameServer:
+    """nsd with ZONES, in which `change` replaces records by others (None: takes them out)."""
+
+    def __init__(self, folder, keys, change):
+        change = dict(change)
+        self.port = unused_port()
+        program = shutil.which("nsd") or shutil.which("nsd", path="/usr/sbin:/sbin")
+        if not program:
+            pytest.skip("nsd is not installed")
+        broken = change.pop("broken", [])
+        for zone, records in ZONES.items():
+            lines = []
+            for record in records:
+                new = change.pop(record, record)
+                lines += [new] if isinstance(new, str) else new or []
+            lines += change.pop("+" + zone, [])
+            text = "\n".join(lines)
+            for name, record in keys.items():
+                text = text.replace(name, record)
+            (folder / zone).write_text(f"$ORIGIN {zone}.\n$TTL 60\n{text}\n")
+        assert not change, change
+        # A zone without its file is answered with SERVFAIL.
+        zones = "".join(f'zone:\n  name: "{z}"\n  zonefile: "{z}"\n' for z in [*ZONES, *broken])
+        (folder / "nsd.conf").write_text(f"""server:
+  ip-address: 127.0.0.1@{self.port}
+  server-count: 1
+  username: ""
+  chroot: ""
+  zonesdir: "{folder}"
+  database: ""
+  pidfile: "{folder}/pid"
+  zonelistfile: "{folder}/zone.list"
+  xfrdfile: "{folder}/xfrd.state"
+  xfrdir: "{folder}"
+remote-control:
+  control-enable: no
+{zones}""")
+        self.program = Program([program, "-d", "-c", folder / "nsd.conf"], cwd=folder)
+        question = bytes.fromhex("000101000001000000000000") + b"\7example\4test\0\0\6\0\1"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.1)
+            for _ in range(100):
+                try:
+                    s.sendto(question, ("127.0.0.1", self.port))
+                    s.recv(512)
+                    return
+                except OSError:
+                    assert self.program.process.poll() is None, self.program.output
+                    time.sleep(0.05)
+        pytest.fail("nsd does not answer: " + self.program.output)
+
+    def stop(self):
+        self.program.process.terminate()
+        self.program.process.wait(10)
+
+
+@pytest.fixture
+def published(hato, sender, tmp_path):
+    """A function: what `check --published` says while DNS is `change`d; by (check, source, name)."""
+    folder, keys = sender
+
+    def look(change):
+        server = NameServer(tmp_path, keys, change)
+        try:
+            code, found, says = check(hato, folder, "--published", "--dns", f"127.0.0.1:{server.port}")
+        finally:
+            server.stop()
+        assert not says
+        return code, [line for line in found if line["check"] != "lint"]
+    return look
+
+
+def test_a_sender_that_is_right_is_told_so_line_by_line(published):
+    code, lines = published({})
+    assert code == 0
+    assert [line for line in lines if line["level"] != "ok"] == []
+    assert sorted(((line["check"], line["source"], line["stream"]) for line in lines), key=str) == sorted([
+        ("ptr", "mx1", None), ("ehlo", "mx1", None), ("ptr", "mx2", None), ("ehlo", "mx2", None),
+        ("from", None, "news"), ("bounce", None, "news"), ("spf", "mx1", "news"), ("spf", "mx2", "news"),
+        ("spf", None, "news"), ("dkim", None, "news"), ("dkim", None, "news"), ("dmarc", None, "news"),
+        ("alignment", None, "news"), ("mta-sts", None, "news")], key=str), lines
+    text = {(line["check"], line["source"]): line["text"] for line in lines}
+    assert text["ptr", "mx1"] == "192.0.2.1 is mx1.example.test, which leads back"
+    assert text["spf", "mx2"] == "2001:db8::2 may send for b.example.test by include:spf.example.test"
+    assert text["spf", None] == "the SPF record of b.example.test costs 1 of 10 look-ups"
+    assert text["dmarc", None] == "the record of example.test asks for reject"
+
+
+SPF = 'b TXT "v=spf1 ip4:192.0.2.1 include:spf.example.test -all"'
+DMARC = '_dmarc TXT "v=DMARC1; p=reject; rua=mailto:d@example.test"'
+RSA = "s1._domainkey.m TXT @RSA@"
+PTR = "1 PTR mx1.example.test."
+
+# Change of the zones; check, source; level; words of the text; words of what to publish.
+WRONG = {
+    "no PTR": ({PTR: None}, "ptr", "mx1", "error", "no PTR record", "1.2.0.192.in-addr.arpa. IN PTR mx1.example.test."),
+    "PTR that does not lead back": ({PTR: "1 PTR mx2.example.test."}, "ptr", "mx1", "error", "does not lead back",
+                                    "mx2.example.test. IN A 192.0.2.1"),
+    "PTR with another name": ({PTR: "1 PTR out.example.test.", "+example.test": ["out A 192.0.2.1"]}, "ptr", "mx1", "note",
+                              "its EHLO name is another: mx1.example.test", None),
+    "EHLO name elsewhere": ({"mx1 A 192.0.2.1": "mx1 A 192.0.2.9"}, "ehlo", "mx1", "error", "has other addresses",
+                            "mx1.example.test. IN A 192.0.2.1"),
+    "EHLO name unknown": ({"mx2 AAAA 2001:db8::2": "mx2 A 192.0.2.2"}, "ehlo", "mx2", "error", "has no address",
+                          "mx2.example.test. IN AAAA 2001:db8::2"),
+    "no From domain": ({"m MX 10 mx1": None, RSA: None, "e1._domainkey.m TXT @ED@": None}, "from", None, "error",
+                       "neither MX, address nor SOA", "m.example.test. IN MX 10"),
+    "null MX of From": ({"m MX 10 mx1": "m MX 0 ."}, "from", None, "warning", "null MX", "m.example.test. IN MX"),
+    "null MX of bounces": ({"b MX 10 mx1": "b MX 0 ."}, "bounce", None, "error", "bounces cannot come back",
+                           "b.example.test. IN MX"),
+    "address alone": ({"b MX 10 mx1": "b A 192.0.2.1"}, "bounce", None, "ok", "no MX but an address", None),
+    "no SPF": ({SPF: None}, "spf", "mx1", "error", "b.example.test has no SPF record",
+               'b.example.test. IN TXT "v=spf1 ip4:192.0.2.1 ip6:2001:db8::2 -all"'),
+    "SPF without this source": ({SPF: 'b TXT "v=spf1 ip6:2001:db8::/64 ~all"'}, "spf", "mx1", "error",
+                                "may not send for b.example.test: softfail by ~all",
+                                'b.example.test. IN TXT "v=spf1 ip4:192.0.2.1 ip6:2001:db8::/64 ~all"'),
+    "SPF for everybody": ({SPF: 'b TXT "v=spf1 +all"'}, "spf", "mx1", "warning", "so may everybody", "-all"),
+    "SPF twice": ({SPF: ['b TXT "v=spf1 -all"', 'b TXT "v=spf1 ~all"']}, "spf", "mx1", "error", "2 SPF records", "record"),
+    "SPF with a mistake": ({SPF: 'b TXT "v=spf1 ipv4:192.0.2.1 -all"'}, "spf", "mx1", "error",
+                           '"ipv4:192.0.2.1" is no term of SPF', "mistake"),
+    "SPF that costs too much": (
+        {SPF: 'b TXT "v=spf1 ip4:192.0.2.1 ip6:2001:db8::2 ' + " ".join(["include:spf.example.test"] * 5) + '" " '
+         + " ".join(["include:spf.example.test"] * 6) + ' -all"'}, "spf", None,
+        "error", "costs 11 look-ups, and receivers stop after 10", "fewer include"),
+    "SPF of names that are gone": ({SPF: 'b TXT "v=spf1 ip4:192.0.2.1 ip6:2001:db8::2 a:x.other.test a:y.other.test '
+                                         'a:z.other.test -all"'}, "spf", None, "error", "3 look-ups of the SPF record",
+                                   "take out"),
+    "SPF that nobody answers": ({SPF: 'b TXT "v=spf1 include:a.broken.test -all"', "broken": ["broken.test"]}, "spf", "mx1",
+                                "unknown", "cannot be evaluated now", None),
+    "no DKIM key": ({RSA: None}, "dkim", None, "error", "s1._domainkey.m.example.test has no key",
+                    "s1._domainkey.m.example.test. IN TXT \"v=DKIM1; k=rsa; p="),
+    "another DKIM key": ({RSA: "s1._domainkey.m TXT @OTHER@"}, "dkim", None, "error", "is not the key in rsa.pem",
+                         "s1._domainkey.m.example.test. IN TXT"),
+    "a DKIM key of another type": ({RSA: "s1._domainkey.m TXT @ED@"}, "dkim", None, "error", "is not the key in rsa.pem",
+                                   "k=rsa"),
+    "a revoked DKIM key": ({RSA: 's1._domainkey.m TXT "v=DKIM1; p="'}, "dkim", None, "error", "revoked", "k=rsa"),
+    "two DKIM keys": ({RSA: [RSA, "s1._domainkey.m TXT @OTHER@"]}, "dkim", None, "error", "2 key records", "k=rsa"),
+    "no DMARC": ({DMARC: None}, "dmarc", None, "error", "no DMARC record", "_dmarc.m.example.test. IN TXT \"v=DMARC1; p=none"),
+    "two DMARC records": ({DMARC: [DMARC, '_dmarc TXT "v=DMARC1; p=none"']}, "dmarc", None, "error", "more than one record",
+                          "one record"),
+    "DMARC with an old tag": ({DMARC: '_dmarc TXT "v=DMARC1; p=none; pct=5; rua=mailto:d@example.test"'}, "dmarc", None,
+                              "warning", '"pct=5", which counts for nothing', "without it"),
+    "DMARC without reports": ({DMARC: '_dmarc TXT "v=DMARC1; p=none"'}, "dmarc", None, "note", "nobody reports to you", None),
+    "DMARC reports to others": ({DMARC: '_dmarc TXT "v=DMARC1; p=none; rua=mailto:d@other.test"'}, "dmarc", None, "warning",
+                                "does not say that it takes them",
+                                'example.test._report._dmarc.other.test. IN TXT "v=DMARC1"'),
+    "DMARC that is strict": ({DMARC: '_dmarc TXT "v=DMARC1; p=none; aspf=s; rua=mailto:d@example.test"'}, "alignment", None,
+                             "ok", "agrees with the signature of m.example.test", None),
+    "subdomains of their own": (
+        {DMARC: '_dmarc TXT "v=DMARC1; p=reject; sp=quarantine; rua=mailto:d@example.test"'}, "dmarc", None, "ok",
+        "the record of example.test asks for quarantine", None),
+    "MTA-STS": ({"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"', "mta-sts.b A 192.0.2.3"]}, "mta-sts", None, "ok",
+                "has a policy at mta-sts.b.example.test", None),
+    "MTA-STS without its host": ({"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"']}, "mta-sts", None, "error",
+                                 "has no address", "mta-sts.b.example.test. IN A"),
+    "MTA-STS without id": ({"+example.test": ['_mta-sts.b TXT "v=STSv1"', "mta-sts.b A 192.0.2.3"]}, "mta-sts", None,
+                           "error", "has no id=", "id=1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_named_with_what_to_publish(case, published):
+    change, what, source, level, text, publish = WRONG[case]
+    code, lines = published(change)
+    mine = [line for line in lines if line["check"] == what and line["source"] == source and text in line["text"]]
+    assert mine, [line for line in lines if line["check"] == what]
+    assert mine[0]["level"] == level
+    assert (publish or "") in (mine[0]["publish"] or "")
+    assert (mine[0]["publish"] is None) == (publish is None)
+    assert code == (1 if any(line["level"] in ("error", "unknown") for line in lines) else 0)
+
+
+def test_strangers_signatures_do_not_agree(hato, sender, tmp_path, published):
+    folder, _ = sender
+    script = SCRIPT.replace('domain = "m.example.test"', 'domain = "other.test"').replace("b.example.test", "b.other.test")
+    was = (folder / "init.lua").read_text()
+    (folder / "init.lua").write_text(script)
+    try:
+        _, lines = published({})
+    finally:
+        (folder / "init.lua").write_text(was)
+    assert any(line["check"] == "alignment" and line["level"] == "error"
+               and "agrees with no signature and not with the return path of b.other.test" in line["text"] for line in lines)
+
+
+def test_no_name_server_is_no_verdict(hato, sender):
+    folder, _ = sender
+    code, lines, _ = check(hato, folder, "--published", "--dns", f"127.0.0.1:{unused_port()}")
+    levels = {line["level"] for line in lines if line["check"] not in ("lint", "alignment")}
+    assert code == 1 and levels == {"unknown"}, lines
+
+
+LINT = {
+    'hato.stream "s" { from = "a@example.test" }': [
+        'stream "s" is bulk mail without `unsubscribe`', "has no `bounce` domain", 'stream "s" is not signed'],
+    'hato.source "a" { address = "192.0.2.200", ehlo = "a.test" }\nhato.stream "s" { from = "a@example.test" }': [
+        "192.0.2.200 is no address of this machine"],
+    'hato.source "a" { address = "127.0.0.1", ehlo = "a.test" }\nhato.source "b" { address = "127.0.0.1", ehlo = "b.test" }\n'
+    'hato.pool "p" { "a" }\nhato.stream "s" { from = "a@example.test", pool = "p" }': [
+        'source "b" is in no stream\'s pool', 'source "b" has the address of "a"'],
+    'hato.stream "s" { from = "a@example.test" }\nhato.isp "x" { mx = "x.test", family = "ipv6" }': [
+        'isp "x" takes IPv6 only, and stream "s" has no such source'],
+    'hato.isp "x" { mx = "x.test" }\nhato.isp "y" { mx = { "x.test", "y.test" } }': [
+        'isp "y": nothing can match "x.test": isp "x" has the same pattern'],
+    'hato.isp "x" { mx = { "x.test", "X.test" } }': ['"X.test" stands twice'],
+    'hato.limit { by = { "isp" }, rate = "40/s" }\nhato.limit { by = { "isp" }, rate = "2000/min" }': [
+        "this limit is never felt"],
+    'hato.bounces { { code = { 500, 599 }, class = "policy" }, { code = 550, enhanced = "5.7.1", class = "spam" } }': [
+        "rule 2 can never fire: rule 1 takes all"],
+    'hato.bounces { { isp = "gmial", text = "x", class = "spam" } }': [
+        'rule 1 can never fire: no isp is called "gmial"; did you mean "gmail"?'],
+    'hato.bounces { retry = { "3 days", give_up = "2 days" } }': ["nothing is ever tried again"],
+}
+
+
+@pytest.mark.parametrize("script", LINT)
+def test_scripts_are_looked_over(script, hato, tmp_path):
+    code, found, _ = check(hato, tmp_path, script=script)
+    for want in LINT[script]:
+        assert any(want in line["text"] for line in found), found
+    assert code == (1 if any(line["level"] == "error" for line in found) else 0)
+
+
+GOOD = """hato.source "a" { address = "127.0.0.1", ehlo = "a.example.test" }
+local s = hato.stream "s" { from = "a@example.test", bounce = "b.example.test",
+  dkim = { { domain = "example.test", selector = "s1", key = "key.pem" } },
+  unsubscribe = { url = "https://example.test/u/{{ token }}", one_click = true } }
+"""
+HELLO = """hato.campaign "hello" { stream = s, to = hato.csv "people.csv", subject = "Hello {{ name }}", text = "Hi.\\n",
+  expire = "%s" }
+"""
+
+
+@pytest.fixture
+def folder(hato, tmp_path):
+    keygen(hato, tmp_path, "s1", "key.pem")
+    (tmp_path / "people.csv").write_text("email,name\n" + "".join(f"p{i}@example.test,P\n" for i in range(5000)))
+    return tmp_path
+
+
+def test_a_script_without_fault_is_told_so(hato, folder):
+    code, found, _ = check(hato, folder, script=GOOD + HELLO % "3 days")
+    assert (code, found) == (0, [])
+    done = subprocess.run([hato, "check", folder / "init.lua"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "nothing to find fault with\n")
+
+
+def test_people_keys_and_time_are_looked_at(hato, folder):
+    os.chmod(folder / "key.pem", 0o640)
+    code, found, _ = check(hato, folder, script=GOOD + 'hato.limit { by = { "campaign" }, rate = "10/min" }\n'
+                           + HELLO % "2 min")
+    texts = [line["text"] for line in found]
+    assert any("others can read the key key.pem (mode 0640)" in text for text in texts), texts
+    assert any("expires after 2 min, before the first retry (5 min)" in text for text in texts), texts
+    assert any("the last of some 5000 people would have their turn after 8 h, and mail expires after 2 min" in text
+               for text in texts), texts
+    os.chmod(folder / "key.pem", 0o600)
+    (folder / "people.csv").write_text("email,nome\na@example.test,A\nb@example.test,B\n")
+    code, found, _ = check(hato, folder, script=GOOD + HELLO % "3 days")
+    assert code == 1 and "all of the first 2 people would be bad rows, as line 2: subject:1:7: 'name' is missing" \
+        in found[0]["text"], found
+
+
+def test_a_script_that_does_not_load_is_an_error(hato, folder):
+    code, found, says = check(hato, folder, script=GOOD.replace("bounce", "bunce"))
+    assert code == 2 and not found and 'unknown option "bunce"; did you mean "bounce"?' in says
+    code, _, says = check(hato, folder, script=GOOD + (HELLO % "3 days").replace("{{ name }}", "{{ name"))
+    assert code == 2 and "init.lua" in says, says
