@@ -270,6 +270,7 @@ int cmd_run(int argc, char **argv)
                              .limit = (uint64_t)p.a.limit,
                              .redirect = p.a.redirect,
                              .memory_state = p.a.dry_run || p.a.redirect,
+                             .looks_at_people = p.a.dry_run || p.a.redirect,
                              .sends_nothing = p.a.dry_run,
                              .data = &p,
                              .event = on_event,

@@ -675,6 +675,25 @@ static int on_suppression(void *data, const struct suppression *s)
     return 0;
 }
 
+/* What keeps them from mail was told already. */
+static int on_set_aside(void *data, const struct suppression *s)
+{
+    return s->expires_ms ? on_suppression(data, s) : 0;
+}
+
+/* What a rule counts that wants more than one failure. */
+static int on_counted(void *data, const struct suppress_db_soft *s)
+{
+    struct told *t = data;
+    text_time_plain(t->out, s->at_ms);
+    if (slice_eq(s->class_name, SUPPRESS_DB_DELIVERED))
+        buf_adds(t->out, S("  delivered: clears what was counted before, once it has held"));
+    else
+        buf_printf(t->out, "  counted against %.*s: %.*s", SLICE_FMT(s->address), SLICE_FMT(s->class_name));
+    buf_addc(t->out, '\n');
+    return 0;
+}
+
 /* Whether mail goes to this person at all, whatever became of the mails before. */
 static int put_suppressions(struct run *r, bool json, struct buf *out, struct err *e)
 {
@@ -690,9 +709,13 @@ static int put_suppressions(struct run *r, bool json, struct buf *out, struct er
     if (!addr_parse(who, &r->arena, &addr, NULL)) {
         suppression_address(&address, &addr);
         rc = suppress_db_look(fs, journal_state(r->journal), &db, e);
+        int64_t now_ms = loop_wall_ms(journal_loop(r->journal));
         if (!rc)
-            rc = suppress_db_each(db, buf_slice(&address), loop_wall_ms(journal_loop(r->journal)),
-                                  on_suppression, &told, e);
+            rc = suppress_db_each(db, buf_slice(&address), now_ms, on_suppression, &told, e);
+        if (!rc)
+            rc = suppress_db_each_quarantined(db, buf_slice(&address), now_ms, on_set_aside, &told, e);
+        if (!rc && !json)
+            rc = suppress_db_each_soft(db, buf_slice(&address), on_counted, &told, e);
         suppress_db_close(db);
     }
     buf_free(&address);

@@ -32,6 +32,7 @@ struct dry {
     int status;
     struct err err;
     struct intake_counts counts;
+    uint64_t suppressed; /* of the good ones */
     struct intake *intake;
     struct arena arena;
 };
@@ -80,6 +81,7 @@ static int on_take(void *data, const struct intake_row *row)
         resolve_mx(hato_resolve(d->conf.hato), p->domain, &p->req, on_mx);
     }
     p->people++;
+    d->suppressed += deliver_suppresses(hato_deliver(d->conf.hato), d->campaign, row->addr);
     return 0;
 }
 
@@ -133,9 +135,12 @@ static void print_groups(struct dry *d)
     if (d->conf.json) {
         buf_adds(&b, S("{\"campaign\":"));
         json_quote(&b, d->campaign->name);
-        buf_printf(&b, ",\"rows\":%llu,\"good\":%llu,\"rejected_rows\":%llu,\"isps\":{",
+        buf_printf(&b, ",\"rows\":%llu,\"good\":%llu,\"rejected_rows\":%llu",
                    (unsigned long long)d->counts.rows, (unsigned long long)d->counts.fresh,
                    (unsigned long long)d->counts.bad);
+        if (d->suppressed)
+            buf_printf(&b, ",\"suppressed\":%llu", (unsigned long long)d->suppressed);
+        buf_adds(&b, S(",\"isps\":{"));
         for (size_t i = 0; i < n; i++) {
             if (i)
                 buf_addc(&b, ',');
@@ -148,6 +153,10 @@ static void print_groups(struct dry *d)
         buf_adds(&b, S(": "));
         text_count(&b, d->counts.fresh);
         buf_adds(&b, d->counts.fresh == 1 ? S(" person, ") : S(" people, "));
+        if (d->suppressed) {
+            text_count(&b, d->suppressed);
+            buf_adds(&b, S(" of them suppressed, "));
+        }
         text_count(&b, d->counts.bad);
         buf_adds(&b,
                  d->counts.bad == 1 ? S(" bad row; nothing is sent\n") : S(" bad rows; nothing is sent\n"));

@@ -264,6 +264,7 @@ static size_t event_fields(struct hato *h, const struct rec_event *ev, char *id,
                  {"pool", deliver_name(d, NAME_POOL, ev->pool)},
                  {"class", ev->class_name},
                  {"rule", ev->rule},
+                 {"person", slice_cstr(event_person(ev))},
                  {"text", ev->text}};
     for (size_t i = 0; i < COUNT(texts); i++)
         if (texts[i].text.n)
@@ -529,6 +530,7 @@ static struct deliver_conf deliver_conf_of(struct hato *h, struct script *s)
 {
     return (struct deliver_conf){.loop = h->loop,
                                  .fs = h->fs,
+                                 .people_fs = h->o.looks_at_people ? h->script_fs : NULL,
                                  .state = h->o.state,
                                  .net = h->net,
                                  .resolve = h->resolve,

@@ -20,8 +20,9 @@ struct hato_options {
     const struct opt_list *only; /* addresses: nobody else is sent to; NULL or empty: everybody */
     uint64_t limit;              /* at most so many are taken in; 0: no bound */
     const char *redirect;        /* NULL: none */
-    bool memory_state;  /* the state folder is in memory: nothing is left behind (a test, `hato message`) */
-    bool sends_nothing; /* what the script sends while it loads is accepted and stays (a dry run) */
+    bool memory_state;    /* the state folder is in memory: nothing is left behind (a test, `hato message`) */
+    bool looks_at_people; /* with memory_state: the suppression list is that of the folder on disk */
+    bool sends_nothing;   /* what the script sends while it loads is accepted and stays (a dry run) */
     /* A simulation: virtual clock, files and pipes in memory, receivers of this world. NULL: the real thing.
      */
     const struct world *world;

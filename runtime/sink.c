@@ -324,8 +324,10 @@ int sink_new(const struct sink_conf *conf, struct sink **out, struct err *e)
     s->conf = *conf;
     s->loop = net_loop(conf->net);
     s->judges = mem_alloc((conf->world->n_isps ? conf->world->n_isps : 1) * sizeof(struct smtp_judge *));
-    for (size_t i = 0; i < conf->world->n_isps; i++)
+    for (size_t i = 0; i < conf->world->n_isps; i++) {
         s->judges[i] = smtp_judge_new(&conf->world->isps[i], luck, s->loop);
+        smtp_judge_begin(s->judges[i], loop_now_ms(s->loop));
+    }
     /* Before connections write: who has a 250 finds its line in the log. */
     s->hook = (struct loop_hook){.order = LOOP_ORDER_SPOOL, .fn = on_turn_end, .data = s};
     loop_hook_add(s->loop, &s->hook);

@@ -21,6 +21,7 @@ struct smtp_judge {
     struct map sources; /* struct ip -> struct judge_source */
     struct map seen;    /* hash of (source, from, to) -> moment of first sight */
     struct hash_key key;
+    int64_t began_ms;
 };
 
 struct smtp_judge *smtp_judge_new(const struct world_isp *isp, uint64_t (*luck)(void *data), void *data)
@@ -77,11 +78,17 @@ void smtp_judge_disconnect(struct judge_source *s)
     s->connections--;
 }
 
-const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phase phase, struct slice to)
+void smtp_judge_begin(struct smtp_judge *j, int64_t now_ms)
+{
+    j->began_ms = now_ms;
+}
+
+const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phase phase, struct slice to,
+                                            int64_t now_ms)
 {
     if (j->isp->n_replies == 0)
         return NULL;
-    return world_reply_for(j->isp, phase, to, j->luck(j->data));
+    return world_reply_for(j->isp, phase, to, j->luck(j->data), now_ms - j->began_ms);
 }
 
 bool smtp_judge_reserve(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)

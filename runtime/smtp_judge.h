@@ -20,8 +20,11 @@ const struct world_isp *smtp_judge_isp(const struct smtp_judge *j);
 struct judge_source *smtp_judge_connect(struct smtp_judge *j, const struct ip *peer);
 void smtp_judge_disconnect(struct judge_source *s);
 
+/* It has played since this moment; 0 unless said. */
+void smtp_judge_begin(struct smtp_judge *j, int64_t now_ms);
 /* The scripted reply for this moment, or NULL. to: empty where the phase has no recipient. */
-const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phase phase, struct slice to);
+const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phase phase, struct slice to,
+                                            int64_t now_ms);
 
 /* May this source begin a message now, by the ISP's rate? If so it holds a place until smtp_judge_release().
  */

@@ -180,7 +180,7 @@ static void answer(struct smtp_server *s, const struct world_reply *script, stru
  * session. Returns the code. */
 static int decide(struct smtp_server *s, enum smtp_phase phase, struct slice to, int code, struct slice wire)
 {
-    const struct world_reply *script = smtp_judge_script(s->conf.judge, phase, to);
+    const struct world_reply *script = smtp_judge_script(s->conf.judge, phase, to, s->now);
     if (script && script->answer.code) {
         code = script->answer.code;
         wire = script->answer.wire;
@@ -197,7 +197,8 @@ static void say(struct smtp_server *s, struct slice wire)
 /* --- commands --- */
 static void banner(struct smtp_server *s)
 {
-    const struct world_reply *script = smtp_judge_script(s->conf.judge, SMTP_PHASE_CONNECT, SLICE_NONE);
+    const struct world_reply *script =
+        smtp_judge_script(s->conf.judge, SMTP_PHASE_CONNECT, SLICE_NONE, s->now);
     int code = 421;
     if (!s->source) {
         answer(s, NULL, S("421 4.7.0 too many connections from you\r\n"), THEN_CLOSE);
@@ -414,7 +415,8 @@ static void end_message(struct smtp_server *s)
 {
     s->mode = MODE_COMMAND;
     s->asked_eod = true;
-    const struct world_reply *script = smtp_judge_script(s->conf.judge, SMTP_PHASE_EOD, first_accepted(s));
+    const struct world_reply *script =
+        smtp_judge_script(s->conf.judge, SMTP_PHASE_EOD, first_accepted(s), s->now);
     int code = 250;
     struct slice wire = S("250 2.0.0 taken\r\n");
     if (s->tx.naccepted == 0)
@@ -484,7 +486,8 @@ static void on_command(struct smtp_server *s, struct slice line)
     bool known = true;
     if (slice_ieq(verb, S("QUIT"))) {
         end_tx(s);
-        const struct world_reply *script = smtp_judge_script(s->conf.judge, SMTP_PHASE_QUIT, SLICE_NONE);
+        const struct world_reply *script =
+            smtp_judge_script(s->conf.judge, SMTP_PHASE_QUIT, SLICE_NONE, s->now);
         answer(s, script, script && script->answer.code ? script->answer.wire : S("221 2.0.0 bye\r\n"),
                THEN_CLOSE);
     } else if (s->shut) {

@@ -7,14 +7,27 @@
 
 enum { WINDOW = 256 * 1024 };
 
-enum column { EMAIL, SCOPE, REASON, SINCE, EXPIRES, PROVISIONAL, EVENT, EVIDENCE, COLUMNS };
-static const char *const names[COLUMNS] = {
-    "email", "scope", "reason", "since", "expires", "provisional_until", "event", "evidence"};
+/* Up to COLUMNS those of suppressions; OPT_IN of the other kind of file. */
+enum column {
+    EMAIL,
+    SCOPE,
+    REASON,
+    SINCE,
+    EXPIRES,
+    PROVISIONAL,
+    EVENT,
+    EVIDENCE,
+    COLUMNS,
+    OPT_IN = COLUMNS,
+    ALL
+};
+static const char *const names[ALL] = {"email", "scope",    "reason", "since", "expires", "provisional_until",
+                                       "event", "evidence", "opt_in"};
 
 struct reading {
     const struct suppress_csv_conf *conf;
     struct csv csv;
-    size_t at[COLUMNS]; /* SIZE_MAX: not in the file */
+    size_t at[ALL];     /* SIZE_MAX: not in the file */
     struct arena arena; /* of a row */
     struct buf address;
 };
@@ -27,12 +40,12 @@ static int map_columns(struct reading *r, struct err *e)
     for (size_t m = 0; map && m < map->n; m++) {
         struct slice header, name = slice_cut(slice_cstr(map->v[m]), '=', &header);
         size_t column = 0, i = 0;
-        while (column < COLUMNS && !slice_eq(name, slice_cstr(names[column])))
+        while (column < ALL && !slice_eq(name, slice_cstr(names[column])))
             column++;
-        if (column == COLUMNS)
+        if (column == ALL)
             return err_set(e, ERR_INVAL,
                            "--map wants NAME=HEADER with NAME one of email, scope, reason, since, expires, "
-                           "provisional_until, evidence; not \"%s\"",
+                           "provisional_until, evidence, opt_in; not \"%s\"",
                            map->v[m]);
         while (i < r->csv.ncolumns && !slice_eq(header, r->csv.columns[i]))
             i++;
@@ -49,11 +62,11 @@ static int find_columns(struct reading *r, struct err *e)
     int rc = csv_header(&r->csv, e);
     if (rc)
         return rc;
-    for (int c = 0; c < COLUMNS; c++)
+    for (int c = 0; c < ALL; c++)
         r->at[c] = SIZE_MAX;
     rc = map_columns(r, e);
     for (size_t i = 0; !rc && i < r->csv.ncolumns; i++) {
-        for (int c = 0; c < COLUMNS; c++)
+        for (int c = 0; c < ALL; c++)
             if (r->at[c] == SIZE_MAX && slice_ieq(r->csv.columns[i], slice_cstr(names[c])))
                 r->at[c] = i;
         if (r->at[EMAIL] == SIZE_MAX && api_is_address_column(r->csv.columns[i]))
@@ -75,7 +88,7 @@ static struct slice cell(const struct reading *r, const struct csv_row *row, enu
 }
 
 /* text_time()'s form is a wall clock's with T for the blank, milliseconds and Z behind it. */
-static int read_time(struct slice text, enum column c, int64_t *ms, struct err *e)
+int suppress_csv_time(struct slice text, const char *name, int64_t *ms, struct err *e)
 {
     char plain[20];
     struct tz_wall wall;
@@ -94,7 +107,7 @@ static int read_time(struct slice text, enum column c, int64_t *ms, struct err *
         thousandths = ok ? (int64_t)digits : 0;
     }
     if (!ok || tz_read_wall(slice_of(plain, n), &wall))
-        return err_set(e, ERR_SYNTAX, "%s: \"%.*s\" is no time such as 2026-07-01 10:00:00", names[c],
+        return err_set(e, ERR_SYNTAX, "%s: \"%.*s\" is no time such as 2026-07-01 10:00:00", name,
                        SLICE_FMT(text));
     *ms = tz_to_utc(NULL, &wall) * 1000 + thousandths;
     return 0;
@@ -110,7 +123,7 @@ static int read_times(struct reading *r, const struct csv_row *row, struct suppr
     for (size_t i = 0; !rc && i < COUNT(times); i++) {
         struct slice text = cell(r, row, times[i].column);
         if (text.n)
-            rc = read_time(text, times[i].column, times[i].ms, e);
+            rc = suppress_csv_time(text, names[times[i].column], times[i].ms, e);
     }
     if (rc)
         return rc;
@@ -136,6 +149,13 @@ static int read_row(struct reading *r, const struct csv_row *row, struct suppres
     buf_clear(&r->address);
     suppression_address(&r->address, &addr);
     s->address = buf_slice(&r->address);
+    if (r->conf->opt_ins) {
+        text = cell(r, row, OPT_IN);
+        if (r->at[OPT_IN] == SIZE_MAX)
+            return 0;
+        return text.n ? suppress_csv_time(text, names[OPT_IN], &s->since_ms, e)
+                      : err_set(e, ERR_MISSING, "opt_in: no date");
+    }
     if ((text = cell(r, row, SCOPE)).n)
         rc = suppression_scope_parse(text, &s->scope, &s->name, e);
     if (!rc && (text = cell(r, row, REASON)).n)

@@ -17,6 +17,7 @@ struct suppress_csv_conf {
     struct suppression
         otherwise; /* what a row says where a column or its cell is not there; expires_ms too */
     int64_t now_ms;
+    bool opt_ins; /* opt-ins and no suppressions: since_ms is the column opt_in's, all else `otherwise`'s */
     void *data;
     /* A row; borrowed. Not 0 ends the reading with that code. */
     int (*row)(void *data, const struct suppression *s, struct err *e);
@@ -24,6 +25,9 @@ struct suppress_csv_conf {
 };
 /* ERR_* where the file cannot be read, or has no address column. */
 int suppress_csv_read(const struct suppress_csv_conf *conf, struct err *e);
+
+/* A time as its columns have it. ERR_SYNTAX: "name: … is no time such as …". */
+int suppress_csv_time(struct slice text, const char *name, int64_t *ms, struct err *e);
 
 /* The header line, and one of a suppression, that suppress_csv_read() reads back. */
 void suppress_csv_header(struct buf *out);

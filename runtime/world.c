@@ -197,11 +197,12 @@ static uint32_t draw_ppm(uint64_t luck, size_t row)
 }
 
 const struct world_reply *world_reply_for(const struct world_isp *isp, enum smtp_phase phase, struct slice to,
-                                          uint64_t luck)
+                                          uint64_t luck, int64_t age_ms)
 {
     for (size_t i = 0; i < isp->n_replies; i++) {
         const struct world_reply *r = &isp->replies[i];
-        if (r->phase == phase && (r->share_ppm >= 1000000 || draw_ppm(luck, i) < r->share_ppm) &&
+        bool now = !r->until_ms || (age_ms >= r->from_ms && age_ms < r->until_ms);
+        if (r->phase == phase && now && (r->share_ppm >= 1000000 || draw_ppm(luck, i) < r->share_ppm) &&
             matches(r, to))
             return r;
     }

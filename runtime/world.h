@@ -21,7 +21,8 @@
  *         accept = "960/h", over = "421 4.7.28 slow down",   -- messages from one source in any such window
  *         tls = "refuse",                         -- ok, refuse (454), garbage or disconnect (after the 220)
  *         replies = { { phase = "rcpt", to = "^bad", share = 0.5, reply = "550 5.1.1 no", delay = "1 s",
- *                       disconnect = true, garbage = true } },   -- the first match wins
+ *                       disconnect = true, garbage = true,
+ *                       between = { "10 h", "11 h" } } },        -- since it began; the first match wins
  *       } },
  *     dns = { ["a.test"] = "servfail" },          -- see enum world_dns
  *     people = { },                               -- read by the simulation
@@ -50,6 +51,7 @@ struct world_reply {
     uint32_t share_ppm;              /* of 1,000,000 */
     struct world_answer answer;      /* code 0: what it would have said anyway */
     int64_t delay_ms;                /* before it, on top of the ISP's delay */
+    int64_t from_ms, until_ms;       /* when: since the receivers began; until_ms 0: always */
     bool garbage;                    /* bytes that are no SMTP reply instead of one */
     bool disconnect; /* after the reply; instead of it when there is neither reply nor garbage */
 };
@@ -151,7 +153,7 @@ enum world_dns world_dns_of(const struct world *w, struct slice name);
 /* The first scripted reply for this phase and recipient (empty where the phase has none) or NULL. luck: any
  * number, drawn anew for each question; it decides the shares. */
 const struct world_reply *world_reply_for(const struct world_isp *isp, enum smtp_phase phase, struct slice to,
-                                          uint64_t luck);
+                                          uint64_t luck, int64_t age_ms);
 /* Whether this address is one of the share that does not exist: always the same answer for one address. */
 bool world_is_unknown(const struct world_isp *isp, struct slice address);
 

@@ -224,12 +224,28 @@ static void read_phase(struct conv *c, const struct conv_field *f, void *out)
     ((struct world_reply *)out)->phase = (enum smtp_phase)conv_word(c, f->name, lua_gettop(c->L), words);
 }
 
+static void read_between(struct conv *c, const struct conv_field *f, void *out)
+{
+    struct world_reply *r = out;
+    int at = lua_gettop(c->L);
+    if (!lua_istable(c->L, at) || lua_objlen(c->L, at) != 2)
+        conv_wrong(c, f->name, "two times since it began, { \"10 h\", \"11 h\" }", at);
+    lua_rawgeti(c->L, at, 1);
+    lua_rawgeti(c->L, at, 2);
+    r->from_ms = conv_duration(c, f->name, at + 1);
+    r->until_ms = conv_duration(c, f->name, at + 2);
+    lua_settop(c->L, at);
+    if (r->from_ms >= r->until_ms)
+        conv_wrong(c, f->name, "a time and a later one, { \"10 h\", \"11 h\" }", at);
+}
+
 static const struct conv_field reply_fields[] = {
     {"phase", CONV_OTHER, .required = true, .read = read_phase},
     {"to", CONV_OTHER, .read = read_pattern},
     {"share", CONV_OTHER, CONV_AT(struct world_reply, share_ppm), .read = read_share},
     {"reply", CONV_OTHER, CONV_AT(struct world_reply, answer), .read = read_answer},
     {"delay", CONV_OTHER, CONV_AT(struct world_reply, delay_ms), .read = read_delay},
+    {"between", CONV_OTHER, .read = read_between},
     {"garbage", CONV_BOOL, CONV_AT(struct world_reply, garbage)},
     {"disconnect", CONV_BOOL, CONV_AT(struct world_reply, disconnect)},
     {0}};

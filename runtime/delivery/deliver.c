@@ -330,6 +330,7 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
         r = suppress_open(&(struct suppress_conf){.loop = d->loop,
                                                   .fs = conf->fs,
                                                   .state = conf->state,
+                                                  .look_fs = conf->people_fs,
                                                   .person = conf->conf->person,
                                                   .acts = &conf->conf->acts,
                                                   .data = conf->hooks.data,
@@ -534,6 +535,12 @@ struct queue *deliver_queue(struct deliver *d)
 struct spool *deliver_spool(struct deliver *d)
 {
     return d->spool;
+}
+
+bool deliver_suppresses(const struct deliver *d, const struct campaign *c, const struct addr *to)
+{
+    struct suppress_hit hit;
+    return suppress_has(d->suppress, to, c->stream->name, campaign_list(c), &hit);
 }
 
 struct suppress *deliver_suppress(struct deliver *d)

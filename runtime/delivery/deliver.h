@@ -41,7 +41,9 @@ struct deliver_hooks {
 struct deliver_conf {
     struct loop *loop;
     struct fs *fs;
-    const char *state; /* folder */
+    const char *state;    /* folder */
+    struct fs *people_fs; /* where the folder has the suppression list, which is looked at and stays as it is;
+                           * NULL: in fs, and it is kept */
     struct net *net;
     struct resolve *resolve;
     const struct conf *conf; /* of the script */
@@ -138,6 +140,8 @@ const struct spool_report *deliver_replay_report(const struct deliver *d);
 struct queue *deliver_queue(struct deliver *d);
 struct spool *deliver_spool(struct deliver *d);
 struct suppress *deliver_suppress(struct deliver *d);
+/* Whether mail of this campaign would not go to this address. */
+bool deliver_suppresses(const struct deliver *d, const struct campaign *c, const struct addr *to);
 struct warmups *deliver_warmups(struct deliver *d); /* NULL: the script has none */
 /* Words for numbers of records; SLICE_NONE when unknown. */
 struct slice deliver_name(const struct deliver *d, enum rec_name_kind kind, uint32_t number);

@@ -617,8 +617,10 @@ int suppress_open(const struct suppress_conf *conf, struct suppress **out, struc
     loop_random_bytes(conf->loop, &key, sizeof key);
     s->table = suppress_table_new(key);
     int rc = person_new(&conf->person, conf->acts, &s->person, e);
+    bool looks = !rc && conf->look_fs;
+    int looked = looks ? suppress_db_look(conf->look_fs, conf->state, &s->db, e) : ERR_NOTFOUND;
     if (!rc)
-        rc = suppress_db_open(conf->fs, conf->state, &s->db, e);
+        rc = looked == ERR_NOTFOUND ? suppress_db_open(conf->fs, conf->state, &s->db, e) : looked;
     if (!rc)
         rc = load(s, e);
     if (rc) {

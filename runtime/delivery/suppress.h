@@ -23,7 +23,8 @@ struct suppress;
 struct suppress_conf {
     struct loop *loop;
     struct fs *fs;
-    const char *state; /* folder; the caller has its lock */
+    const char *state;  /* folder; the caller has its lock */
+    struct fs *look_fs; /* not NULL: the list is what the folder has there, and changes to it are lost */
     struct person_conf person;
     const struct acts *acts; /* of the script; may be NULL */
     void *data;

@@ -64,7 +64,7 @@ static const struct {
     const char *word, *text;
 } reasons[] = {
     [SUPPRESS_NOT] = {"none", "not suppressed"},
-    [SUPPRESS_QUARANTINE] = {"quarantine", "set aside"},
+    [SUPPRESS_QUARANTINE] = {"quarantine", "in quarantine"},
     [SUPPRESS_SOFT_BOUNCE] = {"soft_bounce", "soft bounces"},
     [SUPPRESS_HARD_BOUNCE] = {"hard_bounce", "hard bounce"},
     [SUPPRESS_MANUAL] = {"manual", "by hand"},
@@ -198,7 +198,8 @@ bool suppression_of_event(const struct rec_event *ev, struct slice stream, struc
 
 void suppression_text(struct buf *out, const struct suppression *s)
 {
-    buf_adds(out, S("suppressed for "));
+    bool aside = s->reason == SUPPRESS_QUARANTINE && s->expires_ms;
+    buf_adds(out, aside ? S("set aside, and gets mail, for ") : S("suppressed for "));
     if (s->scope == SUPPRESS_ALL) {
         buf_adds(out, S("all mail"));
     } else {
@@ -217,7 +218,7 @@ void suppression_text(struct buf *out, const struct suppression *s)
         buf_adds(out, S(", provisional until "));
         text_time_plain(out, s->provisional_ms);
     }
-    if (s->expires_ms) {
+    if (s->expires_ms && !aside) {
         buf_adds(out, S(", ends "));
         text_time_plain(out, s->expires_ms);
     }
@@ -245,6 +246,11 @@ void suppression_json(struct buf *out, const struct suppression *s)
         buf_printf(out, ",\"event\":\"e%llu\"", (unsigned long long)s->event);
     else
         buf_adds(out, S(",\"event\":null"));
+    buf_adds(out, S(",\"isp\":"));
+    if (s->isp.n)
+        json_quote(out, s->isp);
+    else
+        buf_adds(out, S("null"));
     buf_adds(out, S(",\"evidence\":"));
     json_quote(out, s->evidence);
     buf_addc(out, '}');

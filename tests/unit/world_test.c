@@ -79,16 +79,16 @@ TEST(the_first_reply_that_matches_wins_and_shares_hold)
 {
     struct world *w = parse(whole, NULL);
     const struct world_isp *g = world_isp_by_name(w, S("gmail"));
-    CHECK(world_reply_for(g, SMTP_PHASE_RCPT, S("BAD@gmail.test"), 1) == &g->replies[0]);
-    CHECK(world_reply_for(g, SMTP_PHASE_RCPT, S("late@gmail.test"), 1) == &g->replies[1]);
-    CHECK(!world_reply_for(g, SMTP_PHASE_RCPT, S("a@gmail.test"), 1));
-    CHECK(!world_reply_for(g, SMTP_PHASE_DATA, S("bad@gmail.test"), 1));
-    CHECK(world_reply_for(g, SMTP_PHASE_BANNER, SLICE_NONE, 1)->garbage);
+    CHECK(world_reply_for(g, SMTP_PHASE_RCPT, S("BAD@gmail.test"), 1, 0) == &g->replies[0]);
+    CHECK(world_reply_for(g, SMTP_PHASE_RCPT, S("late@gmail.test"), 1, 0) == &g->replies[1]);
+    CHECK(!world_reply_for(g, SMTP_PHASE_RCPT, S("a@gmail.test"), 1, 0));
+    CHECK(!world_reply_for(g, SMTP_PHASE_DATA, S("bad@gmail.test"), 1, 0));
+    CHECK(world_reply_for(g, SMTP_PHASE_BANNER, SLICE_NONE, 1, 0)->garbage);
     int hits = 0, unknown = 0;
     for (uint64_t luck = 0; luck < 20000; luck++) {
         char address[64];
         int n = snprintf(address, sizeof address, "p%llu@gmail.test", (unsigned long long)luck);
-        hits += world_reply_for(g, SMTP_PHASE_EOD, SLICE_NONE, luck) == &g->replies[2];
+        hits += world_reply_for(g, SMTP_PHASE_EOD, SLICE_NONE, luck, 0) == &g->replies[2];
         bool gone = world_is_unknown(g, slice_of(address, (size_t)n));
         address[0] = 'P';
         CHECK(gone == world_is_unknown(g, slice_of(address, (size_t)n)));
