@@ -267,6 +267,23 @@ hato.bounces {
 }]],
   },
   {
+    name = "breaker", call = "hato.breaker { options }",
+    does = "When mail stops by itself, before a receiver stops it: a campaign at one isp by its hard errors, a stream "
+      .. "at one isp by complaints. These are the defaults. What was stopped is a measure without an end: "
+      .. "`hato queue --measures` lists it, it outlives a restart, and `hato resume measure=NAME` lets it go on, with "
+      .. "counts that begin anew. A `hato run` that it leaves with mail unsent ends with exit code 1.",
+    options = {
+      { name = "errors", type = "table", default = "{ least = 500, warn = 0.03, stop = 0.1 }", doc = "Hard errors ÷ "
+        .. "attempts of a campaign at an isp, those that came back by mail included. From `least` attempts on a share "
+        .. "of `warn` is logged, and `stop` stops it. `false`: never." },
+      { name = "complaints", type = "table", default = '{ least = 1000, warn = 0.001, stop = 0.003, within = "24 h" }',
+        doc = "Complaints ÷ delivered of a stream at an isp, within that time. It stops all streams there that share the "
+        .. "From domain. `false`: never." },
+    },
+    example = [[
+hato.breaker { errors = { stop = 0.05 }, complaints = { least = 500, within = "12 h" } }]],
+  },
+  {
     name = "slow", call = "hato.slow { options }",
     does = "An act: mail goes at a part of the rate that it had. Once `for` is over the rate comes back in steps.",
     options = slowing "30 min",

@@ -9,6 +9,7 @@ struct conf *conf_new(void)
     c->script = c->tz = SLICE_NONE;
     verdict_schedule_default(&c->retry);
     person_conf_default(&c->person);
+    c->breaker = breaker_default();
     return c;
 }
 

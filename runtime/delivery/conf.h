@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "delivery/breaker.h"
 #include "delivery/person.h"
 #include "delivery/verdict.h"
 #include "format/ip.h"
@@ -217,6 +218,7 @@ struct conf {
     size_t nrules;
     struct acts acts;          /* what is done about answers */
     struct person_conf person; /* and about people */
+    struct breaker_conf breaker;
 };
 
 /* Empty, with the default retry schedule: 5 min, 30 min, 2 h, 6 h; give up after 2 days. */

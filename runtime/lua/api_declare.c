@@ -254,7 +254,7 @@ void api_declare_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"stream", stream},   {"source", source},     {"pool", pool},           {"isp", api_isp},
-        {"limit", api_limit}, {"warmup", api_warmup}, {"bounces", api_bounces}, {0}};
+        {"limit", api_limit}, {"warmup", api_warmup}, {"bounces", api_bounces}, {"breaker", api_breaker}, {0}};
     luaL_register(L, NULL, functions);
     api_act_open(L);
     lua_pushlightuserdata(L, (void *)&conv_unset);

@@ -97,6 +97,7 @@ bool town_new_on(struct town *t, struct fs *fs, const char *world, uint64_t seed
                             .ncampaigns = 1};
     verdict_schedule_default(&t->conf.retry);
     person_conf_default(&t->conf.person);
+    t->conf.breaker = breaker_default();
     return town_open(t);
 }
 
