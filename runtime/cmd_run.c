@@ -189,6 +189,7 @@ static int deliver_all(struct program *p, struct err *e)
     struct loop *loop = hato_loop(p->hato);
     int64_t started_ns = loop_now_ns(loop);
     struct deliver_counts before = deliver_counts(hato_deliver(p->hato));
+    struct buf broken = {0};
     struct loop_signal *ints = loop_signal_new(loop, SIGINT, on_signal, p);
     struct loop_signal *terms = loop_signal_new(loop, SIGTERM, on_signal, p);
     p->carried = before.queued + before.delivered + before.bounced + before.expired + before.suppressed -
@@ -205,6 +206,9 @@ static int deliver_all(struct program *p, struct err *e)
     p->progress = NULL;
     log_turns(p);
     print_report(p, (loop_now_ns(loop) - started_ns) / 1000000);
+    if (!r && deliver_is_broken(hato_deliver(p->hato), &broken))
+        r = err_set(e, ERR_CANCELED, "%.*s", SLICE_FMT(buf_slice(&broken)));
+    buf_free(&broken);
     run_free(p->run);
     p->run = NULL;
     loop_signal_free(ints);

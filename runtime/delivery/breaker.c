@@ -33,9 +33,9 @@ struct breakers {
 
 struct breaker_conf breaker_default(void)
 {
-    return (struct breaker_conf){.of = {[BREAKER_ERRORS] = {500, 30000, 100000},
-                                        [BREAKER_COMPLAINTS] = {1000, 1000, 3000}},
-                                 .within_ms = 86400000};
+    return (struct breaker_conf){
+        .of = {[BREAKER_ERRORS] = {500, 30000, 100000}, [BREAKER_COMPLAINTS] = {1000, 1000, 3000}},
+        .within_ms = 86400000};
 }
 
 struct breakers *breakers_new(const struct breaker_conf *conf)

@@ -9,8 +9,8 @@
  * stopped is not counted on; let go by hand it begins at nothing, so that it is not stopped again by what
  * people have seen already. Tests (REC_FLAG_TEST) do not count.
  *
- * Everything follows from the events that it is fed, so the journal is its store. Of one campaign or stream at
- * one isp 32 bytes are kept; a stream's deliveries have their steps once there were 64 of them, and those
+ * Everything follows from the events that it is fed, so the journal is its store. Of one campaign or stream
+ * at one isp 32 bytes are kept; a stream's deliveries have their steps once there were 64 of them, and those
  * before count as if they came then. */
 #ifndef HATO_DELIVERY_BREAKER_H
 #define HATO_DELIVERY_BREAKER_H
@@ -39,9 +39,9 @@ struct breaker_conf breaker_default(void);
 
 struct breaker_finding {
     enum breaker_kind kind;
-    bool stops;    /* else it warns */
-    uint32_t who;  /* number of the campaign (errors) or the stream (complaints) */
-    uint32_t isp;  /* its number */
+    bool stops;   /* else it warns */
+    uint32_t who; /* number of the campaign (errors) or the stream (complaints) */
+    uint32_t isp; /* its number */
     uint32_t bad, of;
 };
 

@@ -1,6 +1,6 @@
 /* deliver.c - see deliver.h. Life, and what joins the rooms; campaigns are campaign.c, the way in is
  * accept.c, the way out attempt.c and unsent.c to settle.c, restart restore.c. */
-#include "delivery/deliver_impl.h"
+#include "delivery/breaker_act.h"
 #include "delivery/inbound.h"
 #include "delivery/measure.h"
 #include "delivery/secret.h"
@@ -189,6 +189,7 @@ static void on_measured(void *data, const struct measure *m)
         return;
     measure_record(m, loop_wall_ms(d->loop), &rec.measure);
     rec.measure.isp = m->isp[0] ? name_number(d, NAME_ISP, slice_cstr(m->isp)) : 0;
+    breakers_measured(d, &rec.measure);
     rec.measure.source = m->source[0] ? name_number(d, NAME_SOURCE, slice_cstr(m->source)) : 0;
     append_record(d, SPOOL_EVENTS, &rec);
 }
@@ -308,6 +309,7 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
     d->loop = conf->loop;
     d->next_id = d->next_event = 1;
     d->settled = settled_new();
+    d->breakers = breakers_new(&conf->conf->breaker);
     loop_random_bytes(d->loop, &hk, sizeof hk);
     map_init(&d->streams, hk);
     map_init(&d->campaigns, hk);
@@ -449,6 +451,7 @@ void deliver_free(struct deliver *d)
     steer_free(d);
     inbound_free(d);
     settled_free(d->settled);
+    breakers_free(d->breakers);
     map_free(&d->streams);
     map_free(&d->campaigns);
     keyset_free(&d->keys);

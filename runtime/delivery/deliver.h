@@ -136,6 +136,8 @@ void deliver_waiting(struct deliver *d,
 /* UTC ms when something that waits falls due next: a retry, a probe, the end of a hold. INT64_MAX: nothing
  * waits for a time; 0: something could go now. */
 int64_t deliver_next_due_ms(struct deliver *d);
+/* A breaker keeps back mail that could go now. out: what, why, and how it is lifted. */
+bool deliver_is_broken(struct deliver *d, struct buf *out);
 const struct spool_report *deliver_replay_report(const struct deliver *d);
 struct queue *deliver_queue(struct deliver *d);
 struct spool *deliver_spool(struct deliver *d);

@@ -94,12 +94,14 @@ struct deliver {
     struct steering *steering;
     size_t cancelling; /* of the readings */
     struct settled *settled;
+    struct breakers *breakers;
     struct inbound *inbound; /* NULL: nothing has come back yet */
 };
 
 /* --- names.c --- */
 uint32_t name_number(struct deliver *d, enum rec_name_kind kind, struct slice name); /* made if need be */
 void name_learn(struct deliver *d, const struct rec_name *n);
+uint32_t name_find(const struct deliver *d, enum rec_name_kind kind, struct slice name); /* 0: not known */
 bool name_is_known(const struct deliver *d, enum rec_name_kind kind, uint32_t number);
 /* A record speaks of this number: no new name gets it, also if the one that had it was lost with the power.
  */

@@ -1,5 +1,6 @@
 /* inbound.c - see inbound.h. Orders that come while a search runs are the next search, all together. */
 #include "delivery/inbound.h"
+#include "delivery/event.h"
 #include "delivery/settle.h"
 
 #include <stdlib.h>
@@ -47,13 +48,16 @@ static void tell(struct order *o, int status, const struct err *e)
 
 /* --- what becomes of one --- */
 
-/* The script's rules know better than those that ship with hato, which have had their say. */
-static void apply_rules(struct inbound *in, const struct inbound_mail *m, struct rec_event *ev)
+/* The script's rules know better than those that ship with hato, which have had their say. Returns what the
+ * one that was met does about the person; NULL: nothing of its own. */
+static const struct act_rule *apply_rules(struct inbound *in, const struct inbound_mail *m,
+                                          struct rec_event *ev)
 {
     const struct deliver *d = in->d;
     struct rule_out found;
+    struct acts_found acts;
     if (!d->conf.conf->nrules)
-        return;
+        return NULL;
     rules_classify(d->rules, in->work,
                    &(struct rule_in){.isp = deliver_name(d, NAME_ISP, ev->isp),
                                      .phase = m->phase,
@@ -62,9 +66,16 @@ static void apply_rules(struct inbound *in, const struct inbound_mail *m, struct
                                      .text = m->text},
                    &found);
     if (found.index < 0 || (size_t)found.index >= d->conf.conf->nrules)
-        return;
+        return NULL;
     ev->class_name = slice_cstr(class_name(found.cls));
     ev->rule = slice_cstr(found.rule);
+    acts_find(&d->conf.conf->acts,
+              &(struct acts_in){.rule = found.index,
+                                .isp = deliver_name(d, NAME_ISP, ev->isp),
+                                .cls = found.cls,
+                                .kind = event_kind(ev, found.cls)},
+              &acts);
+    return acts.person;
 }
 
 static void write_one(struct inbound *in, const struct inbound_mail *m, const struct settled_message *of)
@@ -87,6 +98,7 @@ static void write_one(struct inbound *in, const struct inbound_mail *m, const st
                            .meta = of->ev.meta,
                            .domain = of->ev.domain,
                            .sender = of->ev.sender};
+    const struct act_rule *person = NULL;
     if (m->what == INBOUND_BOUNCE) {
         ev.type = EVENT_BOUNCED;
         ev.phase = REC_PHASE_ASYNC;
@@ -95,9 +107,9 @@ static void write_one(struct inbound *in, const struct inbound_mail *m, const st
         ev.enh_subject = m->enhanced.subject;
         ev.enh_detail = m->enhanced.detail;
         ev.class_name = slice_cstr(class_name(m->cls));
-        apply_rules(in, m, &ev);
+        person = apply_rules(in, m, &ev);
     }
-    write_event(in->d, &ev);
+    write_event_by(in->d, &ev, person);
 }
 
 static int by_id(const void *a, const void *b)

@@ -32,6 +32,8 @@ struct tally;
 
 /* One more kind than rules can ask for. */
 enum { MEASURE_BACKOFF = ACT_KINDS, MEASURE_STEPS = 5 };
+/* For so long: until it is lifted by hand. */
+#define MEASURE_NO_END_MS ((int64_t)100 * 366 * 86400000)
 
 struct measure {
     uint32_t number; /* from 1; its name is "M12" */

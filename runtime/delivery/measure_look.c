@@ -117,6 +117,8 @@ int64_t measure_changes_ms(const struct measure *m)
     int64_t now = loop_wall_ms(m->measures->conf.loop);
     if (m->kind == MEASURE_BACKOFF)
         return m->backoff->state == BACKOFF_SHUT && now < m->backoff->until_ms ? m->backoff->until_ms : 0;
+    if (m->until_ms - m->begin_ms >= MEASURE_NO_END_MS)
+        return 0;
     if (now < m->until_ms || m->recover_ms <= 0)
         return m->until_ms;
     return m->until_ms + m->recover_ms;

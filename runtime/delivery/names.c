@@ -35,6 +35,11 @@ void name_learn(struct deliver *d, const struct rec_name *n)
     map_put(&t->by_name, *at, (void *)(uintptr_t)n->number);
 }
 
+uint32_t name_find(const struct deliver *d, enum rec_name_kind kind, struct slice name)
+{
+    return (uint32_t)(uintptr_t)map_get(&d->names[kind].by_name, name);
+}
+
 uint32_t name_number(struct deliver *d, enum rec_name_kind kind, struct slice name)
 {
     struct names *t = &d->names[kind];

@@ -117,6 +117,15 @@ void paths_place_site(struct paths *ps, struct site *s, struct slice domain)
         s->isp = isp_get(ps, s->hosts[0].host->name, NULL);
 }
 
+struct isp *paths_isp(struct paths *ps, struct slice name)
+{
+    const struct conf *c = ps->conf.conf;
+    for (size_t i = 0; i < c->nisps; i++)
+        if (slice_eq(c->isps[i].name, name))
+            return isp_get(ps, name, &c->isps[i]);
+    return isp_get(ps, name, NULL);
+}
+
 struct isp *paths_next_isp(struct paths *ps, size_t *at)
 {
     struct map_entry *e = map_next(&ps->isps, at);

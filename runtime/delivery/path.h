@@ -107,6 +107,8 @@ void site_free_shares(struct site *s);
 
 /* The isp of a new site, by its hosts and the domain that led there. Sets site->isp. */
 void paths_place_site(struct paths *ps, struct site *s, struct slice domain);
+/* The one of this name; made if it has not come up yet. */
+struct isp *paths_isp(struct paths *ps, struct slice name);
 struct isp *paths_next_isp(struct paths *ps, size_t *at);
 
 /* The lane has ready recipients and its campaign runs: attach it where its domain's site is. Does nothing

@@ -4,6 +4,7 @@
  * campaigns. An attempt that began and has no outcome counts, and its message is due again: whether it was
  * taken nobody can know. A record that speaks of something unknown was never durable, or is older than what
  * compaction kept; it is passed over. */
+#include "delivery/breaker_act.h"
 #include "delivery/limit_replay.h"
 #include "delivery/measure.h"
 #include "delivery/settle.h"
@@ -358,6 +359,7 @@ static void replay_event(struct replay *rp, struct spool_pos pos, const struct r
     limit_replay_event(&rp->limits, ev);
     segment_use_event(d, pos.segment, ev->at_ms);
     settled_note(d->settled, pos.segment, ev);
+    breakers_replay(d, ev);
     if (ev->event >= d->next_event)
         d->next_event = ev->event + 1;
     suppress_event(d->suppress, ev,
@@ -408,6 +410,7 @@ static void replay_campaign(struct replay *rp, const struct rec_campaign *rc)
 static void replay_measure(struct replay *rp, const struct rec_measure *m)
 {
     struct deliver *d = rp->d;
+    breakers_measured(d, m);
     measures_restore(paths_measures(d->paths), m, deliver_name(d, NAME_ISP, m->isp),
                      deliver_name(d, NAME_SOURCE, m->source));
 }

@@ -4,6 +4,7 @@
  * to it is gathered in a struct outcome: by attempt.c from what sessions report, by unsent.c for what never
  * reached one. */
 #include "delivery/settle.h"
+#include "delivery/breaker_act.h"
 #include "delivery/measure.h"
 #include "delivery/steer.h"
 
@@ -142,16 +143,22 @@ static void journal(struct deliver *d, struct rec_event *ev)
     uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
     segment_use_event(d, segment, ev->at_ms);
     settled_note(d->settled, segment, ev);
+    breakers_see(d, ev);
     suppress_event(d->suppress, ev, &names);
     warmup_event(d, ev, true);
     if (d->conf.hooks.event)
         d->conf.hooks.event(d->conf.hooks.data, ev);
 }
 
+void write_event_by(struct deliver *d, struct rec_event *ev, const struct act_rule *person)
+{
+    judge(d, ev, person);
+    journal(d, ev);
+}
+
 void write_event(struct deliver *d, struct rec_event *ev)
 {
-    judge(d, ev, NULL);
-    journal(d, ev);
+    write_event_by(d, ev, NULL);
 }
 
 void outcome_forget(struct outcome *o)

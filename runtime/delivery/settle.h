@@ -46,6 +46,8 @@ void deliver_settle(struct outcome *o);
 void warmup_event(struct deliver *d, const struct rec_event *ev, bool live);
 /* Journal the event, tell who listens. Numbers it. */
 void write_event(struct deliver *d, struct rec_event *ev);
+/* The same for one that met a rule, which may say what is done about the person; NULL: none. */
+void write_event_by(struct deliver *d, struct rec_event *ev, const struct act_rule *person);
 /* It is final: out of the queue. */
 void outcome_forget(struct outcome *o);
 

@@ -54,9 +54,8 @@ static void read_bars(struct conv *c, const struct conv_field *f, void *out)
 
 int api_breaker(lua_State *L)
 {
-    static const struct conv_field fields[] = {{"errors", CONV_OTHER, .read = read_bars},
-                                               {"complaints", CONV_OTHER, .read = read_bars},
-                                               {0}};
+    static const struct conv_field fields[] = {
+        {"errors", CONV_OTHER, .read = read_bars}, {"complaints", CONV_OTHER, .read = read_bars}, {0}};
     struct conf *conf = api_of(L)->conf;
     struct conv c = {L, &conf->arena, "hato.breaker"};
     api_declaring(L, c.who);
