@@ -44,7 +44,7 @@ static void read_bars(struct conv *c, const struct conv_field *f, void *out)
     size_t before = conv_enter(c, "%s", f->name);
     conv_table(c, -1, kind == BREAKER_ERRORS ? bar_fields : window_fields, 0, &b);
     if (b.bar.warn_ppm > b.bar.stop_ppm)
-        conv_fail(c, "it would stop before it warns: warn is a smaller share than stop");
+        conv_fail(c, "warn is a larger share than stop: it would stop before it warns");
     if (b.within_ms < BREAKER_WITHIN_LEAST_MS || b.within_ms > 30 * (int64_t)86400000)
         conv_fail(c, "within is a time from \"1 min\" to \"30 days\"");
     conv_leave(c, before);

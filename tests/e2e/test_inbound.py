@@ -133,6 +133,25 @@ class Town(Campaign):
                               text=True, check=True)
         return {s["address"]: s["reason"] for s in map(json.loads, done.stdout.splitlines())}
 
+    def more(self, addresses):
+        """Further rows for its campaign."""
+        self.addresses += addresses
+        with open(self.folder / "people.csv", "a", encoding="utf-8") as f:
+            f.writelines(f"{a}\r\n" for a in addresses)
+
+    def until(self, true, seconds=30):
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "it did not happen"
+            time.sleep(0.1)
+
+    def accounted(self):
+        """Everybody was accepted once and has at most one end."""
+        accepted = [e["recipient"] for e in self.events() if e["type"] == "accepted"]
+        ends = [e["recipient"] for e in self.events() if e["type"] in ("delivered", "bounced", "expired")
+                and e.get("phase") != "async"]
+        assert sorted(accepted) == sorted(self.addresses) and len(ends) == len(set(ends))
+
     def in_box(self):
         """Names in new, flags in cur."""
         return (sorted(p.name for p in (self.box / "new").iterdir()),

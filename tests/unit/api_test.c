@@ -53,6 +53,8 @@ TEST(a_whole_script_becomes_a_conf)
         "    act = hato.suspend { scope = 'stream', ['for'] = '4 h', alert = true } },\n"
         "  { kind = 'hard', act = hato.pause { 'isp', 'campaign' } },\n"
         "  retry = { '1 min', '2 h', give_up = '3 days' } }\n"
+        "hato.breaker { errors = { least = 100, stop = 0.05 }, complaints = { warn = 0.002, within = '12 h' "
+        "} }\n"
         "hato.campaign 'hello' {\n"
         "  stream = news, to = hato.csv { 'people.csv', map = { name = '氏名' }, encoding = 'cp932' },\n"
         "  subject = 'Hello {{ name }}', preheader = 'P', html = hato.file 'hello.html', text = 'T',\n"
@@ -65,6 +67,11 @@ TEST(a_whole_script_becomes_a_conf)
     CHECK_STR(buf_slice(&s.error), S(""));
     CHECK_STR(buf_slice(&s.out), S("stream \"news\"\tsource \"mx2\"\thello.html\tpeople.csv\tUTC\n"));
     const struct conf *c = s.conf;
+    const struct breaker_bar *errors = &c->breaker.of[BREAKER_ERRORS],
+                             *complaints = &c->breaker.of[BREAKER_COMPLAINTS];
+    CHECK(errors->least == 100 && errors->warn_ppm == 30000 && errors->stop_ppm == 50000);
+    CHECK(complaints->least == 1000 && complaints->warn_ppm == 2000 && complaints->stop_ppm == 3000);
+    CHECK_INT(c->breaker.within_ms, 12 * 3600000);
     CHECK_INT(c->nstreams, 1);
     const struct conf_stream *st = &c->streams[0];
     CHECK_STR(st->name, S("news"));
@@ -257,6 +264,18 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
          "connection carries mail of any campaign and domain"},
         {"hato.limit { by = { 'isp' }, rte = '40/s' }",
          "dir/init.lua:1: hato.limit: unknown option \"rte\"; did you mean \"rate\"?"},
+        {"hato.breaker { errors = { stop = 10 } }",
+         "dir/init.lua:1: hato.breaker: errors.stop wants a share such as 0.03, not 10"},
+        {"hato.breaker { errors = { warn = 0.2 } }",
+         "dir/init.lua:1: hato.breaker: errors.warn is a larger share than stop: it would stop before it "
+         "warns"},
+        {"hato.breaker { errors = { within = '1 h' } }",
+         "dir/init.lua:1: hato.breaker: errors: unknown option \"within\"; it knows least, warn, stop"},
+        {"hato.breaker { complaints = { within = '1 s' } }",
+         "dir/init.lua:1: hato.breaker: complaints.within is a time from \"1 min\" to \"30 days\""},
+        {"hato.breaker { complaints = 0.1 }", "dir/init.lua:1: hato.breaker: complaints wants a table such "
+                                              "as { least = 500, warn = 0.03, stop = 0.1 "
+                                              "}, or false, not 0.1"},
         {"hato.bounces { { code = 550, clas = 'blocked' } }",
          "dir/init.lua:1: hato.bounces: [1]: unknown option \"clas\"; did you mean \"class\"?"},
         {"hato.bounces { 'blocked' }", "dir/init.lua:1: hato.bounces: [1] wants a rule, { text = \"user "
