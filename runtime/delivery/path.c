@@ -401,6 +401,26 @@ static bool site_takes_session(const struct site *s)
     return false;
 }
 
+/* There is no socket for it now: it is looked at again when one is free. */
+static void starve(struct isp *isp)
+{
+    isp->paths->nstarved += !isp->starved;
+    isp->starved = true;
+}
+
+/* One of those, in turn. */
+static void feed_starved(struct paths *ps)
+{
+    for (int round = 0; ps->nstarved && round < 2; round++, ps->starved_at = 0)
+        for (struct isp *isp; (isp = paths_next_isp(ps, &ps->starved_at));)
+            if (isp->starved) {
+                isp->starved = false;
+                ps->nstarved--;
+                isp_service(isp);
+                return;
+            }
+}
+
 /* The sources of the site's ready mail, the one that took least for its weight first. */
 static struct path *choose_path(struct isp *isp, struct site *s, struct lane **lane, uint64_t *id)
 {
@@ -433,7 +453,7 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
             continue;
         }
         if (ps->source_sockets[best] >= ps->conf.source_sockets_most) {
-            isp->starved = true;
+            starve(isp);
             continue;
         }
         if (path_open_lacks(p, s))
@@ -455,7 +475,7 @@ static bool open_one(struct isp *isp, struct site *s)
     if (!site_takes_session(s))
         return false;
     if (ps->sockets >= ps->conf.sockets_most) {
-        isp->starved = true;
+        starve(isp);
         return false;
     }
     struct path *p = choose_path(isp, s, &lane, &id);
@@ -500,7 +520,11 @@ void isp_serve(struct isp *isp)
 
 static void on_service(struct loop_task *t)
 {
-    isp_serve(CONTAINER(t, struct isp, task));
+    struct isp *isp = CONTAINER(t, struct isp, task);
+    isp_serve(isp);
+    /* A socket that this one was woken for and had no use for is another's. */
+    if (!isp->starved && isp->paths->sockets < isp->paths->conf.sockets_most)
+        feed_starved(isp->paths);
 }
 
 void isp_service(struct isp *isp)
@@ -520,14 +544,7 @@ void path_session_gone(struct path *p)
         limits_release(ps->limits, &who);
     }
     isp_service(p->isp);
-    size_t at = 0;
-    for (struct isp *isp; ps->sockets + 1 >= ps->conf.sockets_most && (isp = paths_next_isp(ps, &at));) {
-        if (isp->starved) {
-            isp->starved = false;
-            isp_service(isp);
-            break;
-        }
-    }
+    feed_starved(ps);
 }
 
 void path_took(struct path *p)

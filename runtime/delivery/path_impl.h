@@ -13,6 +13,7 @@ struct paths {
     uint64_t searches;
     unsigned sockets;
     unsigned *source_sockets;
+    size_t nstarved, starved_at; /* isps that wait for a socket; where the next is looked for */
 };
 
 /* --- path.c --- */

@@ -329,6 +329,9 @@ static bool feed_client(struct session *s)
     }
     idle_add(s);
     loop_timer_start(s->ss->conf.loop, &s->idle_timer, s->ss->conf.idle_ms, on_idle_over);
+    /* Other hosts of the isp may wait for the place that this one holds: Microsoft 365 has one a customer. */
+    if (s->path->isp->ready)
+        isp_service(s->path->isp);
     return false;
 }
 
