@@ -249,6 +249,8 @@ hato.warmup "mx1" { curve = { start = 60, factor = 2, most = 5000 }, hold = 3, o
         .. "and `release` decide, and a delivery clears them." },
       { name = "provisional", type = "duration", default = "24 h", doc = "How long a hard bounce's suppression may be "
         .. "taken back: if the guard wakes in that time, it is set aside too." },
+      { name = "nxdomain", type = "duration", default = "24 h", doc = "How long NXDOMAIN is taken for a fault of DNS, "
+        .. "where the domain took mail in the last 30 days: its mail waits. After that its people bounce." },
       { name = "clear", type = "duration", default = "5 days", doc = "How long a delivery must hold, without a late "
         .. "bounce, before it clears the failures counted until then (`after`)." },
     },
@@ -262,7 +264,7 @@ hato.bounces {
   { failure = "lost", least = 10, within = "1 min", act = hato.fewer { factor = 0.5 } },
   { class = "no_such_user", act = hato.suppress "forever" },
   { class = "mailbox_full", after = 3, within = "30 days", act = hato.suppress "90 days" },
-  guard = { share = 0.3 }, clear = "10 days",
+  guard = { share = 0.3 }, clear = "10 days", nxdomain = "12 h",
   retry = { "5 min", "30 min", "2 h", give_up = "1 day" },
 }]],
   },

@@ -238,6 +238,16 @@ static void on_warmup_notice(void *data, const char *text)
     notice(data, 1, "%s", text);
 }
 
+static bool on_nxdomain(void *data, struct slice domain)
+{
+    return suppress_nxdomain_is_fault(((struct deliver *)data)->suppress, domain);
+}
+
+static void on_exists(void *data, struct slice domain)
+{
+    suppress_domain_exists(((struct deliver *)data)->suppress, domain);
+}
+
 static void make_rooms(struct deliver *d)
 {
     struct loop *loop = d->loop;
@@ -263,7 +273,9 @@ static void make_rooms(struct deliver *d)
                                               .on_domain = on_domain,
                                               .qualify = on_qualify,
                                               .on_site = on_site,
-                                              .on_probe = on_probe});
+                                              .on_probe = on_probe,
+                                              .is_fault = on_nxdomain,
+                                              .exists = on_exists});
     d->paths = paths_new(&(struct paths_conf){.loop = loop,
                                               .intervals = d->intervals,
                                               .queue = d->queue,

@@ -41,6 +41,7 @@ void person_conf_default(struct person_conf *conf)
     *conf = (struct person_conf){
         .guard = {.attempts = 200, .share_ppm = GUARD_WHOLE / 5, .usual_ppm = GUARD_WHOLE / 20},
         .provisional_ms = DAY_MS,
+        .nxdomain_ms = DAY_MS,
         .clear_ms = 5 * DAY_MS};
 }
 

@@ -308,8 +308,6 @@ static void replay_settled(struct deliver *d, const struct rec_event *ev)
     struct q_entry *e = queue_get(d->queue, ev->id);
     struct segment_use *u = segment_use(d, e->segment, 0);
     struct lane *lane = queue_lane_at(d->queue, e->lane);
-    if (ev->type == EVENT_DELIVERED && ev->at_ms > lane->domain->delivered_ms)
-        lane->domain->delivered_ms = ev->at_ms;
     if (ev->type == EVENT_DELIVERED && (ev->raw_rcpt || wants_quotes(ev->recipient)))
         domain_took(lane->domain, ev->raw_rcpt);
     lane->campaign->queued--;

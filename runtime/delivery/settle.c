@@ -133,11 +133,12 @@ static void judge(struct deliver *d, struct rec_event *ev, const struct act_rule
     suppress_judge(d->suppress, rule, &names, ev);
 }
 
-static void journal(struct deliver *d, struct rec_event *ev)
+/* domain: the recipient's, where it is at hand. */
+static void journal(struct deliver *d, struct rec_event *ev, struct slice domain)
 {
     struct rec rec = {.type = REC_EVENT};
     struct suppress_names names = {deliver_name(d, NAME_STREAM, ev->stream),
-                                   deliver_name(d, NAME_ISP, ev->isp)};
+                                   deliver_name(d, NAME_ISP, ev->isp), domain};
     ev->event = d->next_event++;
     rec.event = *ev;
     uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
@@ -153,7 +154,7 @@ static void journal(struct deliver *d, struct rec_event *ev)
 void write_event_by(struct deliver *d, struct rec_event *ev, const struct act_rule *person)
 {
     judge(d, ev, person);
-    journal(d, ev);
+    journal(d, ev, SLICE_NONE);
 }
 
 void write_event(struct deliver *d, struct rec_event *ev)
@@ -268,7 +269,6 @@ void deliver_settle(struct outcome *o)
     if (o->v.delivered) {
         ev->type = EVENT_DELIVERED;
         d->counts.delivered++;
-        o->lane->domain->delivered_ms = ev->at_ms;
     } else if (ev->type == EVENT_SUPPRESSED) {
         ev->class_name = SLICE_NONE; /* nothing was answered */
         ev->attempt = m ? m->attempts : 0;
@@ -290,7 +290,7 @@ void deliver_settle(struct outcome *o)
         return;
     }
     judge(d, ev, o->v.act.person);
-    journal(d, ev);
+    journal(d, ev, o->lane->domain->name);
     outcome_forget(o);
     outcome_free(o);
 }

@@ -213,15 +213,6 @@ static void set_waiting(struct domain *d, const struct mx_set *set)
     loop_timer_start(s->conf.loop, &d->timer, wait, on_wait_over);
 }
 
-/* A domain that took mail within 30 days does not vanish from one minute to the next: for its first 24 hours,
- * NXDOMAIN is a fault of DNS. */
-static bool was_alive(const struct domain *d)
-{
-    int64_t now = loop_wall_ms(d->sites->conf.loop), day = 86400000;
-    return d->delivered_ms && now - d->delivered_ms < 30 * day &&
-           (!d->failing_since_ms || now - d->failing_since_ms < day);
-}
-
 static void on_mx(struct resolve_req *req, const struct mx_set *set)
 {
     struct domain *d = req->data;
@@ -231,6 +222,8 @@ static void on_mx(struct resolve_req *req, const struct mx_set *set)
     d->fresh_until_ms = loop_now_ms(s->conf.loop) + (int64_t)set->ttl_s * 1000;
     switch (set->status) {
     case RESOLVE_OK:
+        if (s->conf.exists)
+            s->conf.exists(s->conf.data, d->name);
         if (set->kind == MX_NULL) {
             set_dead(d, CAUSE_NULL_MX, set);
             break;
@@ -241,7 +234,7 @@ static void on_mx(struct resolve_req *req, const struct mx_set *set)
         d->failures = 0;
         break;
     case RESOLVE_NXDOMAIN:
-        if (was_alive(d))
+        if (s->conf.is_fault && s->conf.is_fault(s->conf.data, d->name))
             set_waiting(d, set);
         else
             set_dead(d, CAUSE_NXDOMAIN, set);

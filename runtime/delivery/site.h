@@ -43,7 +43,6 @@ struct domain {
     struct interval *waits;     /* for DNS */
     struct lane *lanes;         /* by lane->of_domain */
     bool took_quoted, took_raw; /* which form of an old carrier's address was accepted: domain_took() */
-    int64_t delivered_ms;       /* UTC, of the last message it took; 0: none that the journal remembers */
 };
 
 struct host {
@@ -93,6 +92,10 @@ struct sites_conf {
     /* New: give it an isp. domain: the one that led there. */
     void (*on_site)(void *data, struct site *s, struct slice domain);
     void (*on_probe)(void *data, struct site *s); /* DOWN → PROBE */
+    /* NXDOMAIN: whether that is a fault of DNS, so that the domain waits (NULL: it never is); and it has an
+     * answer (may be NULL). */
+    bool (*is_fault)(void *data, struct slice domain);
+    void (*exists)(void *data, struct slice domain);
 };
 
 struct sites *sites_new(const struct sites_conf *conf);

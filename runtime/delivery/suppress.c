@@ -5,6 +5,7 @@
  * written is tried again, and while the journal lives on its reserve it is not even tried: the room that is
  * left is for outcomes. Nothing is lost by that, as its events are in the journal. */
 #include "delivery/suppress.h"
+#include "delivery/alive.h"
 
 #include <stdlib.h>
 
@@ -45,6 +46,7 @@ struct suppress {
     struct suppress_conf conf;
     struct suppress_table *table;
     struct person *person;
+    struct alive *alive;
     struct suppress_db *db;
     struct work *work;
     struct spool *spool;
@@ -91,6 +93,7 @@ static struct batch *batch_append(struct suppress *s)
         s->purged_ms = b->now_ms;
         b->purges = true;
         person_expire(s->person, b->now_ms);
+        alive_expire(s->alive, b->now_ms);
     }
     if (s->last)
         s->last->next = b;
@@ -206,6 +209,10 @@ static int write_change(struct suppress_db *db, struct suppress_change *c, int64
         return suppress_db_late(db, s->address, s->since_ms, e);
     case SUPPRESS_TAKE_BACK:
         return suppress_db_set_aside(db, s->isp, s->since_ms, e);
+    case SUPPRESS_TOOK:
+        return suppress_db_took(db, s->address, s->since_ms, e);
+    case SUPPRESS_GONE:
+        return suppress_db_gone(db, s->address, s->since_ms, e);
     }
     return 0;
 }
@@ -436,8 +443,8 @@ static struct suppress_change change_of(const struct rec_event *ev, enum suppres
                                           .evidence = SLICE_NONE}};
 }
 
-size_t suppress_changes_of(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
-                           struct suppress_change v[SUPPRESS_EVENT_MOST])
+static size_t changes_of_person(const struct rec_event *ev, const struct suppress_names *names,
+                                struct arena *a, struct suppress_change v[SUPPRESS_EVENT_MOST])
 {
     const unsigned about = REC_PERSON_COUNTED | REC_PERSON_WELL | REC_PERSON_LATE;
     struct slice address = ev->person & about ? suppression_address_of(ev, a) : SLICE_NONE;
@@ -456,8 +463,28 @@ size_t suppress_changes_of(const struct rec_event *ev, const struct suppress_nam
         v[n++] = change_of(ev, SUPPRESS_WELL, address);
     v[n] = change_of(ev, SUPPRESS_ADD, address);
     n += suppression_of_event(ev, names->stream, names->isp, a, &v[n].s);
-    INVARIANT(n <= SUPPRESS_EVENT_MOST);
+    INVARIANT(n < SUPPRESS_EVENT_MOST);
     return n;
+}
+
+static bool change_of_domain(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
+                             struct suppress_change *out)
+{
+    struct slice domain = names->domain;
+    struct addr addr;
+    if (ev->type != EVENT_DELIVERED || ev->flags & REC_FLAG_TEST)
+        return false;
+    if (!domain.n && !addr_parse(ev->recipient, a, &addr, NULL))
+        domain = addr.domain_ascii;
+    *out = change_of(ev, SUPPRESS_TOOK, domain);
+    return domain.n > 0;
+}
+
+size_t suppress_changes_of(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
+                           struct suppress_change v[SUPPRESS_EVENT_MOST])
+{
+    size_t n = changes_of_person(ev, names, a, v);
+    return n + change_of_domain(ev, names, a, &v[n]);
 }
 
 static void say_outbreak(struct suppress *s, const struct rec_event *ev, const struct suppress_names *names)
@@ -494,10 +521,13 @@ void suppress_event(struct suppress *s, const struct rec_event *ev, const struct
     bool read_back = !s->spool;
     if (read_back)
         person_replay(s->person, ev);
-    size_t n = suppress_changes_of(ev, names, &a, v);
+    size_t n = changes_of_person(ev, names, &a, v);
     if (!read_back && ev->person & REC_PERSON_OUTBREAK)
         say_outbreak(s, ev, names);
     follow(s, ev, v, n);
+    /* Of a domain's many deliveries the first of a day counts. */
+    if (ev->event > s->cursor && change_of_domain(ev, names, &a, &v[n]))
+        n += alive_took(s->alive, v[n].s.address, ev->at_ms);
     if (n && ev->event > s->cursor) {
         struct batch *b = s->last;
         if (!b || !b->cursor || (b == s->first && s->first_sent))
@@ -563,6 +593,37 @@ void suppress_hit_text(struct buf *out, const struct suppress_hit *hit)
     buf_printf(out, "suppressed for %s: %s", where[hit->scope], suppression_reason_text(hit->reason));
 }
 
+/* --- domains --- */
+
+static void set_gone(struct suppress *s, struct slice domain, int64_t since_ms)
+{
+    struct suppress_change c = {.verb = SUPPRESS_GONE,
+                                .s = {.address = domain,
+                                      .name = SLICE_NONE,
+                                      .since_ms = since_ms,
+                                      .isp = SLICE_NONE,
+                                      .evidence = SLICE_NONE}};
+    alive_set_gone(s->alive, domain, since_ms);
+    if (!s->stopped)
+        suppress_change(s, &c, 1, nobody_waits, NULL);
+}
+
+bool suppress_nxdomain_is_fault(struct suppress *s, struct slice domain)
+{
+    int64_t now = now_ms(s), since = alive_gone_since_ms(s->alive, domain);
+    if (!alive_is(s->alive, domain, now))
+        return false;
+    if (!since)
+        set_gone(s, domain, since = now);
+    return now - since < s->conf.person.nxdomain_ms;
+}
+
+void suppress_domain_exists(struct suppress *s, struct slice domain)
+{
+    if (alive_gone_since_ms(s->alive, domain))
+        set_gone(s, domain, 0);
+}
+
 uint64_t suppress_cursor(const struct suppress *s)
 {
     return s->cursor;
@@ -591,6 +652,13 @@ static int on_soft(void *data, const struct suppress_db_soft *row)
     return 0;
 }
 
+static void on_domain(void *data, struct slice domain, int64_t delivered_ms, int64_t gone_since_ms)
+{
+    struct suppress *s = data;
+    alive_took(s->alive, domain, delivered_ms);
+    alive_set_gone(s->alive, domain, gone_since_ms);
+}
+
 static int load(struct suppress *s, struct err *e)
 {
     uint64_t n = 0;
@@ -606,6 +674,8 @@ static int load(struct suppress *s, struct err *e)
         rc = suppress_db_each_quarantined(s->db, SLICE_NONE, now_ms(s), on_aside, s, e);
     if (!rc)
         rc = suppress_db_each_soft(s->db, SLICE_NONE, on_soft, s, e);
+    if (!rc)
+        rc = suppress_db_each_domain(s->db, on_domain, s, e);
     return rc ? rc : suppress_db_cursor(s->db, &s->cursor, e);
 }
 
@@ -616,6 +686,7 @@ int suppress_open(const struct suppress_conf *conf, struct suppress **out, struc
     s->conf = *conf;
     loop_random_bytes(conf->loop, &key, sizeof key);
     s->table = suppress_table_new(key);
+    s->alive = alive_new(key);
     int rc = person_new(&conf->person, conf->acts, &s->person, e);
     bool looks = !rc && conf->look_fs;
     int looked = looks ? suppress_db_look(conf->look_fs, conf->state, &s->db, e) : ERR_NOTFOUND;
@@ -679,5 +750,6 @@ void suppress_free(struct suppress *s)
     suppress_db_close(s->db);
     suppress_table_free(s->table);
     person_free(s->person);
+    alive_free(s->alive);
     free(s);
 }

@@ -47,6 +47,7 @@ uint64_t suppress_cursor(const struct suppress *s);
 /* Names behind an event's numbers. */
 struct suppress_names {
     struct slice stream, isp;
+    struct slice domain; /* the recipient's, folded; empty: it is taken from the event */
 };
 /* Before an event is written: what it does to its recipient. rule: about people, of the answer; NULL: what
  * the class gets. Sets ev->person …; its text is borrowed until the next call. */
@@ -65,6 +66,12 @@ bool suppress_has(const struct suppress *s, const struct addr *to, struct slice 
 /* "suppressed for all mail: hard bounce" */
 void suppress_hit_text(struct buf *out, const struct suppress_hit *hit);
 
+/* DNS says that this domain (folded) does not exist. Whether that is a fault of DNS: it took mail lately, and
+ * this has not lasted for long. Remembers since when. */
+bool suppress_nxdomain_is_fault(struct suppress *s, struct slice domain);
+/* DNS knows it. */
+void suppress_domain_exists(struct suppress *s, struct slice domain);
+
 /* --- changes by people --- */
 
 enum suppress_verb {
@@ -77,6 +84,8 @@ enum suppress_verb {
     SUPPRESS_WELL,      /* in quarantine no more */
     SUPPRESS_LATE,      /* deliveries since s.since_ms were none */
     SUPPRESS_TAKE_BACK, /* what is not certain at s.isp */
+    SUPPRESS_TOOK,      /* the domain s.address took mail */
+    SUPPRESS_GONE,      /* of no event: it does not exist since s.since_ms, or (0) does again */
 };
 struct suppress_change {
     struct suppression s;
@@ -91,7 +100,7 @@ struct suppress_change {
     uint64_t touched;         /* out: how many people */
 };
 /* What an event does, in this order; returns how many. Text as in suppression_of_event(). */
-enum { SUPPRESS_EVENT_MOST = 5 };
+enum { SUPPRESS_EVENT_MOST = 6 };
 size_t suppress_changes_of(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
                            struct suppress_change v[SUPPRESS_EVENT_MOST]);
 /* All of them are synced (status 0, each with its own), or none is (ERR_*, e). v: a copy, borrowed. */

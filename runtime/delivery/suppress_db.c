@@ -1,5 +1,6 @@
 /* suppress_db.c - see suppress_db.h. */
 #include "delivery/suppress_db.h"
+#include "delivery/alive.h"
 
 #include <stdlib.h>
 
@@ -27,6 +28,11 @@ static const char *const schema[] = {
     " at INTEGER NOT NULL," /* UTC, ms */
     " class TEXT NOT NULL," /* or delivered */
     " PRIMARY KEY (address, at, class)"
+    ") WITHOUT ROWID",
+    "CREATE TABLE domain ("
+    " name TEXT NOT NULL PRIMARY KEY," /* A-labels, lower case */
+    " delivered INTEGER NOT NULL,"     /* UTC, ms: about when it took mail last */
+    " gone_since INTEGER"              /* NULL: DNS knows it */
     ") WITHOUT ROWID",
 };
 
@@ -57,6 +63,10 @@ enum statement {
     FORGET_SOFT,
     EACH_SOFT,
     EACH_SOFT_OF,
+    PUT_DOMAIN,
+    SET_GONE,
+    EACH_DOMAIN,
+    PURGE_DOMAIN,
     STATEMENTS
 };
 
@@ -95,6 +105,12 @@ static const char *const sql[STATEMENTS] = {
     [FORGET_SOFT] = "DELETE FROM soft_bounce WHERE address = ?",
     [EACH_SOFT] = "SELECT address, at, class FROM soft_bounce ORDER BY address, at, class",
     [EACH_SOFT_OF] = "SELECT address, at, class FROM soft_bounce WHERE address = ? ORDER BY at, class",
+    [PUT_DOMAIN] = "INSERT INTO domain (name, delivered) VALUES (?, ?)"
+                   " ON CONFLICT (name) DO UPDATE SET delivered = excluded.delivered"
+                   " WHERE excluded.delivered > domain.delivered",
+    [SET_GONE] = "UPDATE domain SET gone_since = ? WHERE name = ?",
+    [EACH_DOMAIN] = "SELECT name, delivered, gone_since FROM domain",
+    [PURGE_DOMAIN] = "DELETE FROM domain WHERE delivered < ?",
     [COUNT_ROWS] = "SELECT count(*) FROM suppression",
 };
 
@@ -341,6 +357,9 @@ int suppress_db_purge(struct suppress_db *db, int64_t now_ms, struct err *e)
     int rc = db_do(db->stmt[PURGE], e);
     if (!rc)
         rc = db_do(db->stmt[PURGE_SOFT], e);
+    db_bind_int(db->stmt[PURGE_DOMAIN], 0, now_ms - (ALIVE_DAYS + 1) * (int64_t)DAY_MS);
+    if (!rc)
+        rc = db_do(db->stmt[PURGE_DOMAIN], e);
     return rc ? rc : db_do(db->stmt[MAKE_CERTAIN], e);
 }
 
@@ -382,6 +401,32 @@ int suppress_db_decide(struct suppress_db *db, struct slice address, struct slic
     free(found);
     arena_free(&a);
     return rc;
+}
+
+int suppress_db_took(struct suppress_db *db, struct slice domain, int64_t at_ms, struct err *e)
+{
+    db_bind_text(db->stmt[PUT_DOMAIN], 0, domain);
+    db_bind_int(db->stmt[PUT_DOMAIN], 1, at_ms);
+    return db_do(db->stmt[PUT_DOMAIN], e);
+}
+
+int suppress_db_gone(struct suppress_db *db, struct slice domain, int64_t since_ms, struct err *e)
+{
+    bind_time(db->stmt[SET_GONE], 0, since_ms);
+    db_bind_text(db->stmt[SET_GONE], 1, domain);
+    return db_do(db->stmt[SET_GONE], e);
+}
+
+int suppress_db_each_domain(struct suppress_db *db,
+                            void (*fn)(void *data, struct slice domain, int64_t delivered_ms,
+                                       int64_t gone_since_ms),
+                            void *data, struct err *e)
+{
+    struct db_stmt *s = db->stmt[EACH_DOMAIN];
+    int rc;
+    while (!(rc = db_step(s, e)))
+        fn(data, db_text(s, 0), db_int(s, 1), db_int(s, 2));
+    return rc == ERR_EOF ? 0 : rc;
 }
 
 int suppress_db_count_soft(struct suppress_db *db, const struct suppress_db_soft *row, struct err *e)

@@ -1,8 +1,9 @@
 /* suppress_db.h - the store of suppressions: STATE/hato.db, and all SQL that hato has.
  *
  * Table suppression: one row an address and scope, those in quarantine too. Table soft_bounce: what is
- * counted toward one (soft_count.h). Table consumer: how far events have been applied, moved in the
- * transaction that applies them. Times are UTC in milliseconds. One thread at a time (see db.h).
+ * counted toward one (soft_count.h). Table domain: which took mail lately (alive.h). Table consumer: how far
+ * events have been applied, moved in the transaction that applies them. Times are UTC in milliseconds. One
+ * thread at a time (see db.h).
  *
  * Portable but for WITHOUT ROWID and user_version, which are SQLite's. */
 #ifndef HATO_DELIVERY_SUPPRESS_DB_H
@@ -63,6 +64,15 @@ int suppress_db_each_soft(struct suppress_db *db, struct slice address,
 /* Events with numbers up to this one are applied. */
 int suppress_db_cursor(struct suppress_db *db, uint64_t *event, struct err *e);
 int suppress_db_set_cursor(struct suppress_db *db, uint64_t event, struct err *e);
+
+/* --- domains (alive.h) --- */
+int suppress_db_took(struct suppress_db *db, struct slice domain, int64_t at_ms, struct err *e);
+int suppress_db_gone(struct suppress_db *db, struct slice domain, int64_t since_ms,
+                     struct err *e); /* 0: no */
+int suppress_db_each_domain(struct suppress_db *db,
+                            void (*fn)(void *data, struct slice domain, int64_t delivered_ms,
+                                       int64_t gone_since_ms),
+                            void *data, struct err *e);
 
 /* --- looking --- */
 

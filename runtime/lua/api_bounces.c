@@ -282,6 +282,7 @@ int api_bounces(lua_State *L)
         {"retry", CONV_OTHER, .read = read_retry},
         {"guard", CONV_OTHER, .read = read_guard},
         {"provisional", CONV_OTHER, CONV_AT(struct conf, person.provisional_ms), .read = read_span},
+        {"nxdomain", CONV_OTHER, CONV_AT(struct conf, person.nxdomain_ms), .read = read_span},
         {"clear", CONV_OTHER, CONV_AT(struct conf, person.clear_ms), .read = read_span},
         {0}};
     struct api *api = api_of(L);
