@@ -186,12 +186,13 @@ static void read_copy(struct reading *x)
 static bool from_daemon(const struct fields *head)
 {
     static const char *const words[] = {
-        "mailer-daemon",      "postmaster",    "post_master",  "mail delivery",
-        "mail administrator", "mailerdaemon",  "mdaemon",      "system administrator",
-        "delivery subsystem", "mail system",   "maildelivery", "mail-daemon",
-        "mailsystem",         "smtpgateway",   "bounce",       "delivery system",
-        "poostmaster",        "undeliver",     "maildaemon",   "mail-admin",
-        "mailadmin",          "email delivery"};
+        "mailer-daemon",      "postmaster",     "post_master",  "mail delivery",
+        "mail administrator", "mailerdaemon",   "mdaemon",      "system administrator",
+        "delivery subsystem", "mail system",    "maildelivery", "mail-daemon",
+        "mailsystem",         "smtpgateway",    "bounce",       "delivery system",
+        "poostmaster",        "undeliver",      "maildaemon",   "mail-admin",
+        "mailadmin",          "email delivery", "ndr@",         "mail server",
+        "mailer daemon",      "mail robot"};
     struct slice from = fields_get(head, "From"), path = fields_get(head, "Return-Path");
 
     for (size_t i = 0; i < COUNT(words); i++)
@@ -303,10 +304,11 @@ static bool as_prose(struct reading *x)
     if (subject == CLASS_AUTO_REPLY && !daemon && !x->failed.n)
         return false;
     *f = x->r->prose;
-    bool spoken = false;
-    for (size_t i = 0; i < f->n && !spoken; i++) {
+    bool spoken = false, answered = false; /* a phrase; a server's reply */
+    for (size_t i = 0; i < f->n; i++) {
         struct reply_clue clue;
-        spoken = (reply_find(f->v[i].text, &clue) && clue.code) || judge_has_phrase(j, f->v[i].text);
+        answered |= reply_find(f->v[i].text, &clue) && clue.code;
+        spoken |= answered || judge_has_phrase(j, f->v[i].text);
     }
     if (!spoken)
         spoken = judge_has_phrase(j, f->common);
@@ -318,7 +320,7 @@ static bool as_prose(struct reading *x)
     bool talk = slice_find(x->notice, S("<<< 5")) >= 0 || slice_find(x->notice, S("<<< 4")) >= 0;
     if (!(x->failed.n || (talk && !answer) ||
           (reported && (daemon || no_path || (spoken && (x->sure || x->copy.n) && !answer))) ||
-          (daemon && (spoken || x->sure))))
+          (daemon && (spoken || x->sure)) || (no_path && answered && x->sure && !answer)))
         return false;
     x->weak = f->n == 0 && !spoken;
     x->out->format = RETURNED_TEXT;

@@ -353,6 +353,9 @@ static void give_line(struct prose *p, struct slice line)
     if (talking >= 0) {
         struct slice rest = slice_of(line.p + talking + 17, line.n - (size_t)talking - 17);
         p->host = slice_cut(slice_trim(rest), ':', &rest);
+        for (size_t i = 0; i < p->host.n; i++)
+            if ((unsigned char)p->host.p[i] <= ' ' || (unsigned char)p->host.p[i] >= 0x7f)
+                p->host.n = i;
         while (p->host.n && p->host.p[p->host.n - 1] == '.')
             p->host.n--;
         buf_clear(&p->pending);
