@@ -76,11 +76,23 @@ void act_text(struct buf *out, const struct act *a)
     }
 }
 
+static bool holds(struct slice text, struct slice part)
+{
+    for (; text.n >= part.n; text = slice_of(text.p + 1, text.n - 1))
+        if (slice_istarts(text, part))
+            return true;
+    return false;
+}
+
 static bool fits(const struct act_rule *r, const struct acts_in *in)
 {
     if (r->isp.n && !slice_eq(r->isp, in->isp))
         return false;
     if (r->failures && !(r->failures & in->failure))
+        return false;
+    if (r->of.n && !slice_eq(r->of, slice_cstr(in->name)))
+        return false;
+    if (r->has.n && !holds(in->text, r->has))
         return false;
     return (!r->classes || r->classes & 1ull << in->cls) && (!r->kinds || r->kinds & 1u << in->kind);
 }
@@ -102,4 +114,7 @@ void acts_find(const struct acts *acts, const struct acts_in *in, struct acts_fo
     for (size_t i = 0; i < acts->nrules && !(out->path && out->person); i++)
         if (fits(&acts->rules[i], in))
             take(&acts->rules[i], out);
+    for (size_t i = 0; i < acts->nshipped && !out->path; i++)
+        if (fits(&acts->shipped[i], in))
+            take(&acts->shipped[i], out);
 }

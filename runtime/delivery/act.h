@@ -50,7 +50,9 @@ enum act_failure { ACT_REFUSED_CONNECTION = 1, ACT_LOST_CONNECTION = 2, ACT_SILE
 struct act_rule {
     struct slice name; /* "init.lua:12 rule 3", "shipped:microsoft.block-list" */
     struct act act;    /* ACT_NONE: the rule gives none */
-    struct slice isp;  /* empty: any; of a rule about failures */
+    struct slice isp;  /* empty: any; not of a rule that gives the class, which knows it itself */
+    struct slice of;   /* shipped: the rule that gave the class; empty: any */
+    struct slice has;  /* shipped: what the reply holds, no case; empty: anything */
     unsigned failures; /* not 0: it is about these alone */
     uint64_t classes;  /* second pass: bits 1 << enum reply_class; 0: any */
     unsigned kinds;    /* second pass: bits 1 << enum class_kind; 0: any */
@@ -67,10 +69,14 @@ struct acts {
     size_t nof_rules;
     const struct act_rule *rules; /* about failures, and of the second pass; the script's */
     size_t nrules;
+    const struct act_rule *shipped; /* after them: lua/hato/backoff.rules */
+    size_t nshipped;
 };
 
 struct acts_in {
     int rule;         /* of the first pass, the number rules_classify() gave; -1: none */
+    const char *name; /* and its name */
+    struct slice text;
     unsigned failure; /* enum act_failure; 0: a reply came */
     struct slice isp; /* its name */
     enum reply_class cls;

@@ -235,8 +235,13 @@ void deliver_reply_done(struct deliver *d, struct outcome *o, enum reply_class c
         verdict_override(&o->v, cls, o->ev.code, deliver_name(d, NAME_ISP, o->ev.isp), &d->conf.conf->acts);
     if (act) {
         /* The script has looked at this very answer: once is enough. */
-        o->hooked = (struct act_rule){
-            .name = S("reply hook"), .act = *act, .isp = SLICE_NONE, .after = 1, .least = 1};
+        o->hooked = (struct act_rule){.name = S("reply hook"),
+                                      .act = *act,
+                                      .isp = SLICE_NONE,
+                                      .of = SLICE_NONE,
+                                      .has = SLICE_NONE,
+                                      .after = 1,
+                                      .least = 1};
         *(act_is_about_person(act->kind) ? &o->v.act.person : &o->v.act.path) = &o->hooked;
     }
     answer_count(o);

@@ -1,5 +1,6 @@
 /* conf.c - see conf.h. */
 #include "delivery/conf.h"
+#include "delivery/act_file.h"
 
 #include <stdlib.h>
 
@@ -10,6 +11,12 @@ struct conf *conf_new(void)
     verdict_schedule_default(&c->retry);
     person_conf_default(&c->person);
     c->breaker = breaker_default();
+    struct act_file file;
+    struct err e;
+    INVARIANT(
+        !act_file_read(act_file_shipped(), "backoff.rules", &c->arena, &file, &e)); /* a test reads it */
+    c->acts.shipped = file.rules;
+    c->acts.nshipped = file.n;
     return c;
 }
 

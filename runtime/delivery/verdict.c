@@ -254,11 +254,17 @@ void verdict_give(const struct verdict_in *in, struct verdict *out)
     }
     v.kind = class_kind_of(v.cls, code);
     if (!v.delivered)
-        acts_find(
-            in->acts,
-            &(struct acts_in){
-                .rule = rule, .failure = failure_of(in->cause), .isp = in->isp, .cls = v.cls, .kind = v.kind},
-            &v.act);
+        acts_find(in->acts,
+                  &(struct acts_in){.rule = rule,
+                                    .name = v.rule,
+                                    .text = in->reply ? in->reply->text : SLICE_NONE,
+                                    .failure = failure_of(in->cause),
+                                    .isp = in->isp,
+                                    .cls = v.cls,
+                                    .kind = v.kind},
+                  &v.act);
+    if (v.act.path && v.act.path->act.kind == ACT_RECONNECT)
+        v.session_over = true;
     INVARIANT(!(v.final && v.try_next_host));
     *out = v;
 }
@@ -269,5 +275,8 @@ void verdict_override(struct verdict *v, enum reply_class cls, int code, struct 
     v->cls = cls;
     v->kind = class_kind_of(cls, code);
     v->rule = "reply hook";
-    acts_find(acts, &(struct acts_in){.rule = -1, .isp = isp, .cls = cls, .kind = v->kind}, &v->act);
+    acts_find(acts,
+              &(struct acts_in){
+                  .rule = -1, .name = v->rule, .text = SLICE_NONE, .isp = isp, .cls = cls, .kind = v->kind},
+              &v->act);
 }

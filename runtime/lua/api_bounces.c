@@ -231,7 +231,7 @@ static struct written read_rule(struct conv *c, size_t number)
 {
     struct conf_place place = api_place(c->L);
     struct written w = {.spec = {.isp = SLICE_NONE, .enhanced = SLICE_NONE, .text = SLICE_NONE},
-                        .act = {.isp = SLICE_NONE}};
+                        .act = {.isp = SLICE_NONE, .of = SLICE_NONE, .has = SLICE_NONE}};
     struct rule_spec *spec = &w.spec;
     struct err e;
 
@@ -311,7 +311,10 @@ int api_bounces(lua_State *L)
     }
     conf->rules = rules;
     conf->nrules = nfirst;
-    conf->acts = (struct acts){.of_rules = of_rules, .nof_rules = nfirst, .rules = others, .nrules = nothers};
+    conf->acts.of_rules = of_rules;
+    conf->acts.nof_rules = nfirst;
+    conf->acts.rules = others;
+    conf->acts.nrules = nothers;
     api->bounces_given = true;
     return 0;
 }

@@ -245,6 +245,8 @@ static int check_reply(lua_State *L)
     lua_getfield(L, 1, "act");
     if (!lua_isnil(L, -1) && !api_act_at(L, lua_gettop(L), &act))
         conv_wrong(&c, "act", "what hato.slow, suspend, suppress and their like return", lua_gettop(L));
+    if (!lua_isnil(L, -1) && act.kind == ACT_RECONNECT)
+        conv_fail(&c, "act may not be hato.reconnect: the connection has gone on; a rule can ask for it");
     lua_getfield(L, 1, "class");
     if (!lua_isnil(L, -1) || lua_isnil(L, -2)) {
         enum reply_class cls = returned_class(&c);
