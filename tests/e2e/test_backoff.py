@@ -90,11 +90,13 @@ S3150 = "550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. They a
 
 def test_one_s3150_stops_every_name_of_microsoft_at_that_source(hato, tmp_path):
     """Four hundred organisations with a mail host each; the first that says it stops them all."""
-    n = 400
-    names = ", ".join(f'"o{i}.mail.protection.outlook.com"' for i in range(n))
-    domains = ", ".join(f'"o{i}.test"' for i in range(n))
-    world = f"""return {{ isps = {{ m = {{ domains = {{ {domains} }}, mx = {{ {names} }}, address = "127.0.1.1",
-                replies = {{ {{ phase = "rcpt", to = "^bad@", reply = "{S3150}" }} }} }} }} }}"""
+    n, hosts = 400, 50
+    world = "return { isps = {\n" + "".join(
+        f"""m{i} = {{ domains = {{ {", ".join(f'"o{k}.test"' for k in range(i, i + hosts))} }},
+                      mx = {{ {", ".join(f'"o{k}.mail.protection.outlook.com"' for k in range(i, i + hosts))} }},
+                      address = "127.0.2.{i // hosts + 1}",
+                      replies = {{ {{ phase = "rcpt", to = "^bad@", reply = "{S3150}" }} }} }},\n"""
+        for i in range(0, n, hosts)) + "} }"
     script = plain_script("""
 hato.isp "microsoft365" { rate = "60/min" }
 hato.on("events", function(batch)
@@ -172,7 +174,7 @@ def test_measures_are_listed_outlive_kill_and_are_lifted_by_hand(daemon):
     assert f"{suspend['name']}  suspend, nothing goes: source default at q: 450 4.7.9 measure now" in daemon.ask(
         "queue", "--measures")
     # By hand.
-    assert "a measure is lifted" in daemon.ask("pause", f"measure={suspend['name']}", code=1)
+    assert "a measure is lifted" in daemon.ask("pause", f"measure={suspend['name']}", code=2)
     assert "there is no measure" in daemon.ask("resume", "measure=M99", code=1)
     daemon.ask("resume", f"measure={suspend['name']}")
     daemon.until_delivered(3)
