@@ -49,8 +49,10 @@ static const struct opt cancel_options[] = {
 static const char pause_usage[] = "hato pause KIND=VALUE… [--state DIR] [--json]\n\n"
                                   "Nothing of it begins any more, until `hato resume`, also after a restart; "
                                   "open transactions end.\n" KINDS;
-static const char resume_usage[] = "hato resume KIND=VALUE… [--state DIR] [--json]\n\n"
-                                   "What was paused under these words goes on.\n" KINDS;
+static const char resume_usage[] =
+    "hato resume KIND=VALUE… [--state DIR] [--json]\n\n"
+    "What was paused under these words goes on. measure=M3 lifts what back-off put in\n"
+    "place (hato queue --measures lists it).\n" KINDS;
 static const char cancel_usage[] =
     "hato cancel KIND=VALUE… [--yes] [--forget] [--state DIR] [--json]\n\n"
     "Ends what is on its way: each message gets the event `cancelled`. What is in flight ends as it ends, "
