@@ -96,6 +96,20 @@ static void run(struct work_job *job, struct work_thread *thread)
         f->status = message_assemble(&f->in, thread->user, f->message, &f->error);
 }
 
+static void run_two(struct work_job *a, struct work_job *b, struct work_thread *thread)
+{
+    struct flight *f[2] = {CONTAINER(a, struct flight, job), CONTAINER(b, struct flight, job)};
+    struct message_making two[2];
+    for (int i = 0; i < 2; i++) {
+        const struct flights_conf *conf = &f[i]->flights->conf;
+        int r = conf->read(conf->data, f[i]->position, &f[i]->message->payload, &f[i]->error);
+        two[i] = (struct message_making){&f[i]->in, f[i]->message, &f[i]->error, r};
+    }
+    message_assemble_two(two, thread->user);
+    for (int i = 0; i < 2; i++)
+        f[i]->status = two[i].rc;
+}
+
 static void done(struct work_job *job)
 {
     struct flight *f = CONTAINER(job, struct flight, job);
@@ -121,6 +135,7 @@ struct flight *flight_new(struct flights *fs, struct session *s, struct lane *la
 
 void flight_assemble(struct flight *f)
 {
+    f->job.run_two = identity_signs_two(f->in.identity) ? run_two : NULL;
     work_submit(f->flights->conf.pool, &f->job);
 }
 

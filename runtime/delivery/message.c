@@ -276,11 +276,22 @@ static void put_wire(struct message *m)
     m->size_bytes = m->head.n + m->mime.body_bytes;
 }
 
-static int sign(const struct message_in *in, struct message_scratch *s, struct message *m, struct err *e)
+static struct dkim_message unsigned_message(const struct message_in *in, struct message *m)
 {
     buf_clear(&m->head);
-    int r = dkim_sign(s->dkim, in->identity->dkim, in->identity->ndkim, buf_slice(&m->mime.head),
-                      m->mime.body, m->mime.nbody, in->date_s, &m->head);
+    return (struct dkim_message){in->identity->dkim,
+                                 in->identity->ndkim,
+                                 buf_slice(&m->mime.head),
+                                 m->mime.body,
+                                 m->mime.nbody,
+                                 in->date_s,
+                                 &m->head,
+                                 0};
+}
+
+/* The signatures are in m->head, or r says why not. */
+static int finish(const struct message_in *in, struct message *m, int r, struct err *e)
+{
     if (r)
         return err_set(e, r, "message %llu cannot be signed: %s", (unsigned long long)in->id, err_name(r));
     buf_adds(&m->head, buf_slice(&m->mime.head));
@@ -359,7 +370,8 @@ static int put_addresses(const struct message_in *in, const struct content_rende
     return r;
 }
 
-int message_assemble(const struct message_in *in, struct message_scratch *s, struct message *m, struct err *e)
+/* All but the signatures. */
+static int build(const struct message_in *in, struct message_scratch *s, struct message *m, struct err *e)
 {
     const struct identity *id = in->identity;
     struct arena *a = &m->arena;
@@ -419,5 +431,41 @@ int message_assemble(const struct message_in *in, struct message_scratch *s, str
         return r;
     m->unmappable = m->mime.unmappable;
     put_envelope(in, &mm.to.addr, &mm.from, m);
-    return sign(in, s, m, e);
+    return 0;
+}
+
+int message_assemble(const struct message_in *in, struct message_scratch *s, struct message *m, struct err *e)
+{
+    int r = build(in, s, m, e);
+    if (r)
+        return r;
+    struct dkim_message d = unsigned_message(in, m);
+    dkim_sign_all(s->dkim, &d, 1);
+    return finish(in, m, d.rc, e);
+}
+
+bool identity_signs_two(const struct identity *i)
+{
+    for (size_t k = 0; k < i->ndkim; k++)
+        if (i->keys[k]->pair)
+            return true;
+    return false;
+}
+
+void message_assemble_two(struct message_making two[2], struct message_scratch *s)
+{
+    struct message_making *built[2];
+    struct dkim_message d[2];
+    size_t n = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!two[i].rc)
+            two[i].rc = build(two[i].in, s, two[i].m, two[i].e);
+        if (two[i].rc)
+            continue;
+        d[n] = unsigned_message(two[i].in, two[i].m);
+        built[n++] = &two[i];
+    }
+    dkim_sign_all(s->dkim, d, n);
+    for (size_t i = 0; i < n; i++)
+        built[i]->rc = finish(built[i]->in, built[i]->m, d[i].rc, built[i]->e);
 }

@@ -81,6 +81,17 @@ struct message_in {
 int message_assemble(const struct message_in *in, struct message_scratch *s, struct message *m,
                      struct err *e);
 
+/* Two messages, each as above, with its own result in rc: the same bytes, signed together where
+ * identity_signs_two() is true of both. One whose rc is not 0 beforehand is left out. */
+struct message_making {
+    const struct message_in *in;
+    struct message *m;
+    struct err *e;
+    int rc;
+};
+void message_assemble_two(struct message_making two[2], struct message_scratch *s);
+bool identity_signs_two(const struct identity *i);
+
 /* "<base32@domain>" without the brackets, for events; the same for every try. */
 void message_id_text(const struct secret *s, uint64_t id, struct slice domain, struct buf *out);
 

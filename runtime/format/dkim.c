@@ -4,9 +4,13 @@
  * field itself with an empty b=. The fields are the same for every identity that names no list of its own:
  * their hash is taken once and its state copied for each signature. The DKIM-Signature field is first written
  * in its canonical form, one space wherever it may fold, and hashed so; folding turns some of those spaces
- * into CRLF SP, which relaxed canonicalisation turns back. */
+ * into CRLF SP, which relaxed canonicalisation turns back.
+ *
+ * Signing is in three steps, so that several signatures can be made together in the second: write each field
+ * up to its b= and hash, sign the hashes, write the fields out. */
 #include "format/dkim.h"
 #include "format/codec.h"
+#include "format/rsa_pair.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -40,6 +44,15 @@ struct field {
     bool used;
 };
 
+/* A signature being made: its field up to b=, and the hash that is signed. */
+struct pending {
+    const struct dkim_identity *id;
+    struct buf text;
+    unsigned char digest[SHA256_BYTES], signature[SIGNATURE_MAX];
+    size_t n; /* of signature; 0: not signed yet */
+    int rc;
+};
+
 struct dkim_work {
     EVP_MD *sha256;
     EVP_MD_CTX *body, *head, *full, *ed;
@@ -48,8 +61,10 @@ struct dkim_work {
     struct field fields[FIELDS_MAX];
     size_t nfields;
     struct buf names; /* h= */
-    struct buf text;  /* canonical header, then the canonical DKIM-Signature */
+    struct buf text;  /* canonical header */
     struct buf b64;
+    struct pending *pending;
+    size_t npending, cap_pending; /* those behind npending keep their buffers */
 };
 
 struct dkim_work *dkim_work_new(void)
@@ -86,6 +101,9 @@ void dkim_work_free(struct dkim_work *w)
     buf_free(&w->names);
     buf_free(&w->text);
     buf_free(&w->b64);
+    for (size_t i = 0; i < w->cap_pending; i++)
+        buf_free(&w->pending[i].text);
+    free(w->pending);
     free(w);
 }
 
@@ -301,23 +319,57 @@ static struct signer *signer_of(struct dkim_work *w, const struct dkim_key *key)
     return s;
 }
 
-static int sign_digest(struct dkim_work *w, const struct dkim_key *key, const unsigned char *digest,
-                       unsigned char *out, size_t *n)
+static void sign_alone(struct dkim_work *w, struct pending *p)
 {
-    struct signer *s = signer_of(w, key);
+    struct signer *s = signer_of(w, p->id->key);
     int ok;
 
-    if (key->type == DKIM_RSA) {
-        ok = EVP_PKEY_sign(s->rsa, out, n, digest, SHA256_BYTES);
+    p->n = sizeof p->signature;
+    if (p->id->key->type == DKIM_RSA) {
+        ok = EVP_PKEY_sign(s->rsa, p->signature, &p->n, p->digest, SHA256_BYTES);
     } else {
         /* RFC 8463 3: pure Ed25519 over the SHA-256 of the text. */
         EVP_MD_CTX_reset(w->ed);
         ok = EVP_DigestSignInit(w->ed, NULL, NULL, NULL, s->own) == 1
-                 ? EVP_DigestSign(w->ed, out, n, digest, SHA256_BYTES)
+                 ? EVP_DigestSign(w->ed, p->signature, &p->n, p->digest, SHA256_BYTES)
                  : 0;
     }
     ERR_clear_error();
-    return ok == 1 ? 0 : ERR_INVAL;
+    p->rc = ok == 1 ? 0 : ERR_INVAL;
+}
+
+static void sign_two(struct pending *a, struct pending *b)
+{
+    struct pending *const both[2] = {a, b};
+    const struct rsa_pair_key *const key[2] = {a->id->key->pair, b->id->key->pair};
+    uint8_t digest[2][RSA_PAIR_DIGEST], signature[2][RSA_PAIR_BYTES];
+
+    for (int i = 0; i < 2; i++)
+        memcpy(digest[i], both[i]->digest, sizeof digest[i]);
+    unsigned made = rsa_pair_sign(key, (const uint8_t(*)[RSA_PAIR_DIGEST])digest, signature);
+    for (int i = 0; i < 2; i++)
+        if (made & 1u << i) {
+            memcpy(both[i]->signature, signature[i], RSA_PAIR_BYTES);
+            both[i]->n = RSA_PAIR_BYTES;
+        }
+}
+
+/* Two by two where that is possible; what has no partner, or did not come out right, alone. */
+static void sign_pending(struct dkim_work *w)
+{
+    struct pending *waiting = NULL;
+
+    for (size_t i = 0; i < w->npending; i++) {
+        struct pending *p = &w->pending[i];
+        if (!p->id->key->pair)
+            continue;
+        if (waiting)
+            sign_two(waiting, p);
+        waiting = waiting ? NULL : p;
+    }
+    for (size_t i = 0; i < w->npending; i++)
+        if (!w->pending[i].n)
+            sign_alone(w, &w->pending[i]);
 }
 
 /* text: "dkim-signature:" and the value up to and with "b=". */
@@ -347,65 +399,111 @@ static void write_folded(struct buf *out, struct slice text, struct slice b64)
     buf_adds(out, S("\r\n"));
 }
 
-static int sign_one(struct dkim_work *w, const struct dkim_identity *id, struct slice names,
-                    const unsigned char *bh, int64_t time_s, struct buf *out)
+static struct pending *pending_add(struct dkim_work *w, const struct dkim_identity *id)
 {
-    unsigned char digest[SHA256_BYTES], signature[SIGNATURE_MAX];
-    size_t n = sizeof signature;
-    int rc;
+    if (w->npending == w->cap_pending) {
+        size_t was = w->cap_pending;
+        w->cap_pending = was ? 2 * was : 4;
+        w->pending = mem_realloc(w->pending, w->cap_pending * sizeof *w->pending);
+        for (size_t i = was; i < w->cap_pending; i++)
+            w->pending[i].text = (struct buf){0};
+    }
+    struct pending *p = &w->pending[w->npending++];
+    buf_clear(&p->text);
+    p->id = id;
+    p->n = 0;
+    p->rc = 0;
+    return p;
+}
 
-    buf_clear(&w->text);
-    buf_printf(&w->text, "dkim-signature:v=1; a=%s-sha256; c=relaxed/relaxed; d=%.*s; ",
+static void prepare_one(struct dkim_work *w, const struct dkim_identity *id, struct slice names,
+                        const unsigned char *bh, int64_t time_s)
+{
+    struct pending *p = pending_add(w, id);
+    struct buf *text = &p->text;
+
+    buf_printf(text, "dkim-signature:v=1; a=%s-sha256; c=relaxed/relaxed; d=%.*s; ",
                id->key->type == DKIM_RSA ? "rsa" : "ed25519", SLICE_FMT(id->domain));
     if (id->auid.n)
-        buf_printf(&w->text, "i=%.*s; ", SLICE_FMT(id->auid));
-    buf_printf(&w->text, "q=dns/txt; s=%.*s; t=%lld; ", SLICE_FMT(id->selector), (long long)time_s);
+        buf_printf(text, "i=%.*s; ", SLICE_FMT(id->auid));
+    buf_printf(text, "q=dns/txt; s=%.*s; t=%lld; ", SLICE_FMT(id->selector), (long long)time_s);
     if (id->expire_s)
-        buf_printf(&w->text, "x=%lld; ", (long long)(time_s + id->expire_s));
-    buf_adds(&w->text, S("h="));
-    buf_adds(&w->text, names);
-    buf_adds(&w->text, S("; bh="));
-    codec_base64(&w->text, slice_of(bh, SHA256_BYTES), 0);
-    buf_adds(&w->text, S("; b="));
+        buf_printf(text, "x=%lld; ", (long long)(time_s + id->expire_s));
+    buf_adds(text, S("h="));
+    buf_adds(text, names);
+    buf_adds(text, S("; bh="));
+    codec_base64(text, slice_of(bh, SHA256_BYTES), 0);
+    buf_adds(text, S("; b="));
 
-    INVARIANT(EVP_MD_CTX_copy_ex(w->full, w->head) == 1 &&
-              EVP_DigestUpdate(w->full, w->text.p, w->text.n) == 1 &&
-              EVP_DigestFinal_ex(w->full, digest, NULL) == 1);
-    if ((rc = sign_digest(w, id->key, digest, signature, &n)))
+    INVARIANT(EVP_MD_CTX_copy_ex(w->full, w->head) == 1 && EVP_DigestUpdate(w->full, text->p, text->n) == 1 &&
+              EVP_DigestFinal_ex(w->full, p->digest, NULL) == 1);
+}
+
+static int prepare(struct dkim_work *w, const struct dkim_message *m)
+{
+    unsigned char bh[SHA256_BYTES];
+    bool head_is_default = false;
+    int rc;
+
+    if ((rc = split_header(w, m->header)))
         return rc;
-    buf_clear(&w->b64);
-    codec_base64(&w->b64, slice_of(signature, n), 0);
-    write_folded(out, buf_slice(&w->text), buf_slice(&w->b64));
+    default_names(w);
+    body_hash(w, m->body, m->nbody, bh);
+    for (size_t i = 0; i < m->n; i++) {
+        const struct dkim_identity *id = &m->ids[i];
+        struct slice names = id->headers.n ? id->headers : buf_slice(&w->names);
+        if ((rc = m->time_s < 0 ? ERR_INVAL : dkim_identity_check(id, NULL)))
+            return rc;
+        if (id->headers.n || !head_is_default) {
+            if ((rc = hash_header(w, names)))
+                return rc;
+            head_is_default = !id->headers.n;
+        }
+        prepare_one(w, id, names, bh, m->time_s);
+    }
     return 0;
+}
+
+static int write_fields(struct dkim_work *w, const struct pending *p, size_t n, struct buf *out)
+{
+    size_t start = out->n;
+
+    for (size_t i = 0; i < n; i++) {
+        if (p[i].rc) {
+            out->n = start;
+            return p[i].rc;
+        }
+        buf_clear(&w->b64);
+        codec_base64(&w->b64, slice_of(p[i].signature, p[i].n), 0);
+        write_folded(out, buf_slice(&p[i].text), buf_slice(&w->b64));
+    }
+    return 0;
+}
+
+void dkim_sign_all(struct dkim_work *w, struct dkim_message *messages, size_t n)
+{
+    size_t at = 0;
+
+    w->npending = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t before = w->npending;
+        messages[i].rc = prepare(w, &messages[i]);
+        if (messages[i].rc)
+            w->npending = before;
+    }
+    sign_pending(w);
+    for (size_t i = 0; i < n; i++)
+        if (!messages[i].rc) {
+            messages[i].rc = write_fields(w, w->pending + at, messages[i].n, messages[i].out);
+            at += messages[i].n;
+        }
 }
 
 int dkim_sign(struct dkim_work *w, const struct dkim_identity *ids, size_t n, struct slice header,
               const struct slice *body, size_t nbody, int64_t time_s, struct buf *out)
 {
-    unsigned char bh[SHA256_BYTES];
-    size_t start = out->n;
-    bool head_is_default = false;
-    int rc;
+    struct dkim_message m = {ids, n, header, body, nbody, time_s, out, 0};
 
-    if ((rc = split_header(w, header)))
-        return rc;
-    default_names(w);
-    body_hash(w, body, nbody, bh);
-    for (size_t i = 0; i < n; i++) {
-        const struct dkim_identity *id = &ids[i];
-        struct slice names = id->headers.n ? id->headers : buf_slice(&w->names);
-        if ((rc = time_s < 0 ? ERR_INVAL : dkim_identity_check(id, NULL)))
-            goto out;
-        if (id->headers.n || !head_is_default) {
-            if ((rc = hash_header(w, names)))
-                goto out;
-            head_is_default = !id->headers.n;
-        }
-        if ((rc = sign_one(w, id, names, bh, time_s, out)))
-            goto out;
-    }
-out:
-    if (rc)
-        out->n = start;
-    return rc;
+    dkim_sign_all(w, &m, 1);
+    return m.rc;
 }

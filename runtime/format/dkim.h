@@ -15,6 +15,7 @@ enum dkim_type { DKIM_RSA, DKIM_ED25519 };
 /* Immutable after loading, so any number of threads may sign with it. */
 struct dkim_key {
     struct evp_pkey_st *pkey;
+    struct rsa_pair_key *pair; /* signs two messages at once; NULL: OpenSSL signs each */
     enum dkim_type type;
     int bits;
     bool weak; /* RSA below 2048 bits: signs, but RFC 8301 advises against it and some receivers refuse it */
@@ -59,6 +60,20 @@ void dkim_work_free(struct dkim_work *w);
  * ERR_MISSING: no From; ERR_INVAL: an identity is; out is as it was. */
 int dkim_sign(struct dkim_work *w, const struct dkim_identity *ids, size_t n, struct slice header,
               const struct slice *body, size_t nbody, int64_t time_s, struct buf *out);
+
+/* Several messages, each as above: the same bytes, for less time where two keys of RSA-2048 can sign together
+ * (format/rsa_pair.h). Each has its own result in rc. */
+struct dkim_message {
+    const struct dkim_identity *ids;
+    size_t n;
+    struct slice header;
+    const struct slice *body;
+    size_t nbody;
+    int64_t time_s;
+    struct buf *out;
+    int rc;
+};
+void dkim_sign_all(struct dkim_work *w, struct dkim_message *messages, size_t n);
 
 /* --- relaxed canonicalisation (RFC 6376 3.4.2, 3.4.4), on its own for tests and for reading signatures ---
  */

@@ -1,6 +1,7 @@
 /* dkim_key.c - private keys for DKIM and the DNS records of their public halves. */
 #include "format/dkim.h"
 #include "format/codec.h"
+#include "format/rsa_pair.h"
 
 #include <limits.h>
 #include <openssl/bio.h>
@@ -70,8 +71,10 @@ int dkim_key_load(struct slice text, struct dkim_key **out, struct err *e)
     default:
         rc = err_set(e, ERR_UNSUPPORTED, "DKIM signs with RSA or Ed25519 keys, and this is neither");
     }
-    if (rc == 0)
+    if (rc == 0) {
+        key.pair = rsa_pair_key_new(pkey);
         *out = memcpy(mem_alloc(sizeof key), &key, sizeof key);
+    }
 out:
     if (rc)
         EVP_PKEY_free(pkey);
@@ -83,6 +86,7 @@ void dkim_key_free(struct dkim_key *key)
 {
     if (!key)
         return;
+    rsa_pair_key_free(key->pair);
     EVP_PKEY_free(key->pkey);
     free(key);
 }

@@ -102,12 +102,22 @@ static void *thread_main(void *arg)
         pthread_mutex_lock(&w->lock);
         while (!w->waiting.first && !w->stop)
             pthread_cond_wait(&w->some, &w->lock);
-        struct work_job *job = list_take(&w->waiting);
+        struct work_job *job = list_take(&w->waiting), *second = w->waiting.first;
+        if (second && job->run_two && second->run_two == job->run_two)
+            list_take(&w->waiting);
+        else
+            second = NULL;
         pthread_mutex_unlock(&w->lock);
         if (!job)
             break;
-        job->run(job, &t->face);
-        finish(w, job);
+        if (second) {
+            job->run_two(job, second, &t->face);
+            finish(w, job);
+            finish(w, second);
+        } else {
+            job->run(job, &t->face);
+            finish(w, job);
+        }
     }
     if (w->conf.thread_stop)
         w->conf.thread_stop(t->face.user);

@@ -21,6 +21,9 @@ struct work_job {
     void (*run)(struct work_job *job, struct work_thread *thread);
     void (*done)(struct work_job *job); /* may free the job or submit it again */
     struct work_job *next;              /* the pool's */
+    /* NULL, or runs two jobs of the same run_two in less time than one after the other: a thread that comes
+     * for one takes the next with it when that is such a one. Each has its done(). */
+    void (*run_two)(struct work_job *a, struct work_job *b, struct work_thread *thread);
 };
 
 struct work_conf {

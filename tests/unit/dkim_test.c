@@ -242,6 +242,61 @@ TEST(dkim_signatures_made_together_are_those_made_alone)
     buf_free(&alone);
 }
 
+TEST(dkim_signs_several_messages_with_the_bytes_each_has_alone)
+{
+    struct buf pem = {0}, out[5] = {{0}}, alone = {0};
+    struct dkim_key *rsa[2], *ed = key_of("tests/golden/dkim/rfc8463-ed.key"),
+                             *small = key_of("tests/golden/dkim/rfc8463-rsa.key");
+    for (int i = 0; i < 2; i++) {
+        buf_clear(&pem);
+        CHECK_INT(dkim_key_generate(DKIM_RSA, &pem, NULL), 0);
+        CHECK_INT(dkim_key_load(buf_slice(&pem), &rsa[i], NULL), 0);
+    }
+    struct dkim_identity ids[4] = {
+        {.key = rsa[0], .domain = S("example.jp"), .selector = S("a")},
+        {.key = ed, .domain = S("example.jp"), .selector = S("b")},
+        {.key = rsa[1], .domain = S("example.net"), .selector = S("c"), .headers = S("from:date")},
+        {.key = small, .domain = S("example.net"), .selector = S("d")},
+    };
+    struct dkim_work *w = dkim_work_new(), *w2 = dkim_work_new();
+    struct slice body = S("hello\r\n");
+    /* Odd and even counts of RSA-2048 signatures over one and several messages, and one that is refused. */
+    static const struct {
+        int first, n;
+    } parts[5] = {{0, 1}, {0, 4}, {1, 1}, {0, 2}, {2, 2}};
+
+    for (size_t n = 1; n <= COUNT(parts); n++) {
+        struct dkim_message m[COUNT(parts)];
+        for (size_t i = 0; i < n; i++) {
+            buf_clear(&out[i]);
+            buf_adds(&out[i], S("before"));
+            m[i] = (struct dkim_message){
+                ids + parts[i].first, (size_t)parts[i].n, S(HEADER), &body, 1, (int64_t)i, &out[i], 7};
+        }
+        if (n > 2)
+            m[1].header = S("To: b\r\n");
+        dkim_sign_all(w, m, n);
+        for (size_t i = 0; i < n; i++) {
+            buf_clear(&alone);
+            buf_adds(&alone, S("before"));
+            CHECK_INT(m[i].rc, n > 2 && i == 1 ? ERR_MISSING : 0);
+            if (!m[i].rc)
+                CHECK_INT(dkim_sign(w2, m[i].ids, m[i].n, m[i].header, &body, 1, m[i].time_s, &alone), 0);
+            CHECK_STR(buf_slice(&out[i]), buf_slice(&alone));
+        }
+    }
+    for (int i = 0; i < 2; i++)
+        dkim_key_free(rsa[i]);
+    dkim_key_free(ed);
+    dkim_key_free(small);
+    dkim_work_free(w);
+    dkim_work_free(w2);
+    for (size_t i = 0; i < COUNT(out); i++)
+        buf_free(&out[i]);
+    buf_free(&alone);
+    buf_free(&pem);
+}
+
 struct signing {
     const struct dkim_identity *ids;
     struct buf out;

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "test.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 struct tally {
@@ -137,4 +138,71 @@ TEST(freeing_a_pool_finishes_what_was_submitted)
         CHECK_INT(y.ndone, 200);
         loop_free(loop);
     }
+}
+
+/* Jobs that hold a pool of one until all are submitted, so that what waits together is known. */
+struct gate {
+    struct work_job job;
+    pthread_mutex_t lock;
+};
+
+static void gate_run(struct work_job *job, struct work_thread *thread)
+{
+    struct gate *g = CONTAINER(job, struct gate, job);
+    pthread_mutex_lock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void gate_done(struct work_job *job)
+{
+}
+
+static void two(struct work_job *a, struct work_job *b, struct work_thread *thread)
+{
+    CONTAINER(a, struct task, job)->result = CONTAINER(b, struct task, job)->result = 2;
+}
+
+static void other_two(struct work_job *a, struct work_job *b, struct work_thread *thread)
+{
+    CONTAINER(a, struct task, job)->result = CONTAINER(b, struct task, job)->result = 3;
+}
+
+static void run_one(struct work_job *job, struct work_thread *thread)
+{
+    CONTAINER(job, struct task, job)->result = 1;
+}
+
+TEST(jobs_that_like_company_run_two_at_a_time)
+{
+    /* What each likes: nothing, two, other_two; and how it ran. */
+    static const struct {
+        int likes;
+        long result;
+    } cases[] = {{2, 2}, {2, 2}, {2, 1}, {0, 1}, {2, 1}, {3, 3}, {3, 3}, {3, 1}, {2, 2}, {2, 2}, {2, 1}};
+    struct loop *loop = loop_new_real();
+    struct tally y = {.loop = loop, .left = COUNT(cases)};
+    struct task tasks[COUNT(cases)];
+    struct gate gate = {{.run = gate_run, .done = gate_done}, PTHREAD_MUTEX_INITIALIZER};
+    struct work *w = work_new(&(struct work_conf){.loop = loop,
+                                                  .name = "test",
+                                                  .threads = 1,
+                                                  .thread_start = on_start,
+                                                  .thread_stop = on_stop,
+                                                  .data = &y});
+    pthread_mutex_lock(&gate.lock);
+    work_submit(w, &gate.job);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        tasks[i] = (struct task){{.run = run_one, .done = done}, &y, w, (int)i, 0};
+        tasks[i].job.run_two = cases[i].likes == 2 ? two : cases[i].likes == 3 ? other_two : NULL;
+        work_submit(w, &tasks[i].job);
+    }
+    pthread_mutex_unlock(&gate.lock);
+    loop_run(loop);
+    CHECK_INT(work_pending(w), 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CHECK_INT(y.done_order[i], i);
+        CHECK_INT(tasks[i].result, cases[i].result);
+    }
+    work_free(w);
+    loop_free(loop);
 }
