@@ -464,18 +464,19 @@ static int prepare(struct dkim_work *w, const struct dkim_message *m)
     return 0;
 }
 
-static int write_fields(struct dkim_work *w, const struct pending *p, size_t n, struct buf *out)
+static int write_fields(struct dkim_work *w, size_t at, size_t n, struct buf *out)
 {
     size_t start = out->n;
 
-    for (size_t i = 0; i < n; i++) {
-        if (p[i].rc) {
+    for (size_t i = at; i < at + n; i++) {
+        const struct pending *p = &w->pending[i];
+        if (p->rc) {
             out->n = start;
-            return p[i].rc;
+            return p->rc;
         }
         buf_clear(&w->b64);
-        codec_base64(&w->b64, slice_of(p[i].signature, p[i].n), 0);
-        write_folded(out, buf_slice(&p[i].text), buf_slice(&w->b64));
+        codec_base64(&w->b64, slice_of(p->signature, p->n), 0);
+        write_folded(out, buf_slice(&p->text), buf_slice(&w->b64));
     }
     return 0;
 }
@@ -494,7 +495,7 @@ void dkim_sign_all(struct dkim_work *w, struct dkim_message *messages, size_t n)
     sign_pending(w);
     for (size_t i = 0; i < n; i++)
         if (!messages[i].rc) {
-            messages[i].rc = write_fields(w, w->pending + at, messages[i].n, messages[i].out);
+            messages[i].rc = write_fields(w, at, messages[i].n, messages[i].out);
             at += messages[i].n;
         }
 }
