@@ -23,6 +23,10 @@ TEST(a_record_reads_back_as_it_was_written)
                                   .rule = SLICE_NONE,
                                   .next_due_ms = -5,
                                   .charged = true,
+                                  .person = REC_PERSON_JUDGED | REC_PERSON_SUPPRESSED,
+                                  .person_until_ms = 1764000000124,
+                                  .person_certain_ms = 1764000000125,
+                                  .person_why = S("rule init.lua:12 rule 3"),
                                   .meta = S("\x81\xa1k\xa1v")};
     struct buf b = {0};
     struct rec out;
@@ -30,6 +34,10 @@ TEST(a_record_reads_back_as_it_was_written)
     CHECK_INT(rec_get(buf_slice(&b), &out), 0);
     CHECK(out.type == REC_EVENT && out.event.event == 7 && out.event.id == 1ull << 40 && out.event.charged);
     CHECK_INT(out.event.next_due_ms, -5);
+    CHECK_INT(out.event.person, REC_PERSON_JUDGED | REC_PERSON_SUPPRESSED);
+    CHECK_INT(out.event.person_until_ms, 1764000000124);
+    CHECK_INT(out.event.person_certain_ms, 1764000000125);
+    CHECK_STR(out.event.person_why, S("rule init.lua:12 rule 3"));
     CHECK_STR(out.event.recipient, S("taro@example.jp"));
     CHECK_STR(out.event.meta, S("\x81\xa1k\xa1v"));
     CHECK_STR(out.event.rule, S(""));
