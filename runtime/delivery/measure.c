@@ -15,6 +15,7 @@ struct measures *measures_new(const struct measures_conf *conf)
     struct measures *ms = mem_zalloc(sizeof *ms);
     ms->conf = *conf;
     ms->next_number = 1;
+    map_init(&ms->by_number, (struct hash_key){0, 0}); /* numbers that we gave */
     return ms;
 }
 
@@ -46,6 +47,7 @@ void measures_free(struct measures *ms)
         ms->tallies = t->next;
         tally_free(t);
     }
+    map_free(&ms->by_number);
     free(ms);
 }
 
@@ -68,16 +70,20 @@ static void prune(struct measures *ms)
         if (!ms->first)
             ms->last = NULL;
         ms->n--;
+        map_del(&ms->by_number, slice_of(&m->number, sizeof m->number));
         measure_free(m);
     }
 }
 
-struct measure *measure_new(struct measures *ms)
+struct measure *measure_new(struct measures *ms, uint32_t number)
 {
     prune(ms);
     struct measure *m = mem_zalloc(sizeof *m);
     m->measures = ms;
-    m->number = ms->next_number++;
+    m->number = number;
+    if (ms->next_number <= number)
+        ms->next_number = number + 1;
+    map_put(&ms->by_number, slice_of(&m->number, sizeof m->number), m);
     m->source_index = CONF_NONE;
     m->changed_ms = INT64_MIN;
     if (ms->last)
@@ -328,7 +334,7 @@ struct measure *measure_begin(struct measures *ms, const struct measure_start *s
     struct measure *m = standing(ms, s);
     bool fresh = !m;
     if (fresh) {
-        m = measure_new(ms);
+        m = measure_new(ms, ms->next_number);
         m->kind = s->act.kind;
         m->scope = s->act.scope;
         m->begin_ms = wall;
@@ -648,7 +654,7 @@ struct measure *measures_refused(struct path *p, struct slice why, uint64_t mess
     if (!backoff_refused(backoff_of(p), loop_wall_ms(ms->conf.loop)))
         return NULL;
     if (!m) {
-        m = measure_new(ms);
+        m = measure_new(ms, ms->next_number);
         m->kind = MEASURE_BACKOFF;
         m->scope = ACT_PATH;
         m->begin_ms = loop_wall_ms(ms->conf.loop);

@@ -61,6 +61,7 @@ struct measure {
     uint64_t last_id;   /* who took it */
     struct loop_timer timer;
     struct interval *waits;
+    uint64_t counted; /* wait_measures()' */
     struct measures *measures;
     struct isp *at;             /* NULL: all, or not met yet */
     bool attached;              /* in the list below */

@@ -8,7 +8,8 @@
 struct measures {
     struct measures_conf conf;
     struct measure *first, *last; /* all, by number */
-    size_t n, nlive;
+    size_t n;
+    struct map by_number;
     uint32_t next_number;
     struct measure *of_sources; /* ACT_SOURCE, that hold */
     struct tally *tallies;      /* of ACT_SOURCE */
@@ -17,7 +18,7 @@ struct measures {
 /* --- measure.c --- */
 /* In force at its isp, if that is known by now. */
 void measure_attach(struct measure *m);
-struct measure *measure_new(struct measures *ms);
+struct measure *measure_new(struct measures *ms, uint32_t number);
 void measure_over(struct measure *m, int64_t at_ms);
 
 /* --- measure_look.c --- */

@@ -7,7 +7,11 @@
 #include <stdlib.h>
 
 static const int64_t DAY_US = (int64_t)86400 * 1000000, DAY_MS = (int64_t)86400 * 1000;
-enum { RATE_LEAST = 24, RATE_TELLING = 60 * 24 }; /* mails a day: the slowest; enough to measure by */
+enum {
+    NUMBER_MOST = 1 << 30,
+    RATE_LEAST = 24,
+    RATE_TELLING = 60 * 24
+}; /* mails a day: the slowest; enough to measure by */
 
 static bool closes(const struct measure *m)
 {
@@ -280,14 +284,6 @@ void measure_record(const struct measure *m, int64_t now_ms, struct rec_measure 
     }
 }
 
-static struct measure *find(struct measures *ms, uint32_t number)
-{
-    for (struct measure *m = ms->first; m; m = m->next)
-        if (m->number == number)
-            return m;
-    return NULL;
-}
-
 static void set_text(char **at, struct slice text)
 {
     free(*at);
@@ -297,10 +293,10 @@ static void set_text(char **at, struct slice text)
 static bool is_sane(const struct rec_measure *r)
 {
     bool backs_off = r->kind == MEASURE_BACKOFF;
-    return r->number && r->kind && r->kind <= MEASURE_BACKOFF && r->scope < ACT_SCOPES &&
-           r->factor_ppm <= ACT_WHOLE && r->recover_ms >= 0 && r->recover_ms < 366 * DAY_MS &&
-           r->per_day >= 0 && r->per_day < INT64_MAX / ACT_WHOLE && r->until_ms >= 0 &&
-           r->until_ms < INT64_MAX / 2 &&
+    return r->number && r->number < NUMBER_MOST && r->kind && r->kind <= MEASURE_BACKOFF &&
+           r->scope < ACT_SCOPES && r->factor_ppm <= ACT_WHOLE && r->recover_ms >= 0 &&
+           r->recover_ms < 366 * DAY_MS && r->per_day >= 0 && r->per_day < INT64_MAX / ACT_WHOLE &&
+           r->until_ms >= 0 && r->until_ms < INT64_MAX / 2 &&
            (!backs_off || (r->state <= BACKOFF_PACED && r->scope == ACT_PATH)) && r->learnt_per_day >= 0 &&
            r->learnt_per_day < INT64_MAX / 1000 && r->borne_per_day >= 0 &&
            r->borne_per_day < INT64_MAX / 1000 && r->rest_ms >= 0 && r->wait_ms >= 0;
@@ -311,12 +307,9 @@ void measures_restore(struct measures *ms, const struct rec_measure *r, struct s
     int64_t now = loop_wall_ms(ms->conf.loop);
     if (!is_sane(r) || (r->scope != ACT_SOURCE && !isp.n))
         return;
-    struct measure *m = find(ms, r->number);
+    struct measure *m = map_get(&ms->by_number, slice_of(&r->number, sizeof r->number));
     if (!m)
-        m = measure_new(ms);
-    m->number = r->number;
-    if (ms->next_number <= r->number)
-        ms->next_number = r->number + 1;
+        m = measure_new(ms, r->number);
     m->kind = r->kind;
     m->scope = (enum act_scope)r->scope;
     m->begin_ms = r->begin_ms;

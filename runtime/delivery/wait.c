@@ -204,13 +204,13 @@ int wait_of_message(struct deliver *d, uint64_t id, struct buf *out, int64_t *un
 /* --- measures --- */
 
 /* What is ready and might go by this measure's path now if it were not there. */
-static void add_waiting(struct deliver *d, const struct lane *lane, uint64_t *waiting)
+static void add_waiting(struct deliver *d, const struct lane *lane)
 {
     const struct site *site = lane->domain->site;
     const struct stream *st = lane->campaign->stream;
     if (!site || (!lane->ready.n && !lane->raw.n))
         return;
-    for (const struct measure *m = NULL; (m = measures_next(paths_measures(d->paths), m));) {
+    for (struct measure *m = NULL; (m = measures_next(paths_measures(d->paths), m));) {
         bool about = false;
         if (!measure_holds(m))
             continue;
@@ -219,26 +219,23 @@ static void add_waiting(struct deliver *d, const struct lane *lane, uint64_t *wa
             about = may_carry(site->isp, lane, p) && measure_is_about(m, p, site, lane->campaign);
         }
         if (about)
-            waiting[m->number] += lane->ready.n + lane->raw.n;
+            m->counted += lane->ready.n + lane->raw.n;
     }
 }
 
 void wait_measures(struct deliver *d, void (*fn)(void *data, const struct wait_measure *m), void *data)
 {
     struct measures *ms = paths_measures(d->paths);
-    uint32_t most = 0;
-    for (const struct measure *m = NULL; (m = measures_next(ms, m));)
-        if (measure_holds(m) && m->number > most)
-            most = m->number;
-    if (!most)
-        return;
-    uint64_t *waiting = mem_zalloc((most + 1) * sizeof *waiting);
-    for (uint32_t i = 0; i < queue_lanes(d->queue); i++)
-        add_waiting(d, queue_lane_at(d->queue, i), waiting);
-    for (const struct measure *m = NULL; (m = measures_next(ms, m));)
+    bool any = false;
+    for (struct measure *m = NULL; (m = measures_next(ms, m));) {
+        m->counted = 0;
+        any |= measure_holds(m);
+    }
+    for (uint32_t i = 0; any && i < queue_lanes(d->queue); i++)
+        add_waiting(d, queue_lane_at(d->queue, i));
+    for (struct measure *m = NULL; (m = measures_next(ms, m));)
         if (measure_holds(m))
-            fn(data, &(struct wait_measure){m, waiting[m->number]});
-    free(waiting);
+            fn(data, &(struct wait_measure){m, m->counted});
 }
 
 /* --- counting --- */

@@ -93,9 +93,17 @@ static int slow(lua_State *L)
     return make(L, ACT_SLOW, "hato.slow", rate_fields);
 }
 
+/* A connection carries mail of any stream and campaign. */
 static int fewer(lua_State *L)
 {
-    return make(L, ACT_FEWER, "hato.fewer", rate_fields);
+    struct conv c = {L, &api_of(L)->scratch, "hato.fewer"};
+    struct act a;
+    make(L, ACT_FEWER, c.who, rate_fields);
+    if (api_act_at(L, lua_gettop(L), &a) && (a.scope == ACT_STREAM || a.scope == ACT_CAMPAIGN))
+        conv_fail(&c,
+                  "scope wants \"path\", \"site\" or \"source\": one connection carries mail of any stream "
+                  "and campaign");
+    return 1;
 }
 
 static int suspend(lua_State *L)

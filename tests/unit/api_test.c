@@ -357,6 +357,9 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
         {"hato.pause { 'stream' }",
          "dir/init.lua:1: hato.pause: it wants what to pause: { \"stream\", \"isp\" }, { \"campaign\", "
          "\"isp\" }, { \"source\", \"isp\" }, { \"mx\", \"isp\" } or { \"source\" }"},
+        {"hato.fewer { scope = 'stream' }", "dir/init.lua:1: hato.fewer: scope wants \"path\", \"site\" or "
+                                            "\"source\": one connection carries mail "
+                                            "of any stream and campaign"},
         {"hato.suppress '1 s'",
          "dir/init.lua:1: hato.suppress: its argument wants \"forever\" or a time of at least \"1 min\", not "
          "\"1 s\""},
