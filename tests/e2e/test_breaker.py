@@ -105,13 +105,26 @@ def test_counts_outlive_a_kill(town):
     with serving(t) as daemon:
         t.until(lambda: len(log_of(t.folder / "sink.log")) >= 300)    # in the middle
         daemon.stop(signal.SIGKILL)
+    run_of(t, 0)
     assert breakers(t) == []
-    t.more(people(900, 5)[450:])
+    t.more(people(550, 5)[450:])
     with serving(t) as daemon:
         t.until(lambda: breakers(t))
-        assert "hard errors in 500 attempts" in breakers(t)[0]["why"]    # those before the kill too
+        assert "hard errors in 500 attempts" in breakers(t)[0]["why"]    # those before too
         daemon.stop(signal.SIGKILL)
     assert breakers(t)
+
+
+def test_what_was_before_the_lifting_does_not_count_after_a_kill_either(town):
+    t = town(people(600, 5))
+    run_of(t, 1)
+    with serving(t) as daemon:
+        ask(t, "resume", f"measure={breakers(t)[0]['name']}")
+        t.until(lambda: len(log_of(t.folder / "sink.log")) >= 600)
+        daemon.stop(signal.SIGKILL)
+    t.more(people(660, 5)[600:])
+    assert run_of(t, 0)["accepted"] == 60
+    assert breakers(t) == [] and len(log_of(t.folder / "sink.log")) >= 660
 
 
 def test_late_bounces_count_and_the_script_sets_the_bars(town):
