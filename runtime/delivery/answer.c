@@ -1,6 +1,7 @@
 /* answer.c - what answers do to the path they came by: it speeds up or slows down by itself, rules put
  * measures in place, and a source or a sender that is refused as such stops and somebody is told. */
 #include "delivery/measure.h"
+#include "delivery/presence.h"
 #include "delivery/settle.h"
 
 enum { STOP_MS = 3600000, REFUSED_MS = 300000, CONNECT_MS = 60000 };
@@ -129,6 +130,10 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
     struct slice words = reply ? reply->text : slice_cstr(text);
     struct buf why = {0};
     int code = reply ? reply->code : 0;
+    if (!reply && phase == SMTP_PHASE_CONNECT && presence_lost(d, facts->source))
+        return;
+    if (reply && phase < SMTP_PHASE_MAIL) /* what answers mail is counted when it is settled */
+        warmups_refused(d->warmups, facts->source, facts->site->isp->name, v->cls);
     buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
     count(d, p, facts->site, v, NULL, 0, 0, buf_slice(&why));
     if (v->scope == SCOPE_SOURCE && (!reply || code >= 500)) {

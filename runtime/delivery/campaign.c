@@ -2,26 +2,49 @@
  * cancelled, forgotten. */
 #include "delivery/campaign.h"
 #include "delivery/deliver_impl.h"
+#include "delivery/path_impl.h"
 #include "delivery/steer.h"
 
 #include <stdlib.h>
+
+static void add_source(struct stream *st, uint16_t source, uint32_t weight)
+{
+    for (size_t i = st->nown; i < st->nsources; i++) /* one may be named by several warm-ups */
+        if (st->sources[i] == source)
+            return;
+    for (size_t i = 0; i < st->nown; i++)
+        if (st->sources[i] == source)
+            return;
+    size_t n = st->nsources++;
+    st->sources = mem_realloc(st->sources, (n + 1) * sizeof *st->sources);
+    st->source_weight = mem_realloc(st->source_weight, (n + 1) * sizeof *st->source_weight);
+    st->source_credit = mem_realloc(st->source_credit, (n + 1) * sizeof *st->source_credit);
+    st->sources[n] = source;
+    st->source_weight[n] = weight ? weight : 1;
+    st->source_credit[n] = 0;
+}
+
+static void add_pool(struct stream *st, const struct conf_pool *pool)
+{
+    for (size_t i = 0; i < pool->nmembers; i++)
+        add_source(st, pool->members[i].source, pool->members[i].weight);
+}
 
 static void stream_bind(struct deliver *d, struct stream *st)
 {
     const struct conf *conf = d->conf.conf;
     const struct conf_stream *cs = st->conf;
-    const struct conf_pool *pool = cs->pool == CONF_NONE ? NULL : &conf->pools[cs->pool];
-    size_t n = pool ? pool->nmembers : conf->nsources;
     st->priority = cs->priority;
     st->weight = cs->weight ? cs->weight : 1;
-    st->nsources = n;
-    st->sources = mem_alloc((n + 1) * sizeof *st->sources);
-    st->source_weight = mem_alloc((n + 1) * sizeof *st->source_weight);
-    st->source_pass = mem_zalloc((n + 1) * sizeof *st->source_pass);
-    for (size_t i = 0; i < n; i++) {
-        st->sources[i] = pool ? pool->members[i].source : (uint16_t)i;
-        st->source_weight[i] = pool && pool->members[i].weight ? pool->members[i].weight : 1;
-    }
+    if (cs->pool != CONF_NONE)
+        add_pool(st, &conf->pools[cs->pool]);
+    for (size_t i = 0; cs->pool == CONF_NONE && i < conf->nsources; i++)
+        add_source(st, (uint16_t)i, 1);
+    st->nown = st->nsources;
+    for (size_t i = 0; i < conf->nwarmups; i++)
+        if (conf->warmups[i].overflow != CONF_NONE &&
+            path_source_index(st, conf->warmups[i].source) < st->nown)
+            add_pool(st, &conf->pools[conf->warmups[i].overflow]);
 }
 
 struct stream *stream_get(struct deliver *d, struct slice name, uint32_t number)

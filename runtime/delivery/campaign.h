@@ -21,10 +21,13 @@ struct stream {
     const struct conf_stream *conf; /* NULL: in the spool, not in the script */
     enum conf_priority priority;
     uint32_t weight;
-    uint16_t *sources; /* that may carry it, with their weights and how much they have taken */
+    /* That may carry it, with their weights: those of its pool first (nown), then those that take what is
+     * above a warm-up's quota. Credit grows by the weight with each mail that a source could have taken; who
+     * has most goes first. */
+    uint16_t *sources;
     uint32_t *source_weight;
-    uint64_t *source_pass;
-    size_t nsources;
+    int64_t *source_credit;
+    size_t nsources, nown;
     uint32_t pool_number;                  /* of its pool's name; 0: none declared */
     uint32_t domain_number, sender_number; /* NAME_DOMAIN, NAME_SENDER */
     struct identity *identity;             /* message.h: keys and texts; NULL with conf */

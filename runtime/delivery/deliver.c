@@ -4,6 +4,7 @@
 #include "delivery/inbound.h"
 #include "delivery/measure.h"
 #include "delivery/secret.h"
+#include "delivery/presence.h"
 #include "delivery/settle.h"
 #include "delivery/steer.h"
 #include "format/rule_file.h"
@@ -372,6 +373,7 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
     starting.why = S("for hato to start");
     intervals_start(d->intervals);
     d->starts = interval_open(d->intervals, &starting);
+    presence_start(d);
     *out = d;
     return 0;
 }
@@ -406,6 +408,7 @@ void deliver_free(struct deliver *d)
         return;
     d->draining = d->ending = true;
     loop_timer_stop(d->loop, &d->compact_timer);
+    presence_stop(d);
     loop_timer_stop(d->loop, &d->spool_timer);
     loop_task_cancel(d->loop, &d->batch_task);
     steer_stop(d);
@@ -442,7 +445,7 @@ void deliver_free(struct deliver *d)
         identity_free(st->identity);
         free(st->sources);
         free(st->source_weight);
-        free(st->source_pass);
+        free(st->source_credit);
         free((char *)st->name.p);
         free(st);
     }

@@ -16,6 +16,7 @@ struct paths *paths_new(const struct paths_conf *conf)
     if (!ps->conf.source_sockets_most)
         ps->conf.source_sockets_most = 2000;
     ps->source_sockets = mem_zalloc(conf->conf->nsources * sizeof *ps->source_sockets);
+    ps->absent = mem_zalloc(conf->conf->nsources * sizeof *ps->absent);
     loop_random_bytes(conf->loop, &hk, sizeof hk);
     map_init(&ps->isps, hk);
     ps->limits = limits_new(&(struct limits_conf){.loop = conf->loop,
@@ -60,6 +61,7 @@ void paths_free(struct paths *ps)
             free(isp->by_source[i].backoff);
         loop_task_cancel(ps->conf.loop, &isp->task);
         loop_timer_stop(ps->conf.loop, &isp->again);
+        path_spills_free(isp);
         free(isp->by_source);
         free((char *)isp->name.p);
         free(isp);
@@ -67,6 +69,7 @@ void paths_free(struct paths *ps)
     map_free(&ps->isps);
     limits_free(ps->limits);
     free(ps->source_sockets);
+    free(ps->absent);
     free(ps);
 }
 
@@ -81,6 +84,26 @@ void site_free_shares(struct site *s)
 
 /* --- isps --- */
 
+static bool is_usable(const struct paths *ps, const struct conf_isp *isp, uint16_t source)
+{
+    return !ps->absent[source] && conf_family_fits(ps->conf.conf, isp, &ps->conf.conf->sources[source]);
+}
+
+void paths_set_absent(struct paths *ps, uint16_t source, bool absent)
+{
+    size_t at = 0;
+    ps->absent[source] = absent;
+    for (struct isp *isp; (isp = paths_next_isp(ps, &at));) {
+        isp->by_source[source].usable = is_usable(ps, isp->conf, source);
+        isp_service(isp);
+    }
+}
+
+bool paths_source_is_absent(const struct paths *ps, uint16_t source)
+{
+    return ps->absent[source];
+}
+
 static struct isp *isp_get(struct paths *ps, struct slice name, const struct conf_isp *conf)
 {
     struct isp *isp = map_get(&ps->isps, name);
@@ -92,12 +115,11 @@ static struct isp *isp_get(struct paths *ps, struct slice name, const struct con
     isp->paths = ps;
     isp->by_source = mem_zalloc(ps->conf.conf->nsources * sizeof *isp->by_source);
     for (size_t i = 0; i < ps->conf.conf->nsources; i++)
-        isp->by_source[i] =
-            (struct path){.isp = isp,
-                          .source = (uint16_t)i,
-                          .ramp = 1,
-                          .usable = conf_family_fits(ps->conf.conf, conf, &ps->conf.conf->sources[i]),
-                          .paths = ps};
+        isp->by_source[i] = (struct path){.isp = isp,
+                                          .source = (uint16_t)i,
+                                          .ramp = 1,
+                                          .usable = is_usable(ps, conf, (uint16_t)i),
+                                          .paths = ps};
     map_put(&ps->isps, name, isp);
     measures_meet(ps->measures, isp);
     return isp;
@@ -314,6 +336,15 @@ static bool goes_before(const struct share *a, const struct share *b)
     return pa != pb ? pa < pb : a->at_isp->pass < b->at_isp->pass;
 }
 
+static bool carries(const struct path *p, const struct share *sh)
+{
+    const struct stream *st = sh->campaign->stream;
+    size_t index = path_source_index(st, p->source);
+    /* A source that is none of its own: lanes that are bound to one from an earlier script say so themselves.
+     */
+    return index == SIZE_MAX || path_may_carry(p->isp, st, index);
+}
+
 uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls, bool ahead,
                    struct lane **out)
 {
@@ -325,7 +356,7 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
         if (!share_is_active(sh) || (best && !goes_before(sh, best)) ||
-            measures_hold_mail(s->isp, sh->campaign) || share_lacks(p, sh))
+            measures_hold_mail(s->isp, sh->campaign) || !carries(p, sh) || share_lacks(p, sh))
             continue;
         struct lane *found = find_lane(p, sh, host, tls);
         if (found) {
@@ -347,9 +378,8 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
     if (s->isp->pass < best->at_isp->pass)
         s->isp->pass = best->at_isp->pass;
     best->at_isp->pass += STRIDE / (st->weight ? st->weight : 1);
-    size_t si = path_source_index(st, p->source);
-    if (si != SIZE_MAX)
-        st->source_pass[si] += STRIDE / (st->source_weight[si] ? st->source_weight[si] : 1);
+    if (lane->source == UINT16_MAX)
+        path_took_one(p, best);
     if (!lane->ready.n)
         lane_ring_remove(lane);
     *out = lane;
@@ -421,7 +451,7 @@ static void feed_starved(struct paths *ps)
             }
 }
 
-/* The sources of the site's ready mail, the one that took least for its weight first. */
+/* The sources of the site's ready mail, the one with most credit first. */
 static struct path *choose_path(struct isp *isp, struct site *s, struct lane **lane, uint64_t *id)
 {
     struct paths *ps = isp->paths;
@@ -429,16 +459,17 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
     uint64_t mark = ++ps->searches;
     for (size_t round = 0; round < n; round++) {
         size_t best = SIZE_MAX;
-        uint64_t best_pass = UINT64_MAX;
+        int64_t best_credit = INT64_MIN;
         for (size_t i = 0; i < n; i++) {
-            uint64_t pass = UINT64_MAX - 1;
+            int64_t credit = INT64_MIN + 1;
             for (struct share *sh = s->shares; sh; sh = sh->next) {
-                size_t si = sh->ring ? path_source_index(sh->campaign->stream, (uint16_t)i) : SIZE_MAX;
-                if (si != SIZE_MAX && sh->campaign->stream->source_pass[si] < pass)
-                    pass = sh->campaign->stream->source_pass[si];
+                const struct stream *st = sh->campaign->stream;
+                size_t si = sh->ring ? path_source_index(st, (uint16_t)i) : SIZE_MAX;
+                if (si != SIZE_MAX && st->source_credit[si] + st->source_weight[si] > credit)
+                    credit = st->source_credit[si] + st->source_weight[si];
             }
-            if (isp->by_source[i].tried != mark && pass < best_pass) {
-                best_pass = pass;
+            if (isp->by_source[i].tried != mark && credit > best_credit) {
+                best_credit = credit;
                 best = i;
             }
         }

@@ -59,7 +59,9 @@ struct isp {
     struct site *ready;       /* ring of sites with ready lanes that wait for no limit */
     size_t nready;
     struct loop_task task;
-    struct loop_timer again;    /* to look again: some source lacks a permit that another has */
+    struct loop_timer again; /* to look again: some source lacks a permit that another has */
+    struct spill *spills;    /* path_spill.c's */
+    struct loop_timer spill_timer;
     struct session *idle_first; /* sessions with nothing to do, at any of its sites; session.c's list */
     unsigned idle;              /* how many */
     bool starved;               /* wanted a socket when there was none */
@@ -132,6 +134,10 @@ void path_return(struct path *p, struct lane *lane, uint64_t id);
 
 /* Something changed: look soon which sessions of this isp should be opened. */
 void isp_service(struct isp *isp);
+
+/* The address of this source is not on this machine, or is again: nothing leaves from it meanwhile. */
+void paths_set_absent(struct paths *ps, uint16_t source, bool absent);
+bool paths_source_is_absent(const struct paths *ps, uint16_t source);
 
 /* A session of this path is gone. */
 void path_session_gone(struct path *p);

@@ -1,4 +1,4 @@
-/* path_impl.h - the insides that path.c and path_wait.c share. */
+/* path_impl.h - the insides that path.c, path_wait.c and path_spill.c share. */
 #ifndef HATO_DELIVERY_PATH_IMPL_H
 #define HATO_DELIVERY_PATH_IMPL_H
 
@@ -14,6 +14,7 @@ struct paths {
     unsigned sockets;
     unsigned *source_sockets;
     size_t nstarved, starved_at; /* isps that wait for a socket; where the next is looked for */
+    bool *absent; /* sources whose address is not here */
 };
 
 /* --- path.c --- */
@@ -47,5 +48,15 @@ void isp_waits(struct isp *isp);
 void isp_waits_no_more(struct isp *isp);
 /* A limit has a permit: the first in its line looks whether it has all that it needs. */
 void path_serve(void *data, struct limit_wait *w, struct limit *at);
+
+/* --- path_spill.c --- */
+/* Whether the stream's source of this index may carry what is ready here: its own always, another's where it
+ * takes what is above a warm-up's quota. */
+bool path_may_carry(struct isp *isp, const struct stream *st, size_t index);
+/* A share of this stream waits for a warm-up: it looks every second whether some of it spills. */
+void path_spill_later(struct isp *isp, const struct stream *st);
+/* The path took one mail of the share: credit of the sources that could have taken it instead. */
+void path_took_one(struct path *p, const struct share *sh);
+void path_spills_free(struct isp *isp);
 
 #endif

@@ -65,7 +65,7 @@ static struct limit *lacks_everywhere(struct path *p, const struct share *sh, co
         return l;
     for (size_t i = 0; i < st->nsources; i++) {
         struct path *other = &p->isp->by_source[st->sources[i]];
-        if (other == p || !other->usable || measures_hold_path(other))
+        if (other == p || !other->usable || measures_hold_path(other) || !path_may_carry(p->isp, st, i))
             continue;
         struct limit_who who = path_who_of_mail(other, sh->campaign, sh->site, lane);
         struct limit *theirs = limits_lacking(ps->limits, scopes, &who);
@@ -111,6 +111,8 @@ bool share_lacks(struct path *p, struct share *sh)
     if (l) {
         limit_wait(l, &sh->wait, LIMIT_WAIT_SHARE, sh->campaign->stream->priority);
         site_ring_check(sh->site);
+        if (limit_warmup(l))
+            path_spill_later(p->isp, sh->campaign->stream);
     }
     return true;
 }
@@ -329,17 +331,16 @@ int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
     const struct loop *loop = isp->paths->conf.loop;
     const struct paths_conf *conf = &isp->paths->conf;
     int64_t first = INT64_MAX, all = permit_ms(loop, &lane->wait);
-    bool paused = false;
+    bool waits_for_people = true; /* nobody knows when: it is paused, or no source can carry it */
     if (lane->share)
         all = later(all, permit_ms(loop, &lane->share->wait));
     for (size_t i = 0; i < st->nsources; i++) {
         const struct path *p = &isp->by_source[st->sources[i]];
         if (!may_carry(p, lane))
             continue;
-        if (conf->is_paused && conf->is_paused(conf->data, p)) {
-            paused = true;
+        if (conf->is_paused && conf->is_paused(conf->data, p))
             continue;
-        }
+        waits_for_people = false;
         int64_t mine = 0;
         measures_holder(p, lane->domain->site, lane->campaign, &mine);
         mine = later(mine, permit_ms(loop, &p->wait));
@@ -348,9 +349,7 @@ int64_t path_release_ms(const struct isp *isp, const struct lane *lane)
         if (mine < first)
             first = mine;
     }
-    if (first == INT64_MAX && paused)
-        return INT64_MAX;
-    return first == INT64_MAX ? all : later(first, all);
+    return waits_for_people ? INT64_MAX : later(first, all);
 }
 
 const struct limit *path_waits_for(const struct isp *isp, const struct lane *lane)

@@ -144,6 +144,15 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
     }
     if (paused)
         return wait_of_pause(steer_path_paused(d, paused), out);
+    for (size_t i = 0; i < st->nown; i++) {
+        const struct conf_source *source = &d->conf.conf->sources[st->sources[i]];
+        char text[IP_TEXT];
+        if (!paths_source_is_absent(d->paths, st->sources[i]))
+            continue;
+        buf_printf(out, "source %.*s is set aside: its address %s is not on this machine",
+                   SLICE_FMT(source->name), ip_text(&source->address, text).p);
+        return true;
+    }
     buf_printf(out, "no source of stream %.*s fits the address family of %.*s", SLICE_FMT(st->name),
                SLICE_FMT(isp->name));
     return true;

@@ -635,6 +635,7 @@ struct net *net_new(struct loop *loop)
     n->hook = (struct loop_hook){.order = LOOP_ORDER_CONN, .fn = on_turn_end, .data = n};
     loop_hook_add(loop, &n->hook);
     map_init(&n->by_address, (struct hash_key){0, 0}); /* its keys are our own addresses */
+    map_init(&n->away, (struct hash_key){0, 0});
     return n;
 }
 
@@ -646,6 +647,19 @@ struct loop *net_loop(const struct net *n)
 void net_set_latency(struct net *n, int64_t ms)
 {
     n->latency_ms = ms;
+}
+
+bool net_has_address(const struct net *n, const struct ip *ip)
+{
+    return loop_is_virtual(n->loop) ? !map_get(&n->away, slice_of(ip, sizeof *ip)) : conn_uv_has_address(ip);
+}
+
+void net_take_address(struct net *n, const struct ip *ip, bool away)
+{
+    if (away)
+        map_put(&n->away, slice_of(ip, sizeof *ip), n);
+    else
+        map_del(&n->away, slice_of(ip, sizeof *ip));
 }
 
 uint64_t net_accept_errors(const struct net *n)
@@ -672,6 +686,7 @@ void net_free(struct net *n)
     }
     n->n_spare = SPARE_SEGS; /* none is kept from now on */
     map_free(&n->by_address);
+    map_free(&n->away);
     n->dead = true;
     free_net_if_last(n);
 }

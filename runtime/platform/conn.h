@@ -41,6 +41,11 @@ void net_free(struct net *n);
 struct loop *net_loop(const struct net *n);
 /* Memory only: how long bytes travel, one way, in ms. Default 0. */
 void net_set_latency(struct net *n, int64_t ms);
+/* Whether connections can come from this address: this machine has it. In memory it has every one, but for
+ * those that were taken away. */
+bool net_has_address(const struct net *n, const struct ip *ip);
+/* Memory only. */
+void net_take_address(struct net *n, const struct ip *ip, bool away);
 /* Connections that failed while they were accepted. For want of a descriptor none fails: libuv sheds those.
  */
 uint64_t net_accept_errors(const struct net *n);

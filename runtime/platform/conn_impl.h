@@ -135,12 +135,14 @@ struct net {
     int64_t latency_ms;
     struct map by_address; /* conn_mem.c: struct ip_port → listener */
     uint16_t next_port;
+    struct map away;                 /* conn_mem.c: addresses that this machine has not */
     void *bio_method;                /* tls.c's */
     char read_buf[CONN_READ_BYTES];  /* shared: a slice of it lives until on_data returns */
     char plain_buf[CONN_READ_BYTES]; /* the same for what was decrypted */
 };
 
 extern const struct conn_way conn_way_uv, conn_way_mem;
+bool conn_uv_has_address(const struct ip *ip);
 
 /* --- conn.c, for the ways --- */
 struct conn *conn_new(struct net *n);

@@ -142,6 +142,11 @@ static void way_connect(struct conn *c, const struct ip *local)
         c->local.ip = c->remote.ip.family == 4 ? ip_v4(127, 0, 0, 1) : (struct ip){6, {[15] = 1}};
     n->next_port = n->next_port < 49152 ? 49152 : n->next_port + 1;
     c->local.port = n->next_port;
+    if (local && !net_has_address(n, local)) {
+        conn_say(c, "the address is not on this machine");
+        conn_later(c, ERR_INVAL);
+        return;
+    }
     c->u.mem.calling = true;
     c->u.mem.timer.data = c;
     if (n->latency_ms)

@@ -206,6 +206,19 @@ static int open_socket(struct conn *c, const struct ip *local)
     return 0;
 }
 
+bool conn_uv_has_address(const struct ip *ip)
+{
+    struct ip_port at = {.ip = *ip};
+    struct sockaddr_storage sa;
+    int fd = socket(ip->family == 6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno != EAFNOSUPPORT; /* out of descriptors says nothing of addresses */
+    int r = bind(fd, (struct sockaddr *)&sa, ip_port_to_sockaddr(&at, &sa));
+    bool has = !r || errno != EADDRNOTAVAIL;
+    close(fd);
+    return has;
+}
+
 static void way_connect(struct conn *c, const struct ip *local)
 {
     struct sockaddr_storage sa;
