@@ -140,6 +140,11 @@ static void on_intake(void *data, const struct campaign *c, const struct intake_
         text_count(&line, n->bad);
         buf_adds(&line, n->bad == 1 ? S(" bad row") : S(" bad rows"));
     }
+    if (n->unranked) {
+        buf_adds(&line, S(", "));
+        text_count(&line, n->unranked);
+        buf_adds(&line, S(" without a number or date to order them by went last"));
+    }
     fprintf(stderr, "%.*s\n", SLICE_FMT(buf_slice(&line)));
     buf_free(&line);
     (void)e;

@@ -1,11 +1,13 @@
 /* intake.c - see intake.h. */
 #include "intake.h"
 #include "format/csv.h"
+#include "format/rank.h"
+#include "intake_order.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WINDOW = 256 * 1024, WINDOWS_AHEAD = 2 };
+enum { WINDOW = 256 * 1024, WINDOWS_AHEAD = 2, HELD_ROWS = 2000 };
 
 struct window {
     struct spool_wait wait;
@@ -29,6 +31,9 @@ struct intake {
     size_t *order; /* columns that are values, in order of the file */
     size_t norder;
     uint32_t columns;
+    struct intake_order *held; /* rows that wait for all to be read; NULL: they keep their order */
+    size_t rank_column;
+    bool sorted;
     struct arena arena; /* of a row */
     struct buf values, key, names, chunk;
     unsigned windows;    /* not durable yet */
@@ -172,6 +177,29 @@ static struct slice template_name(const struct conf_campaign *c, struct slice co
     return column;
 }
 
+static int find_rank_column(struct intake *in)
+{
+    static const char *const usual[] = {"engaged",     "last_engaged", "last_clicked", "last_click",
+                                        "last_opened", "last_open",    "engagement",   "score"};
+    const struct conf_campaign *c = in->conf.campaign->conf;
+    in->held = intake_order_new();
+    for (size_t k = 0; k < (c->order.n ? 1 : COUNT(usual)); k++) {
+        struct slice wanted = c->order.n ? c->order : slice_cstr(usual[k]);
+        for (size_t i = 0; i < in->csv.ncolumns; i++) {
+            if (slice_eq(template_name(c, in->csv.columns[i]), wanted)) {
+                in->rank_column = i;
+                return 0;
+            }
+        }
+    }
+    if (c->order.n)
+        return err_set(&in->err, ERR_MISSING,
+                       "order names the column \"%.*s\", which the header line has not", SLICE_FMT(c->order));
+    return err_set(&in->err, ERR_MISSING,
+                   "no column says how engaged people are, for order = \"engaged\": call it last_opened "
+                   "(a date) or engagement (a number), or say order = { by = \"…\" }");
+}
+
 static int find_columns(struct intake *in)
 {
     const struct conf_campaign *c = in->conf.campaign->conf;
@@ -208,6 +236,8 @@ static int find_columns(struct intake *in)
             &in->err, ERR_MISSING,
             "no column of the header line is the address: call it email (or メールアドレス), or say map = "
             "{ email = \"…\" }");
+    if (c->ordered && (r = find_rank_column(in)))
+        return r;
     in->columns = deliver_columns(in->conf.deliver, buf_slice(&in->names));
     in->have_columns = true;
     return 0;
@@ -227,7 +257,29 @@ static int csv_row_taken(struct intake *in, const struct csv_row *row)
     mp_put_array(&in->values, (uint32_t)in->norder);
     for (size_t i = 0; i < in->norder; i++)
         mp_put_str(&in->values, row->cells[in->order[i]]);
+    if (in->held) {
+        struct slice cell = row->cells[in->rank_column];
+        int64_t rank = rank_of(cell);
+        in->counts.unranked += rank == RANK_NONE && slice_trim(cell).n;
+        intake_order_add(
+            in->held, rank,
+            &(struct intake_held){row->line, row->cells[in->address_column], buf_slice(&in->values)});
+        return 0;
+    }
     return take_row(in, row->line, row->cells[in->address_column], in->columns, buf_slice(&in->values));
+}
+
+static int held_window(struct intake *in)
+{
+    struct intake_held row;
+    for (int i = 0; i < HELD_ROWS; i++) {
+        if (!intake_order_next(in->held, &row))
+            return ERR_EOF;
+        int r = take_row(in, row.line, row.address, in->columns, row.values);
+        if (r)
+            return r;
+    }
+    return ERR_AGAIN;
 }
 
 static int feed(struct intake *in)
@@ -251,6 +303,8 @@ static int feed(struct intake *in)
 /* One window of the file; ERR_AGAIN: there is more, ERR_EOF: that was all. */
 static int csv_window(struct intake *in)
 {
+    if (in->sorted)
+        return held_window(in);
     int r = feed(in);
     while (!r && !in->have_columns) {
         r = read_header(in);
@@ -270,6 +324,12 @@ static int csv_window(struct intake *in)
         } else if (r != ERR_AGAIN && r != ERR_EOF) {
             in->err = e;
         }
+    }
+    if (r == ERR_EOF && in->held) {
+        intake_order_sort(in->held);
+        in->sorted = true;
+        in->file_ended = false; /* there is more to give */
+        r = ERR_AGAIN;
     }
     return r;
 }
@@ -384,6 +444,7 @@ void intake_free(struct intake *in)
         in->asked->in = NULL;
     file_close(in->file);
     csv_free(&in->csv);
+    intake_order_free(in->held);
     free(in->order);
     arena_free(&in->arena);
     buf_free(&in->values);

@@ -22,6 +22,7 @@ struct intake_row {
 
 struct intake_counts {
     uint64_t rows, fresh, known, bad;
+    uint64_t unranked; /* of an order: neither number nor date in the column, they went last */
 };
 
 /* "people.csv:3: WHY" or "hello: person 3: WHY", a line for standard error. */

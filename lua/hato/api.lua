@@ -180,28 +180,35 @@ hato.limit { by = { "source" }, connections = 200 }]],
   },
   {
     name = "warmup", call = "hato.warmup \"NAME\" { options }",
-    does = "Lets the source of that name grow, step by step, to what it may send to a receiver. Each From domain counts by itself, and "
+    does = "Lets the source of that name grow, step by step, to what it may send to a receiver. Each "
+        .. "From domain counts by itself, and "
       .. "so does each receiver. Mails leave at an even pace: `60/h` is one a minute, and no window of 3,600 s holds "
       .. "more. A step lasts `hold` active days; a day is active if enough of its quota was used, and what was missed "
       .. "while hato was down, or outside of `window`, is not made up for. The last step stays until the script says "
       .. "otherwise. Two weeks without mail take a step away and each week more another, after 30 days it starts anew. "
       .. "A limit of the isp holds beside it. `hato warmup` shows where each one is, and sets it by hand.",
     options = {
-      { name = "isp", type = "text", default = "every receiver", doc = "Name of a hato.isp. Without it the curve is for "
+      { name = "isp", type = "text", default = "every receiver", doc = "Name of a hato.isp. Without it "
+        .. "the curve is for "
         .. "each receiver for which this source has no hato.warmup of its own." },
-      { name = "curve", type = "list", required = true, doc = "Mails per hour of each step: `{ 60, 120, 240 }`; per day "
+      { name = "curve", type = "list", required = true, doc = "Mails per hour of each step: `{ 60, 120, "
+        .. "240 }`; per day "
         .. "with `per = \"day\"` in it, spread over the window. Or one that grows: `{ start = 60, factor = 2 }`, "
         .. "with `most` up to that, without it for ever." },
       { name = "hold", type = "integer", default = "1", doc = "Active days a step." },
-      { name = "window", type = "list", default = "all day", doc = "When its mail may leave, `{ \"09:00\", \"13:00\" }` "
+      { name = "window", type = "list", default = "all day", doc = "When its mail may leave, `{ "
+        .. "\"09:00\", \"13:00\" }` "
         .. "in hato.tz. One over midnight belongs to the day on which it opens." },
-      { name = "active", type = "table", default = "{ used = 0.8 }", doc = "Which share of its quota makes a day count: "
+      { name = "active", type = "table", default = "{ used = 0.8 }", doc = "Which share of its quota "
+        .. "makes a day count: "
         .. "at least so much used, or `{ delivered = 0.9 }`, more than that delivered." },
-      { name = "overflow", type = "pool", default = '"wait"', doc = "`\"wait\"`, or a pool that takes what is above the "
+      { name = "overflow", type = "pool", default = '"wait"', doc = "`\"wait\"`, or a pool that takes "
+        .. "what is above the "
         .. "quota: as much mail as the source can still carry today waits for it, the rest leaves from the pool." },
       { name = "retreat", type = "table", default = '{ class = "rate_limited", above = 0.02, least = 3, over = "1 h" }',
         doc = "When to go one step back: at least `least` answers of that class (or one of a list of classes), and a "
-        .. "larger share than `above` of all answers, within `over`. Its days begin anew with the next, and it goes back "
+        .. "larger share than `above` of all answers, within `over`. Its days begin anew with the next, "
+        .. "and it goes back "
         .. "once a day at most. `false`: never." },
     },
     example = [[
@@ -387,8 +394,15 @@ hato.bounces { { class = "mailbox_full", after = 3, within = "30 days", act = ha
         doc = "Whether sending begins when the source was read to its end, or at once." },
       missing,
       { name = "log", type = "texts", doc = "Columns whose values go into events as `meta`." },
+      { name = "order", type = "text or table", default = "as they stand in the file", doc = "Who goes "
+        .. "first, for a CSV "
+        .. "file. `{ by = \"last_opened\" }`: those with the largest number or latest date in that column, those with "
+        .. "neither last. `\"engaged\"`: the same by the first of the columns engaged, last_engaged, "
+        .. "last_clicked, last_click, "
+        .. "last_opened, last_open, engagement, score that is there. It holds within each domain, and what a warm-up "
+        .. "leaves to its overflow pool is taken from the front too. The file is held in memory while it is read." },
     }),
-    later = { "order", "split", "track" },
+    later = { "split", "track" },
     example = [[
 local news = hato.stream "news" { from = "Example News <news@example.jp>" }
 hato.campaign "hello" {

@@ -220,6 +220,7 @@ function hato.quarantine(options) end
 ---@field start? "complete"|"streaming" Whether sending begins when the source was read to its end, or at once.
 ---@field missing? "error"|"empty" What a template does that prints a value which is not there and has no `default`: `error` refuses that person's mail, `empty` prints nothing.
 ---@field log? string|string[] Columns whose values go into events as `meta`.
+---@field order? string|table Who goes first, for a CSV file. `{ by = "last_opened" }`: those with the largest number or latest date in that column, those with neither last. `"engaged"`: the same by the first of the columns engaged, last_engaged, last_clicked, last_click, last_opened, last_open, engagement, score that is there. It holds within each domain, and what a warm-up leaves to its overflow pool is taken from the front too. The file is held in memory while it is read.
 
 ---Declares one content to many people, once: each person gets one mail, however often the script runs.
 ---@param name string

@@ -191,6 +191,8 @@ struct conf_campaign {
     int64_t expire_ms;  /* a message's wall-clock end after acceptance or `at`; INT64_MAX: none */
     bool streaming;     /* start = "streaming": deliver before the source was read to its end */
     bool missing_empty; /* missing = "empty" */
+    bool ordered;       /* by rank (rank.h) of a column, the highest first */
+    struct slice order; /* the column, by its name in templates; empty: one that says how engaged they are */
     struct slice *log;  /* columns whose values go into events as meta */
     size_t nlog;
 };

@@ -77,7 +77,7 @@ struct deliver {
     size_t nuse, cap_use;
     struct loop_timer compact_timer;
     struct loop_timer presence_timer; /* runs while a source is set aside */
-    struct loop_timer spool_timer; /* runs while the spool lets nothing begin */
+    struct loop_timer spool_timer;    /* runs while the spool lets nothing begin */
     struct spool_rewrite rewrite;
     struct keyset rewrite_live;     /* ids */
     struct segment_use rewrite_was; /* before it began */

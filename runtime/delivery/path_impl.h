@@ -14,7 +14,7 @@ struct paths {
     unsigned sockets;
     unsigned *source_sockets;
     size_t nstarved, starved_at; /* isps that wait for a socket; where the next is looked for */
-    bool *absent; /* sources whose address is not here */
+    bool *absent;                /* sources whose address is not here */
 };
 
 /* --- path.c --- */

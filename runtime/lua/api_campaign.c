@@ -376,6 +376,22 @@ static void read_start(struct conv *c, const struct conv_field *f, void *out)
     ((struct conf_campaign *)out)->streaming = conv_word(c, f->name, lua_gettop(c->L), start_words);
 }
 
+static void read_order(struct conv *c, const struct conv_field *f, void *out)
+{
+    static const struct conv_field fields[] = {
+        {"by", CONV_TEXT, CONV_AT(struct conf_campaign, order), .required = true}, {0}};
+    struct conf_campaign *k = out;
+    int at = lua_gettop(c->L);
+    k->ordered = true;
+    if (lua_type(c->L, at) == LUA_TSTRING && slice_eq(vm_slice(c->L, at), S("engaged")))
+        return;
+    if (!lua_istable(c->L, at))
+        conv_wrong(c, f->name, "\"engaged\", or a column, { by = \"last_opened\" }", at);
+    size_t before = conv_enter(c, "%s", f->name);
+    conv_table(c, at, fields, 0, k);
+    conv_leave(c, before);
+}
+
 static const struct conv_field campaign_fields[] = {
     {"stream", CONV_OTHER, .required = true, .read = read_stream},
     {"to", CONV_OTHER, .required = true, .read = read_to},
@@ -387,7 +403,7 @@ static const struct conv_field campaign_fields[] = {
     {"missing", CONV_OTHER, CONV_AT(struct conf_campaign, missing_empty), .read = read_missing},
     {"log", CONV_TEXTS, CONV_AT(struct conf_campaign, log), .count_at = offsetof(struct conf_campaign, nlog)},
     {"list", CONV_TEXT, CONV_AT(struct conf_campaign, list)},
-    {"order", CONV_LATER},
+    {"order", CONV_OTHER, .read = read_order},
     {"split", CONV_LATER},
     {"track", CONV_LATER},
     {0}};
@@ -407,6 +423,7 @@ static int take_campaign(lua_State *L)
                               .place = api_place(L),
                               .stream = CONF_NONE,
                               .list = SLICE_NONE,
+                              .order = SLICE_NONE,
                               .csv_path = SLICE_NONE,
                               .csv_encoding = SLICE_NONE,
                               .content = conf_content_empty(),
@@ -414,6 +431,10 @@ static int take_campaign(lua_State *L)
                               .expire_ms = INT64_MAX};
     conv_table(&c, 1, campaign_fields, 0, &k);
     check_content(&c, &k.content);
+    if (k.ordered && k.people == CONF_PEOPLE_ITERATOR)
+        conv_fail(&c, "order is for hato.csv: a function gives its people in the order it likes");
+    if (k.ordered && k.streaming)
+        conv_fail(&c, "order wants the whole file before anybody is sent to; start = \"streaming\" does not");
     k.content.missing_empty = k.missing_empty;
     *(struct conf_campaign *)api_grow(L, &conf->campaigns, &conf->ncampaigns, &api->cap_campaigns, sizeof k,
                                       c.who) = k;

@@ -240,3 +240,37 @@ def test_hato_why_names_the_warm_up(daemon):  # noqa: F811
     daemon.until(lambda: len(daemon.events("delivered")) >= 1)
     assert "warm-up mx1×big (600/h, day 1) of news.test (" in daemon.ask("why", people[4])
     assert "warm-up mx1×big (600/h, day 1)" in daemon.ask("queue")
+
+
+ORDER_SCRIPT = """
+hato.campaign "hello" {{ stream = news, to = hato.csv {{ "a.csv", map = {{ name = "氏名", last_opened = "最終開封日" }} }},
+                         subject = "Hello", text = "Dear {{{{ name }}}},\\n", order = {order} }}
+"""
+
+
+def ordered(hato, folder, rows, order, code=0):
+    (folder / "a.csv").write_text("email,氏名,最終開封日\n" + "".join(f"{a},n,{when}\n" for a, when in rows))
+    (folder / "init.lua").write_text(
+        'local hato = require "hato"\nlocal news = hato.stream "news" { from = "News <news@news.test>" }\n'
+        'hato.limit { by = { "isp" }, rate = "10/s" }\n'
+        'hato.on("events", function(events) for _, e in ipairs(events) do hato.log.warn("went", { to = e.recipient }) end '
+        'end)\n' + ORDER_SCRIPT.format(order=order))
+    done = subprocess.run([hato, "sim", folder / "init.lua", "--world", "accept", "--json"], capture_output=True,
+                          text=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    return re.findall(r'to="?([\w.@]+)', done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("order", ['"engaged"', '{ by = "last_opened" }'])
+def test_who_opened_last_is_sent_to_first(hato, tmp_path, order):
+    days = ["2026-01-05", "", "2026-06-30 10:00", "2025-12-31", "never", "2026-06-30 09:59", "2026-07-01"]
+    rows = [(f"p{i}@big.test", day) for i, day in enumerate(days)]
+    went, _ = ordered(hato, tmp_path, rows, order)
+    assert went == [f"p{i}@big.test" for i in (6, 2, 5, 0, 3, 1, 4)]
+
+
+def test_a_column_that_is_not_there_is_named(hato, tmp_path):
+    _, says = ordered(hato, tmp_path, [("a@big.test", "")], '{ by = "opens" }', code=1)
+    assert 'order names the column "opens", which the header line has not' in says
+    _, says = ordered(hato, tmp_path, [("a@big.test", "")], '"newest"', code=2)
+    assert 'order wants "engaged", or a column' in says
