@@ -55,9 +55,10 @@ static bool asks_for_less(const struct verdict *v, enum smtp_phase phase, int co
            v->cls != CLASS_TLS_FAILED && class_group_of(v->cls) != GROUP_CONTENT;
 }
 
-/* A rule that says what is done speaks for the path; without one it finds its way itself. */
-static struct measure *back_off(struct path *p, const struct verdict *v, enum smtp_phase phase, int code,
-                                struct slice why, uint64_t message)
+/* A rule that says what is done speaks for the path, and so does a warm-up that goes back for such answers;
+ * without them it finds its way itself. */
+static struct measure *back_off(struct deliver *d, struct path *p, const struct verdict *v,
+                                enum smtp_phase phase, int code, struct slice why, uint64_t message)
 {
     if (!asks_for_less(v, phase, code)) {
         measures_answered(p);
@@ -66,7 +67,7 @@ static struct measure *back_off(struct path *p, const struct verdict *v, enum sm
     if (v->act.path && v->act.path->act.kind == ACT_RECONNECT)
         return NULL;
     path_refused(p);
-    if (v->act.path) {
+    if (v->act.path || warmups_would_retreat(d->warmups, p->source, p->isp->name, v->cls)) {
         measures_answered(p);
         return NULL;
     }
@@ -108,7 +109,7 @@ void answer_count(struct outcome *o)
         path_took(p);
         measures_took(p);
     } else {
-        learnt = back_off(p, v, phase, o->ev.code, o->ev.text, o->id);
+        learnt = back_off(d, p, v, phase, o->ev.code, o->ev.text, o->id);
     }
     m = count(d, p, o->site, v, o->lane->campaign, o->id, begun_ms, o->ev.text);
     if (!v->delivered && v->scope == SCOPE_SENDER) {
@@ -141,7 +142,7 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
     } else if (p->sessions > 1) {
         path_refused(p); /* one connection too many: those that are open go on */
     } else if (asks_for_less(v, phase, code)) {
-        back_off(p, v, phase, code, buf_slice(&why), 0);
+        back_off(d, p, v, phase, code, buf_slice(&why), 0);
     } else {
         path_refused(p);
         stop(d, p, NULL, ACT_PATH, REFUSED_MS, S("refused"), buf_slice(&why));

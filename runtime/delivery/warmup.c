@@ -350,6 +350,16 @@ void warmups_refused(struct warmups *ws, uint16_t source, struct slice isp, enum
             answer(w, false, cls, wall(w), true);
 }
 
+bool warmups_would_retreat(const struct warmups *ws, uint16_t source, struct slice isp, enum reply_class cls)
+{
+    size_t at = 0;
+    for (struct warmup *w; (w = warmups_next(ws, &at));)
+        if (w->conf->source == source && slice_eq(w->isp, isp) && w->conf->retreat_classes & 1ull << cls &&
+            warmup_today(w)->step > 0 && !warmup_today(w)->retreated)
+            return true;
+    return false;
+}
+
 /* --- by hand, and after a restart --- */
 
 size_t warmups_set(struct warmups *ws, struct slice source, struct slice isp, struct slice from, uint32_t n)

@@ -91,6 +91,8 @@ void warmups_answer(struct warmups *ws, struct slice source, struct slice isp, s
                     bool delivered, enum reply_class cls, int64_t at_ms, bool live);
 /* The receiver would not talk to this source: an answer to all of its mail. */
 void warmups_refused(struct warmups *ws, uint16_t source, struct slice isp, enum reply_class cls);
+/* Such answers are what a step back today is for: nothing else need slow this source there. */
+bool warmups_would_retreat(const struct warmups *ws, uint16_t source, struct slice isp, enum reply_class cls);
 
 /* --- by hand --- */
 /* Today is day n for the pairs of this source and isp; from empty: of every From domain. Returns how many
