@@ -43,11 +43,14 @@ static bool is_rate(enum reply_class c)
 }
 
 /* Some receivers limit with any 4xx that comes to hand. Before RCPT it cannot be about the person, and what
- * remains, but for these, is how much they take from us now. */
-static bool asks_for_less(const struct verdict *v, enum smtp_phase phase, int code)
+ * remains, but for these, is how much they take from us now: if they take any. */
+static bool asks_for_less(const struct deliver *d, const struct path *p, const struct verdict *v,
+                          enum smtp_phase phase, int code)
 {
     if (is_rate(v->cls))
         return true;
+    if (!p->backoff || !backoff_recent_per_day(p->backoff, loop_wall_ms(d->loop)))
+        return false;
     bool early = phase == SMTP_PHASE_BANNER || phase == SMTP_PHASE_EHLO || phase == SMTP_PHASE_MAIL;
     if (!early || code / 100 != 4)
         return false;
@@ -60,7 +63,7 @@ static bool asks_for_less(const struct verdict *v, enum smtp_phase phase, int co
 static struct measure *back_off(struct deliver *d, struct path *p, const struct verdict *v,
                                 enum smtp_phase phase, int code, struct slice why, uint64_t message)
 {
-    if (!asks_for_less(v, phase, code)) {
+    if (!asks_for_less(d, p, v, phase, code)) {
         measures_answered(p);
         return NULL;
     }
@@ -141,7 +144,7 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
         source_refused(d, p, phase, words, buf_slice(&why));
     } else if (p->sessions > 1) {
         path_refused(p); /* one connection too many: those that are open go on */
-    } else if (asks_for_less(v, phase, code)) {
+    } else if (asks_for_less(d, p, v, phase, code)) {
         back_off(d, p, v, phase, code, buf_slice(&why), 0);
     } else {
         path_refused(p);
