@@ -100,7 +100,7 @@ void measures_take(struct path *p, const struct site *s, const struct campaign *
 void measures_renew(struct path *p, const struct site *s, const struct campaign *c, uint64_t id);
 void measures_return(struct path *p, const struct site *s, const struct campaign *c, uint64_t id);
 /* Of those that keep such mail back now, the one that does so longest; NULL: none. until_ms: UTC, 0 where it
- * is not known. Site and campaign may be NULL. */
+ * is not known, INT64_MAX where people have to lift it. Site and campaign may be NULL. */
 const struct measure *measures_holder(const struct path *p, const struct site *s, const struct campaign *c,
                                       int64_t *until_ms);
 /* How long between the two (UTC) nothing of this could go from any of n sources, because of measures. */

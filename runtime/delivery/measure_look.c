@@ -116,12 +116,17 @@ void measure_allows(struct buf *out, const struct measure *m)
         buf_adds(out, S("one connection to begin with"));
 }
 
+static bool has_no_end(const struct measure *m)
+{
+    return m->until_ms - m->begin_ms >= MEASURE_NO_END_MS;
+}
+
 int64_t measure_changes_ms(const struct measure *m)
 {
     int64_t now = loop_wall_ms(m->measures->conf.loop);
     if (m->kind == MEASURE_BACKOFF)
         return m->backoff->state == BACKOFF_SHUT && now < m->backoff->until_ms ? m->backoff->until_ms : 0;
-    if (m->until_ms - m->begin_ms >= MEASURE_NO_END_MS)
+    if (has_no_end(m))
         return 0;
     if (now < m->until_ms || m->recover_ms <= 0)
         return m->until_ms;
@@ -141,7 +146,7 @@ const struct measure *measures_holder(const struct path *p, const struct site *s
             if (!measure_is_about(m, p, s, c))
                 continue;
             if (measure_is_closed(m, wall))
-                until = m->until_ms;
+                until = has_no_end(m) ? INT64_MAX : m->until_ms;
             else if (m->kind == MEASURE_BACKOFF && wall < m->backoff->until_ms &&
                      m->backoff->state == BACKOFF_SHUT)
                 until = m->backoff->until_ms;

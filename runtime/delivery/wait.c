@@ -139,6 +139,8 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
         return true;
     }
     if (held) {
+        if (*until_ms == INT64_MAX)
+            *until_ms = 0;
         wait_of_measure(held, out);
         return true;
     }

@@ -179,7 +179,7 @@ def test_switched_off_nothing_stops(town):
 
 def test_in_a_simulation_they_are_the_same(town, hato):
     t = town(people(3000, 5))
-    done = subprocess.run([hato, "sim", t.folder / "init.lua", "--world", t.folder / "world.lua", "--days", "1", "--json"],
+    done = subprocess.run([hato, "sim", t.folder / "init.lua", "--world", t.folder / "world.lua", "--json"],
                           capture_output=True, text=True, timeout=120)
     totals = json.loads(done.stdout.splitlines()[-1])
     assert 500 <= totals["delivered"] + totals["bounced"] <= 540, done.stderr
