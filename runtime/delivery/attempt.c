@@ -1,5 +1,6 @@
 /* attempt.c - what sessions report: an attempt may begin, begins, is answered, or comes back untried. A reply
  * hook may keep an outcome waiting before it settles. */
+#include "delivery/keycheck.h"
 #include "delivery/settle.h"
 #include "delivery/steer.h"
 
@@ -15,6 +16,14 @@ static void on_spool_timer(struct loop_timer *t)
     d->unwritable = NULL;
     for (struct isp *isp; (isp = paths_next_isp(d->paths, &at));)
         isp_service(isp);
+}
+
+bool on_may_leave(void *data, struct path *p, const struct flight *f)
+{
+    struct deliver *d = data;
+    if (!d->keycheck)
+        d->keycheck = keycheck_new(d);
+    return keycheck_may_leave(d->keycheck, p, f->lane->campaign->stream);
 }
 
 /* An attempt whose begin record cannot be written would be doubled by the next start without anybody knowing.

@@ -32,6 +32,7 @@ struct stream {
     uint32_t domain_number, sender_number; /* NAME_DOMAIN, NAME_SENDER */
     struct identity *identity;             /* message.h: keys and texts; NULL with conf */
     struct campaign *alone;                /* of hato.send */
+    bool unproven;                         /* its keys are being looked for in DNS (keycheck.h) */
 };
 
 enum campaign_run {

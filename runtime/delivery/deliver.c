@@ -1,5 +1,6 @@
 /* deliver.c - see deliver.h. Life, and what joins the rooms; campaigns are campaign.c, the way in is
  * accept.c, the way out attempt.c and unsent.c to settle.c, restart restore.c. */
+#include "delivery/keycheck.h"
 #include "delivery/breaker_act.h"
 #include "delivery/inbound.h"
 #include "delivery/measure.h"
@@ -305,6 +306,7 @@ static void make_rooms(struct deliver *d)
                                                        .prepare = on_prepare,
                                                        .fit = on_fit,
                                                        .may_begin = on_may_begin,
+                                                       .may_leave = on_may_leave,
                                                        .begin = on_begin,
                                                        .settle = on_settle,
                                                        .unfit = on_unfit,
@@ -415,6 +417,7 @@ void deliver_free(struct deliver *d)
     if (d->intervals)
         intervals_stop(d->intervals);
     sessions_stop(d->sessions);
+    keycheck_free(d->keycheck);
     suppress_stop(d->suppress);
     if (d->spool)
         spool_stop(d->spool);

@@ -93,7 +93,8 @@ struct deliver {
     size_t readings;        /* records on their way from a pool thread */
     struct map pauses;      /* steer.c: words → struct pause */
     struct steering *steering;
-    size_t cancelling; /* of the readings */
+    struct keycheck *keycheck; /* NULL: nothing has wanted to go beyond loopback */
+    size_t cancelling;     /* of the readings */
     struct settled *settled;
     struct breakers *breakers;
     struct inbound *inbound; /* NULL: nothing has come back yet */
@@ -173,6 +174,7 @@ void on_due(void *data, uint64_t id);
 /* --- attempt.c: callbacks of sessions --- */
 bool on_prepare(void *data, struct flight *f);
 bool on_may_begin(void *data);
+bool on_may_leave(void *data, struct path *p, const struct flight *f);
 void on_begin(void *data, struct session *s, struct flight *f);
 void on_settle(void *data, struct session *s, struct flight *f, const struct verdict *v,
                enum smtp_phase phase, const struct smtp_reply *reply, const char *text, bool other_rcpt);

@@ -356,7 +356,8 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
         if (!share_is_active(sh) || (best && !goes_before(sh, best)) ||
-            measures_hold_mail(s->isp, sh->campaign) || !carries(p, sh) || share_lacks(p, sh))
+            (s->isp->beyond && sh->campaign->stream->unproven) || measures_hold_mail(s->isp, sh->campaign) ||
+            !carries(p, sh) || share_lacks(p, sh))
             continue;
         struct lane *found = find_lane(p, sh, host, tls);
         if (found) {

@@ -65,6 +65,7 @@ struct isp {
     struct session *idle_first; /* sessions with nothing to do, at any of its sites; session.c's list */
     unsigned idle;              /* how many */
     bool starved;               /* wanted a socket when there was none */
+    bool beyond;                /* it has a host beyond loopback */
     unsigned nfull;             /* paths that are full */
     struct interval *waits;     /* while it is starved */
 };

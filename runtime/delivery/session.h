@@ -60,6 +60,8 @@ struct sessions_conf {
     bool (*prepare)(void *data, struct flight *f);
     /* It is assembled: may it still go (it has not expired)? false: it was settled and left CLAIMED. */
     bool (*fit)(void *data, struct flight *f);
+    /* May this one's session connect to an address beyond loopback? */
+    bool (*may_leave)(void *data, struct path *p, const struct flight *f);
     /* May an attempt begin (is the journal well)? */
     bool (*may_begin)(void *data);
     /* Right before its MAIL FROM. */

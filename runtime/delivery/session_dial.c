@@ -123,6 +123,12 @@ static void next_address(struct session *s)
         session_end(s, CONN_DROP);
         return;
     }
+    /* Whose mail it would be is known while it has one; without one it had better begin again. */
+    if (!ip_is_loopback(&remote.ip) &&
+        (!s->flights || !ss->conf.may_leave(ss->conf.data, s->path, s->flights))) {
+        session_end(s, CONN_DROP);
+        return;
+    }
     enum conf_tls tls = s->facts.tls_use;
     s->plain = tls == CONF_TLS_OPPORTUNISTIC && s->facts.host->plain_until_ms > loop_now_ms(ss->conf.loop);
     if (s->plain && !s->facts.note[0])

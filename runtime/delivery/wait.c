@@ -109,6 +109,10 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
     const struct measure *held = NULL;
     const struct path *full = NULL, *paused = NULL;
     const struct limit *limit = path_waits_for(isp, lane);
+    if (isp->beyond && st->unproven) {
+        buf_printf(out, "the DKIM keys of stream %.*s are being looked for in DNS", SLICE_FMT(st->name));
+        return true;
+    }
     if (limit) {
         int64_t due = limit_due_ms(limit), now = loop_now_ms(d->loop);
         buf_adds(out, due == INT64_MAX ? S("for a connection to end: ") : S("its turn: "));

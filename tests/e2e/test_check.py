@@ -336,3 +336,88 @@ def test_a_script_that_does_not_load_is_an_error(hato, folder):
     assert code == 2 and not found and 'unknown option "bunce"; did you mean "bounce"?' in says
     code, _, says = check(hato, folder, script=GOOD + (HELLO % "3 days").replace("{{ name }}", "{{ name"))
     assert code == 2 and "init.lua" in says, says
+
+
+def own_address():
+    """An address of this machine beyond loopback; no packet is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))
+            address = s.getsockname()[0]
+        except OSError:
+            address = "127.0.0.1"
+    if address.startswith("127."):
+        pytest.skip("this machine has loopback alone")
+    return address
+
+
+HELD = """local hato = require "hato"
+hato.source "mx1" { address = "%s", ehlo = "mx1.example.test" }
+local news = hato.stream "news" { from = "News <news@m.example.test>",
+  dkim = { { domain = "m.example.test", selector = "s1", key = "rsa.pem" } } }
+local plain = hato.stream "plain" { from = "Plain <plain@example.test>" }
+hato.campaign "hello" { stream = news, to = hato.csv "people.csv", subject = "Hello", text = "Hi.\\n" }
+hato.campaign "other" { stream = plain, to = hato.csv "people.csv", subject = "Hello", text = "Hi.\\n" }
+"""
+
+
+def run_beyond(hato, folder, zones, keys, change, address, port):
+    server = NameServer(zones, keys, change)
+    try:
+        done = subprocess.run([hato, "run", folder / "init.lua", "--state", folder / "state", "--smtp-port", str(port),
+                               "--dns", f"127.0.0.1:{server.port}", "--wait", "3 s", "--json"], capture_output=True,
+                              text=True, timeout=60)
+    finally:
+        server.stop()
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+@pytest.fixture
+def beyond(hato, sender, tmp_path, start):
+    """A function: two campaigns, one signed, to a receiver that is no loopback address."""
+    address, port = own_address(), unused_port()
+    start([hato, "sink", "--listen", f"{address}:{port}", "--discard"]).wait_for("sink: ready")
+    folder, keys = sender
+    here = tmp_path / "sender"
+    here.mkdir()
+    for file in ("rsa.pem", "ed.pem"):
+        shutil.copy(folder / file, here / file)
+    (here / "people.csv").write_text("email\na@other.test\nb@other.test\n")
+    (here / "init.lua").write_text(HELD % address)
+    receiver = {"+other.test": ["@ MX 10 mx", f"mx A {address}"]}
+
+    def go(change):
+        zones = tmp_path / "zones"
+        zones.mkdir(exist_ok=True)
+        return run_beyond(hato, here, zones, keys, {**receiver, **change}, address, port)
+    go.folder = here
+    return go
+
+
+def test_a_stream_whose_key_is_not_published_is_held(hato, beyond):
+    counts, says = beyond({RSA: "s1._domainkey.m TXT @OTHER@"})
+    assert (counts["delivered"], counts["deferred"]) == (2, 2), (counts, says)
+    assert "stream news is held: s1._domainkey.m.example.test is not the key in rsa.pem; publish: " in says
+    measures = subprocess.run([hato, "queue", "--measures", "--state", beyond.folder / "state"], capture_output=True,
+                              text=True, check=True).stdout
+    assert "published:dkim" in measures and "m.example.test" in measures, measures
+    events = subprocess.run([hato, "events", "--json", "--state", beyond.folder / "state"], capture_output=True, text=True,
+                            check=True).stdout.splitlines()
+    assert {e["stream"] for e in map(json.loads, events) if e["type"] != "accepted"} == {"plain"}
+    # It is remembered: the next run sends nothing of it, before it has asked.
+    counts, _ = beyond({})
+    assert (counts["delivered"], counts["deferred"]) == (0, 2)
+
+
+def test_a_stream_whose_key_is_published_goes(beyond):
+    counts, says = beyond({})
+    assert (counts["delivered"], counts["deferred"]) == (4, 0), (counts, says)
+    assert "held" not in says
+
+
+def test_no_answer_about_the_key_holds_nobody(beyond):
+    change = {record: None for record in ZONES["example.test"] if "_domainkey" in record}
+    change["+example.test"] = ["_domainkey.m NS ns.nobody.test."] # a zone of its own whose servers nobody finds
+    counts, says = beyond(change)
+    assert (counts["delivered"], counts["deferred"]) == (4, 0), (counts, says)
