@@ -94,7 +94,7 @@ struct deliver {
     struct map pauses;      /* steer.c: words → struct pause */
     struct steering *steering;
     struct keycheck *keycheck; /* NULL: nothing has wanted to go beyond loopback */
-    size_t cancelling;     /* of the readings */
+    size_t cancelling;         /* of the readings */
     struct settled *settled;
     struct breakers *breakers;
     struct inbound *inbound; /* NULL: nothing has come back yet */
