@@ -24,6 +24,7 @@ static inline int exit_of_script(int rc)
 int cmd_cancel(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_classify(int argc, char **argv);
+int cmd_console(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_inbound(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
@@ -40,6 +41,7 @@ int cmd_serve(int argc, char **argv);
 int cmd_sim(int argc, char **argv);
 int cmd_sink(int argc, char **argv);
 int cmd_suppress(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_warmup(int argc, char **argv);
 int cmd_why(int argc, char **argv);
 

@@ -16,7 +16,10 @@ struct client {
 };
 
 struct control_call {
-    struct client *client; /* NULL: it has gone */
+    struct client *client; /* NULL: it has gone, or there never was one */
+    void *data;            /* of a local call */
+    void (*line)(void *data, struct slice json);
+    void (*end)(void *data, int status, struct slice words);
     struct control_call *prev, *next;
     struct control *control;
 };
@@ -98,16 +101,38 @@ static void client_say(struct client *cl, struct slice line)
     conn_write(cl->conn, line);
 }
 
-static void begin_call(struct client *cl, struct slice line)
+static struct control_call *call_new(struct control *c, struct client *cl)
 {
-    struct control *c = cl->control;
     struct control_call *call = mem_zalloc(sizeof *call);
-    json_error_t why;
-    json_t *request = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, &why);
     *call = (struct control_call){.client = cl, .next = c->calls, .control = c};
     if (c->calls)
         c->calls->prev = call;
     c->calls = call;
+    return call;
+}
+
+struct control_call *control_local(struct control *c, void *data, void (*line)(void *data, struct slice json),
+                                   void (*end)(void *data, int status, struct slice words))
+{
+    struct control_call *call = call_new(c, NULL);
+    call->data = data;
+    call->line = line;
+    call->end = end;
+    return call;
+}
+
+void control_local_drop(struct control_call *call)
+{
+    call->line = NULL;
+    call->end = NULL;
+}
+
+static void begin_call(struct client *cl, struct slice line)
+{
+    struct control *c = cl->control;
+    struct control_call *call = call_new(c, cl);
+    json_error_t why;
+    json_t *request = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, &why);
     cl->call = call;
     loop_timer_stop(net_loop(c->conf.net), &cl->idle);
     conn_read_pause(cl->conn);
@@ -201,6 +226,8 @@ void control_free(struct control *c)
 void control_line(struct control_call *call, struct slice json)
 {
     struct buf *b = &call->control->scratch;
+    if (call->line)
+        call->line(call->data, json);
     if (!call->client)
         return;
     buf_clear(b);
@@ -213,6 +240,8 @@ void control_end(struct control_call *call, int status, struct slice words)
 {
     struct control *c = call->control;
     struct buf line = {0};
+    struct control_call was = *call;
+    call->line = NULL;
     if (status) {
         buf_printf(&line, "{\"ok\":false,\"code\":%d,\"error\":", status);
         json_quote(&line, words);
@@ -230,6 +259,8 @@ void control_end(struct control_call *call, int status, struct slice words)
     if (call->next)
         call->next->prev = call->prev;
     free(call);
+    if (was.end)
+        was.end(was.data, status, words);
     if (cl) {
         cl->call = NULL;
         client_pump(cl);

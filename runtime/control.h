@@ -38,6 +38,13 @@ void control_accept(struct listener *l, struct conn *conn, void *data);
 /* Closes everything; calls that are under way are dropped (they must not be ended any more). NULL is fine. */
 void control_free(struct control *c);
 
+/* A call that no client makes: what handle() answers goes to these; end: a status, and words as of
+ * control_end(). To be given to handle() by the caller. */
+struct control_call *control_local(struct control *c, void *data, void (*line)(void *data, struct slice json),
+                                   void (*end)(void *data, int status, struct slice words));
+/* Nobody waits for its answer any more. */
+void control_local_drop(struct control_call *call);
+
 /* One line of the answer: a JSON object without its line end. Thrown away when the client has gone. */
 void control_line(struct control_call *call, struct slice json);
 /* The last: status 0, with more members of its object ("\"touched\":3"; may be empty), or ERR_* and why. */

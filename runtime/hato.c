@@ -696,6 +696,11 @@ const struct conf *hato_conf(const struct hato *h)
     return h->script->conf;
 }
 
+struct vm *hato_vm(struct hato *h)
+{
+    return h->script->vm;
+}
+
 struct api *hato_api(struct hato *h)
 {
     return h->script->api;

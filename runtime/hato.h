@@ -65,6 +65,7 @@ struct net *hato_net(struct hato *h);
 struct fs *hato_script_fs(struct hato *h); /* of what the script names */
 const struct conf *hato_conf(const struct hato *h);
 struct api *hato_api(struct hato *h);
+struct vm *hato_vm(struct hato *h);                /* of the script */
 struct deliver *hato_deliver(struct hato *h);      /* NULL before hato_open() */
 struct deliver_counts hato_counts(struct hato *h); /* those since the start: through swaps */
 struct resolve *hato_resolve(struct hato *h);

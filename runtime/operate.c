@@ -1,10 +1,12 @@
 /* operate.c - see operate.h. */
 #include "operate.h"
 #include "base/json.h"
+#include "console.h"
 #include "delivery/event.h"
 #include "delivery/inbound.h"
 #include "delivery/steer.h"
 #include "delivery/wait.h"
+#include "delivery/watch.h"
 #include "format/text.h"
 #include "inbound_store.h"
 #include "suppress_store.h"
@@ -20,6 +22,7 @@ struct counting {
     struct operate *operate;
     struct control_call *call;
     struct wait_count *count;
+    bool top; /* and what is at work */
     struct loop_timer timer;
     struct counting *next;
 };
@@ -38,6 +41,7 @@ struct operate {
     struct operate_conf conf;
     struct steering steering;
     struct control *control;
+    struct console *console; /* NULL: nobody looks */
     struct counting *countings;
     struct warmup_sets warmup_sets;
     struct buf out;
@@ -137,9 +141,53 @@ static void put_row(struct operate *o, struct control_call *call, const struct w
     put_number(out, "held", row->held);
     put_text(out, "why", buf_slice(&why));
     put_time(out, "until", until_ms);
+    put_number(out, "until_ms", (uint64_t)until_ms);
     buf_addc(out, '}');
     control_line(call, buf_slice(out));
     buf_free(&why);
+}
+
+static void put_rate(struct buf *out, const struct recent *t)
+{
+    put_number(out, "delivered", t->minute[RECENT_DELIVERED]);
+    put_number(out, "deferred", t->minute[RECENT_DEFERRED]);
+    put_number(out, "bounced", t->minute[RECENT_BOUNCED]);
+    buf_printf(out, ",\"per_second\":%.1f", t->per_second);
+}
+
+static void on_watch_path(void *data, const struct watch_path *p)
+{
+    struct counting *k = data;
+    struct buf *out = &k->operate->out;
+    buf_clear(out);
+    buf_addc(out, '{');
+    put_text(out, "row", S("path"));
+    put_text(out, "isp", p->isp);
+    put_text(out, "source", p->source);
+    put_number(out, "connections", p->connections);
+    put_number(out, "allowed", p->allowed);
+    put_number(out, "most", p->most);
+    put_rate(out, &p->recent);
+    put_text(out, "why", p->why);
+    put_number(out, "until_ms", (uint64_t)p->until_ms);
+    buf_addc(out, '}');
+    control_line(k->call, buf_slice(out));
+}
+
+static void on_watch_campaign(void *data, const struct watch_campaign *c)
+{
+    struct counting *k = data;
+    struct buf *out = &k->operate->out;
+    buf_clear(out);
+    buf_addc(out, '{');
+    put_text(out, "row", S("campaign"));
+    put_text(out, "campaign", c->name);
+    put_text(out, "stream", c->stream);
+    put_text(out, "priority", slice_cstr(c->priority));
+    put_number(out, "weight", c->weight);
+    put_rate(out, &c->recent);
+    buf_addc(out, '}');
+    control_line(k->call, buf_slice(out));
 }
 
 static void on_count(struct loop_timer *t)
@@ -148,21 +196,31 @@ static void on_count(struct loop_timer *t)
     struct operate *o = k->operate;
     size_t at = 0;
     if (!wait_count_step(k->count, COUNT_STEP)) {
-        loop_timer_start(hato_loop(o->conf.hato), t, 0, on_count);
+        loop_timer_start(hato_loop(o->conf.hato), t, 1, on_count); /* 0 would be in this turn */
         return;
     }
     for (const struct wait_row *row; (row = wait_count_row(k->count, &at));)
         if (row->waiting || row->in_flight || row->deferred || row->held)
             put_row(o, k->call, row);
+    if (k->top) {
+        watch_paths(hato_deliver(o->conf.hato), on_watch_path, k);
+        watch_campaigns(hato_deliver(o->conf.hato), on_watch_campaign, k);
+    }
     put_totals(o);
+    if (k->top) {
+        put_number(&o->out, "now_ms", (uint64_t)loop_wall_ms(hato_loop(o->conf.hato)));
+        put_number(&o->out, "since_ms", (uint64_t)o->started_ms);
+        put_text(&o->out, "version", S(HATO_VERSION));
+    }
     control_end(k->call, 0, buf_slice(&o->out));
     counting_end(k);
 }
 
-static void ask_queue(struct operate *o, struct control_call *call)
+static void ask_queue(struct operate *o, struct control_call *call, bool top)
 {
     struct counting *k = mem_zalloc(sizeof *k);
     k->operate = o;
+    k->top = top;
     k->call = call;
     k->count = wait_count_new(hato_deliver(o->conf.hato));
     k->next = o->countings;
@@ -314,6 +372,22 @@ static void ask_steer(struct operate *o, struct control_call *call, enum steer_v
         steer_next(o);
 }
 
+/* --- console --- */
+
+static void on_request(void *data, struct control_call *call, const json_t *request);
+
+static void ask_console(struct operate *o, struct control_call *call, const json_t *request)
+{
+    const char *text = json_string_value(json_object_get(request, "text"));
+    if (!text) {
+        control_end(call, ERR_INVAL, S("\"text\" is what to run"));
+        return;
+    }
+    if (!o->console)
+        o->console = console_new(hato_loop(o->conf.hato), o->control, on_request, o);
+    console_run(o->console, hato_vm(o->conf.hato), call, slice_cstr(text));
+}
+
 /* --- all of them --- */
 
 static void on_request(void *data, struct control_call *call, const json_t *request)
@@ -325,8 +399,8 @@ static void on_request(void *data, struct control_call *call, const json_t *requ
         control_end(call, ERR_AGAIN, S("the script is being swapped; ask again in a moment"));
     else if (slice_eq(command, S("status")))
         ask_status(o, call);
-    else if (slice_eq(command, S("queue")))
-        ask_queue(o, call);
+    else if (slice_eq(command, S("queue")) || slice_eq(command, S("top")))
+        ask_queue(o, call, slice_eq(command, S("top")));
     else if (slice_eq(command, S("measures")))
         ask_measures(o, call);
     else if (slice_eq(command, S("wait")))
@@ -345,6 +419,8 @@ static void on_request(void *data, struct control_call *call, const json_t *requ
         warmup_request(hato_deliver(o->conf.hato), hato_conf(o->conf.hato), &o->warmup_sets, call, request);
     else if (steer_verb_parse(command, &verb) == 0)
         ask_steer(o, call, verb, request);
+    else if (slice_eq(command, S("console")))
+        ask_console(o, call, request);
     else if (slice_eq(command, S("reload")) && o->conf.reload)
         o->conf.reload(o->conf.data, call, request);
     else if (slice_eq(command, S("reload")))
@@ -390,6 +466,7 @@ void operate_free(struct operate *o)
 {
     if (!o)
         return;
+    console_free(o->console);
     while (o->countings)
         counting_end(o->countings);
     warmup_sets_drop(&o->warmup_sets, 0, SLICE_NONE);

@@ -2,8 +2,10 @@
  *
  *   {"command":"status"}                        counts, in the last line
  *   {"command":"queue"}                         a row a line: receiver × campaign; totals in the last
+ *   {"command":"top"}                           the same, then a row a path and a row a campaign, with "row"
  *   {"command":"measures"}                      what is restricted now, one a line
  *   {"command":"wait","ids":["m1", …]}          why these wait, one a line
+ *   {"command":"console","text":"…"}            console.h: what it printed and gave, in the last line
  *   {"command":"explain"}                       the journal is about to be read: what is known goes into it
  *   {"command":"suppress","changes":[…]}        suppress_store.h: what became of each, one a line
  *   {"command":"inbound","mails":[…]}           inbound_store.h: what became of each, one a line

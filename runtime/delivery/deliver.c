@@ -265,6 +265,7 @@ static void make_rooms(struct deliver *d)
                                            .thread_start = thread_start,
                                            .thread_stop = thread_stop});
     d->sync = work_new(&(struct work_conf){.loop = loop, .name = "sync", .threads = 1});
+    d->recents = recents_new();
     d->intervals = intervals_new(&(struct intervals_conf){.loop = loop, .data = d, .write = write_interval});
     d->queue = queue_new(loop);
     queue_on_due(d->queue, on_due, d);
@@ -434,6 +435,7 @@ void deliver_free(struct deliver *d)
     sites_free(d->sites);
     queue_free(d->queue);
     intervals_free(d->intervals);
+    recents_free(d->recents);
     tls_client_free(d->tls);
     rules_free(d->rules);
     for (struct map_entry *m; (m = map_next(&d->campaigns, &at));) {

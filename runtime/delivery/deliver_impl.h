@@ -6,6 +6,7 @@
 #include "delivery/interval.h"
 #include "delivery/settled.h"
 #include "delivery/suppress.h"
+#include "delivery/recent.h"
 #include "delivery/warmup.h"
 
 /* A dictionary of one kind of name: words ↔ numbers from 1. */
@@ -58,6 +59,7 @@ struct deliver {
     struct suppress *suppress;
     struct warmups *warmups;
     struct intervals *intervals;
+    struct recents *recents;
     struct interval *starts, *stops, *syncs, *unwritable, *hooked; /* what all mail may wait for; or NULL */
     struct file *lock;                                             /* of the folder, until the spool has it */
     struct tls_client *tls;

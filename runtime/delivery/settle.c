@@ -145,6 +145,7 @@ static void journal(struct deliver *d, struct rec_event *ev, struct slice domain
     segment_use_event(d, segment, ev->at_ms);
     settled_note(d->settled, segment, ev);
     breakers_see(d, ev);
+    recents_event(d->recents, ev);
     suppress_event(d->suppress, ev, &names);
     warmup_event(d, ev, true);
     if (d->conf.hooks.event)

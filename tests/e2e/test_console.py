@@ -1,0 +1,78 @@
+"""hato console: it looks at what runs, and nothing that is typed there changes or stops it."""
+import json
+import subprocess
+import time
+
+import pytest
+
+from test_daemon import campaign, daemon  # noqa: F401 (a fixture)
+
+
+@pytest.fixture
+def running(daemon):  # noqa: F811
+    daemon.script('limit = { per_hour = 7, names = { "a", "b" } }\n'
+                  'hato.limit { by = { "campaign" }, rate = "3/h" }\n' + campaign("one", "a.csv"))
+    daemon.people("a.csv", *[f"p{i}@big.test" for i in range(5)])
+    daemon.start()
+    daemon.until_delivered(1)
+    return daemon
+
+
+def look(running, text, code=0):
+    return running.ask("console", "-e", text, code=code)
+
+
+def test_it_shows_what_runs(running):
+    assert look(running, "1 + 1") == "2\n"
+    assert look(running, "status().delivered") == "1\n"
+    assert look(running, "queue()[1].campaign, queue()[1].waiting") == "one\n4\n"
+    assert "rate 3/h" in look(running, 'why "m3"[1].why')
+    assert look(running, "for _, row in ipairs(top()) do print(row.row) end").split() == ["path", "campaign"] or \
+        "path" in look(running, "for _, row in ipairs(top()) do print(row.row) end")
+    assert look(running, "script.limit.per_hour, #script.limit.names, script.limit.names[2]") == "7\n2\nb\n"
+    assert "limit" in look(running, "keys(script)")
+    assert look(running, "#measures(), #pauses()").split() == ["0", "0"]
+
+
+@pytest.mark.parametrize("text", [
+    "script.limit.per_hour = 1", "script.x = 1", "hato.send {}", 'require "hato"', 'io.open "/etc/passwd"',
+    'os.execute "true"', 'loadstring "return 1"', "setmetatable({}, {})", "debug.sethook()", "getfenv(0)",
+    '("x"):gsub("x", "y")', "string.dump(print)", "coroutine.wrap(print)", "collectgarbage()",
+    "getmetatable(script).__index", "rawset(script, 'x', 1)", "print.x = 1"])
+def test_it_changes_nothing(running, text):
+    assert "hato console: " in look(running, text, code=1)
+    assert look(running, "script.limit.per_hour, tostring(script.x)") == "7\nnil\n"
+
+
+@pytest.mark.parametrize("text", [
+    "while true do end", "while true do pcall(error) end", "pcall(function() while true do end end)",
+    "repeat local ok = xpcall(function() while true do end end, function() while true do end end) until false",
+    'string.rep("x", 1e9)', "local t = {} while true do t[#t + 1] = string.rep('x', 1000) end",
+    "return ('x'):rep(1e7):rep(100)"])
+def test_what_never_ends_is_ended_and_delivery_goes_on(running, text):
+    running.people("a.csv", *[f"p{i}@big.test" for i in range(5)])
+    before = json.loads(look(running, "0") and running.ask("queue", "--json").splitlines()[0])
+    typed = subprocess.Popen([running.hato, "console", "--state", running.state, "-e", text],
+                             stderr=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    began = time.monotonic()
+    running.queue()
+    assert time.monotonic() - began < 3  # others are answered meanwhile
+    assert "hato console: " in typed.communicate(timeout=30)[1]
+    assert typed.returncode == 1
+    assert running.program.process.poll() is None
+    assert running.queue()[0]["queued"] == before["queued"]
+
+
+def test_a_prompt_takes_lines_and_goes_on_after_mistakes(running, hato):
+    text = "1 +\n1\nfor i = 1, 2 do\nprint(i)\nend\nnosuch.thing\n'last'\n"
+    done = subprocess.run([hato, "console", "--state", running.state], input=text, text=True, capture_output=True,
+                          timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["2", "1", "2"] and "nosuch" in lines[3] and lines[4] == "last", lines
+
+
+def test_a_hato_that_does_not_run_is_told(running):
+    running.program.stop()
+    assert "no hato runs on" in look(running, "1", code=1)
