@@ -11,6 +11,7 @@
 #include "format/text.h"
 #include "inbound_store.h"
 #include "journal.h"
+#include "lua/isps.h"
 #include "maildir.h"
 #include "opts.h"
 
@@ -85,6 +86,8 @@ struct run {
     struct inbound_store *store;
     struct rules *rules;
     struct returned_reader *reader;
+    struct isps isps;       /* whose answers these are */
+    struct arena isp_texts; /* what they are made of */
     struct returned returned;
     struct counts counts;
     struct buf bytes;
@@ -105,6 +108,10 @@ static int run_open(struct run *r, struct err *e)
         rc = rules_compile_shipped(NULL, 0, &r->rules, e);
     if (!rc)
         rc = returned_reader_new(r->rules, &r->reader, e);
+    if (!rc)
+        rc = isps_load(&r->isp_texts, &r->isps, e);
+    if (!rc)
+        returned_reader_isps(r->reader, isps_who, &r->isps);
     return rc;
 }
 
@@ -115,6 +122,7 @@ static void run_close(struct run *r)
     returned_reader_free(r->reader);
     rules_free(r->rules);
     arena_free(&r->texts);
+    arena_free(&r->isp_texts);
     buf_free(&r->bytes);
     loop_free(r->loop);
     fs_free(r->fs);

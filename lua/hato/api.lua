@@ -251,9 +251,9 @@ hato.warmup "mx1" { curve = { start = 60, factor = 2, most = 5000 }, hold = 3, o
         doc = "Waits after the first, second … failed attempt; the last one repeats until `give_up`." },
       { name = "guard", type = "table", default = "{ share = 0.2, attempts = 200, usual = 0.05 }",
         doc = "The outbreak guard, or false: while more than `share` of the latest `attempts` at an isp are "
-        .. "no_such_user, and most days before had less than `usual` of them, the isp is ill and its people are not gone. A hard bounce "
-        .. "there is set aside, and mail goes on; `hato suppress list --quarantine` shows them, `hato suppress "
-        .. "confirm` and `release` decide, and a delivery clears them." },
+        .. "no_such_user, and most days before had less than `usual` of them, the isp is ill and its people are not "
+        .. "gone. A hard bounce there is set aside, and mail goes on; `hato suppress list --quarantine` shows them, "
+        .. "`hato suppress confirm` and `release` decide, and a delivery clears them." },
       { name = "provisional", type = "duration", default = "24 h", doc = "How long a hard bounce's suppression may be "
         .. "taken back: if the guard wakes in that time, it is set aside too." },
       { name = "nxdomain", type = "duration", default = "24 h", doc = "How long NXDOMAIN is taken for a fault of DNS, "
@@ -286,8 +286,8 @@ hato.bounces {
         .. "attempts of a campaign at an isp, those that came back by mail included. From `least` attempts on a share "
         .. "of `warn` is logged, and `stop` stops it. `false`: never." },
       { name = "complaints", type = "table", default = '{ least = 1000, warn = 0.001, stop = 0.003, within = "24 h" }',
-        doc = "Complaints ÷ delivered of a stream at an isp, within that time. It stops all streams there that share the "
-        .. "From domain. `false`: never." },
+        doc = "Complaints ÷ delivered of a stream at an isp, within that time. It stops all streams there that share "
+        .. "the From domain. `false`: never." },
     },
     example = [[
 hato.breaker { errors = { stop = 0.05 }, complaints = { least = 500, within = "12 h" } }]],

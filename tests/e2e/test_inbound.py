@@ -206,6 +206,14 @@ def test_a_late_bounce_is_an_event_once_and_suppresses(ready):
     assert len(ready.of("p0@a.test")) == 1
 
 
+def test_rules_for_a_receiver_know_it_by_the_host_that_the_report_names(ready):
+    ready.put(dsn(ready.sent_from("p0@a.test"), "p0@a.test", status="5.7.27\nRemote-MTA: dns; gmail-smtp-in.l.google.com",
+                  diagnostic="550 5.7.27 Your email has been rate limited because SPF did not pass."))
+    assert ready.inbound() == {"mails": 1, "bounced": 1}
+    bounce, = ready.of("p0@a.test")
+    assert (bounce["class"], bounce["rule"]) == ("auth_failed", "shipped:gmail.7.27")
+
+
 def test_many_at_once_and_in_one_pass(ready):
     paths = {a: ready.sent_from(a) for a in ready.addresses}
     for address, path in paths.items():
