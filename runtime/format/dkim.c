@@ -14,6 +14,7 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <sodium.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
 
@@ -35,7 +36,7 @@ static const char *const oversigned[] = {"from", "to", "cc", "subject", "date", 
 struct signer {
     EVP_PKEY *of;      /* the shared key: a reference, so its address stays its name */
     EVP_PKEY *own;     /* this thread's copy */
-    EVP_PKEY_CTX *rsa; /* ready to sign; NULL for Ed25519 */
+    EVP_PKEY_CTX *rsa; /* ready to sign */
 };
 
 struct field {
@@ -55,7 +56,7 @@ struct pending {
 
 struct dkim_work {
     EVP_MD *sha256;
-    EVP_MD_CTX *body, *head, *full, *ed;
+    EVP_MD_CTX *body, *head, *full;
     struct signer signers[SIGNERS];
     size_t nsigners, next_signer;
     struct field fields[FIELDS_MAX];
@@ -75,8 +76,7 @@ struct dkim_work *dkim_work_new(void)
     w->body = EVP_MD_CTX_new();
     w->head = EVP_MD_CTX_new();
     w->full = EVP_MD_CTX_new();
-    w->ed = EVP_MD_CTX_new();
-    INVARIANT(w->sha256 && w->body && w->head && w->full && w->ed);
+    INVARIANT(w->sha256 && w->body && w->head && w->full);
     return w;
 }
 
@@ -96,7 +96,6 @@ void dkim_work_free(struct dkim_work *w)
     EVP_MD_CTX_free(w->body);
     EVP_MD_CTX_free(w->head);
     EVP_MD_CTX_free(w->full);
-    EVP_MD_CTX_free(w->ed);
     EVP_MD_free(w->sha256);
     buf_free(&w->names);
     buf_free(&w->text);
@@ -310,32 +309,28 @@ static struct signer *signer_of(struct dkim_work *w, const struct dkim_key *key)
     EVP_PKEY_up_ref(key->pkey);
     *s = (struct signer){.of = key->pkey, .own = EVP_PKEY_dup(key->pkey)};
     INVARIANT(s->own);
-    if (key->type == DKIM_RSA) {
-        s->rsa = EVP_PKEY_CTX_new_from_pkey(NULL, s->own, NULL);
-        INVARIANT(s->rsa && EVP_PKEY_sign_init(s->rsa) == 1 &&
-                  EVP_PKEY_CTX_set_rsa_padding(s->rsa, RSA_PKCS1_PADDING) == 1 &&
-                  EVP_PKEY_CTX_set_signature_md(s->rsa, w->sha256) == 1);
-    }
+    s->rsa = EVP_PKEY_CTX_new_from_pkey(NULL, s->own, NULL);
+    INVARIANT(s->rsa && EVP_PKEY_sign_init(s->rsa) == 1 &&
+              EVP_PKEY_CTX_set_rsa_padding(s->rsa, RSA_PKCS1_PADDING) == 1 &&
+              EVP_PKEY_CTX_set_signature_md(s->rsa, w->sha256) == 1);
     return s;
 }
 
 static void sign_alone(struct dkim_work *w, struct pending *p)
 {
-    struct signer *s = signer_of(w, p->id->key);
+    const struct dkim_key *key = p->id->key;
     int ok;
 
-    p->n = sizeof p->signature;
-    if (p->id->key->type == DKIM_RSA) {
-        ok = EVP_PKEY_sign(s->rsa, p->signature, &p->n, p->digest, SHA256_BYTES);
+    if (key->type == DKIM_RSA) {
+        p->n = sizeof p->signature;
+        ok = EVP_PKEY_sign(signer_of(w, key)->rsa, p->signature, &p->n, p->digest, SHA256_BYTES) == 1;
+        ERR_clear_error();
     } else {
         /* RFC 8463 3: pure Ed25519 over the SHA-256 of the text. */
-        EVP_MD_CTX_reset(w->ed);
-        ok = EVP_DigestSignInit(w->ed, NULL, NULL, NULL, s->own) == 1
-                 ? EVP_DigestSign(w->ed, p->signature, &p->n, p->digest, SHA256_BYTES)
-                 : 0;
+        p->n = crypto_sign_BYTES;
+        ok = crypto_sign_detached(p->signature, NULL, p->digest, SHA256_BYTES, key->ed25519) == 0;
     }
-    ERR_clear_error();
-    p->rc = ok == 1 ? 0 : ERR_INVAL;
+    p->rc = ok ? 0 : ERR_INVAL;
 }
 
 static void sign_two(struct pending *a, struct pending *b)

@@ -16,6 +16,7 @@ enum dkim_type { DKIM_RSA, DKIM_ED25519 };
 struct dkim_key {
     struct evp_pkey_st *pkey;
     struct rsa_pair_key *pair; /* signs two messages at once; NULL: OpenSSL signs each */
+    unsigned char *ed25519;    /* libsodium's secret key: the seed, then the public key; NULL for RSA */
     enum dkim_type type;
     int bits;
     bool weak; /* RSA below 2048 bits: signs, but RFC 8301 advises against it and some receivers refuse it */

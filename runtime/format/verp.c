@@ -3,9 +3,7 @@
 #include "base/err.h"
 #include "format/codec.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 enum kind { RETURN_PATH = 1, MESSAGE_ID = 2 };
@@ -21,15 +19,18 @@ enum {
 static void mac_of(const struct verp_key *key, const unsigned char *head, size_t nhead, struct slice domain,
                    unsigned char out[MAC_BYTES])
 {
-    unsigned char text[1 + ID_BYTES_MAX + DOMAIN_MAX], whole[EVP_MAX_MD_SIZE];
+    unsigned char text[1 + ID_BYTES_MAX + DOMAIN_MAX], whole[crypto_auth_hmacsha256_BYTES];
+    crypto_auth_hmacsha256_state state;
     size_t n = nhead;
-    unsigned nwhole = sizeof whole;
 
     INVARIANT(nhead <= 1 + ID_BYTES_MAX && domain.n <= DOMAIN_MAX);
     memcpy(text, head, nhead);
     for (size_t i = 0; i < domain.n; i++)
         text[n++] = (unsigned char)ascii_lower(domain.p[i]);
-    INVARIANT(HMAC(EVP_sha256(), key->secret, sizeof key->secret, text, n, whole, &nwhole));
+    crypto_auth_hmacsha256_init(&state, key->secret, sizeof key->secret);
+    crypto_auth_hmacsha256_update(&state, text, n);
+    crypto_auth_hmacsha256_final(&state, whole);
+    sodium_memzero(&state, sizeof state);
     memcpy(out, whole, MAC_BYTES);
 }
 
@@ -73,7 +74,7 @@ static int parse(const struct verp_key *key, enum kind kind, struct slice text, 
         goto out;
     rc = ERR_CORRUPT;
     mac_of(key, bytes, head, domain, mac);
-    if (CRYPTO_memcmp(mac, bytes + head, MAC_BYTES))
+    if (sodium_memcmp(mac, bytes + head, MAC_BYTES))
         goto out;
     for (size_t i = 1; i < head; i++)
         id = id << 8 | bytes[i];

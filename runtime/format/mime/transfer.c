@@ -53,6 +53,21 @@ static inline uint32_t kind_of(char c)
     return kinds[(unsigned char)c];
 }
 
+/* 0x80 in some byte if any byte of v is below n (at most 0x80) and has no high bit. */
+static inline uint64_t any_below(uint64_t v, unsigned n)
+{
+    return (v - 0x0101010101010101u * n) & ~v & 0x8080808080808080u;
+}
+
+/* Whether these eight bytes are AS_IT_IS, and none a tab: what most of a text is made of. */
+static inline bool eight_as_they_are(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return !((v & 0x8080808080808080u) | any_below(v, ' ') | any_below(v ^ 0x0101010101010101u * '=', 1) |
+             any_below(v ^ 0x0101010101010101u * 127, 1));
+}
+
 /* Whether a line of n octets may leave as it is, as far as its length and its ends go. */
 static inline bool is_harmless(struct slice line, size_t n, size_t longest, bool flowed)
 {
@@ -86,8 +101,14 @@ enum transfer transfer_choose(struct slice text, bool flowed)
         for (size_t i = 0; i < n;) {
             size_t stop = n - i < 32768 ? n : i + 32768; /* half of the sum cannot run over into the other */
             uint32_t sum = 0;
-            for (; i < stop; i++)
-                sum += kind_of(line.p[i]);
+            while (i < stop) {
+                if (stop - i >= 8 && eight_as_they_are(line.p + i)) {
+                    i += 8;
+                    continue;
+                }
+                for (size_t end = stop - i < 8 ? stop : i + 8; i < end; i++)
+                    sum += kind_of(line.p[i]);
+            }
             here += sum & 0xffff;
             no_text += sum >> 16;
         }
@@ -124,6 +145,8 @@ static char *qp_line(char *to, const char *p, size_t n)
         const char *stop = p + room < end ? p + room : end;
         bool dot = room == most && *p == '.';
         char *run = to;
+        for (; stop - p >= 8 && !dot && eight_as_they_are(p); p += 8, to += 8)
+            memcpy(to, p, 8);
         while (p < stop && kind_of(*p) == AS_IT_IS && !dot)
             *to++ = *p++;
         room -= (size_t)(to - run);

@@ -1,6 +1,8 @@
 """ed25519: CPU a mail signed with Ed25519 alone, beside smtp-source sending prepared ones to the same sink (mark 2)
 
 HATO_BENCH_MESSAGES=N sends so many (50000)."""
+import statistics
+
 import mail
 from relays import smtp_source
 from rig import Failed, Others, figure, mark, setting
@@ -22,11 +24,17 @@ def bench(rig):
     figure("ed25519", "cpu_per_message", run.cpu / n * 1e6, "us", **told)
     figure("ed25519", "sink_cpu_per_message", sink.cpu / n * 1e6, "us", **told)
 
+    prepared = statistics.median(prepared_cpu(rig, room, n) for _ in range(3))  # it varies by a third
+    figure("ed25519", "smtp_source_cpu_per_message", prepared / n * 1e6, "us", messages=n,
+           connections=mail.CONNECTIONS, of="three runs, the median")
+    mark("2_cpu_over_smtp_source", run.cpu / prepared, "ratio", "<= 3", **told)
+
+
+def prepared_cpu(rig, room, n):
+    """What smtp-source needs to send so many mails to a sink of their own."""
     sink = mail.Sink(rig)
     source = smtp_source(room, sink.port, n).done()
     sink.stop()
     if sink.messages != n:
         raise Failed(f"of {n} mails of smtp-source {sink.messages} arrived")
-    figure("ed25519", "smtp_source_cpu_per_message", source.cpu / n * 1e6, "us", messages=n,
-           bytes_a_message=sink.bytes // n, connections=mail.CONNECTIONS)
-    mark("2_cpu_over_smtp_source", run.cpu / source.cpu, "ratio", "<= 3", **told)
+    return source.cpu
