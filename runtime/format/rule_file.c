@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 /* Written by scripts/embed-file.cmake. */
-extern const unsigned char rules_shipped_bytes[];
-extern const size_t rules_shipped_size;
+extern const unsigned char rules_bounces_bytes[];
+extern const size_t rules_bounces_size;
 
 struct reader {
     struct arena *arena;
@@ -220,7 +220,7 @@ int rule_file_read(struct slice text, const char *name, const char *prefix, stru
 
 struct slice rule_file_shipped(void)
 {
-    return slice_of(rules_shipped_bytes, rules_shipped_size);
+    return slice_of(rules_bounces_bytes, rules_bounces_size);
 }
 
 int rules_compile_shipped(const struct rule_spec *specs, size_t n, struct rules **out, struct err *e)
