@@ -1,6 +1,7 @@
 /* intake.c - see intake.h. */
 #include "intake.h"
 #include "format/csv.h"
+#include "format/mp.h"
 #include "format/rank.h"
 #include "intake_order.h"
 

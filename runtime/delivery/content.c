@@ -2,7 +2,7 @@
 #include "delivery/content.h"
 #include "format/charset.h"
 #include "format/iso2022jp.h"
-#include "format/record.h"
+#include "format/mp.h"
 
 #include <openssl/evp.h>
 #include <stdatomic.h>

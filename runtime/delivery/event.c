@@ -3,6 +3,7 @@
 #include "delivery/event.h"
 #include "base/json.h"
 #include "format/reply_class.h"
+#include "format/mp.h"
 #include "format/smtp_phase.h"
 #include "format/text.h"
 

@@ -3,6 +3,7 @@
 #include "delivery/content.h"
 #include "format/codec.h"
 #include "format/iso2022jp.h"
+#include "format/mp.h"
 
 #include <stdlib.h>
 

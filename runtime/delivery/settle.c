@@ -7,6 +7,7 @@
 #include "delivery/breaker_act.h"
 #include "delivery/measure.h"
 #include "delivery/steer.h"
+#include "format/mp.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* api.c - see api.h: the `hato` table, its handles, and the names looked up at the end. */
 #include "lua/api_impl.h"
 #include "base/words.h"
-#include "format/record.h"
+#include "format/mp.h"
 #include "format/tz.h"
 #include "platform/file.h"
 

@@ -2,7 +2,7 @@
 #include "lua/api_impl.h"
 #include "base/words.h"
 #include "format/addr.h"
-#include "format/record.h"
+#include "format/mp.h"
 #include "format/tz.h"
 #include "platform/file.h"
 

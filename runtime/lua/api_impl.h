@@ -5,7 +5,7 @@
 #include "lua/api.h"
 #include "lua/conv.h"
 #include "lua/hooks.h"
-#include "format/record.h"
+#include "format/mp.h"
 #include "platform/loop.h"
 
 #include <lauxlib.h>

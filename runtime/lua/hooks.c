@@ -1,7 +1,7 @@
 /* hooks.c - see hooks.h. */
 #include "lua/hooks.h"
 #include "lua/api_impl.h"
-#include "format/record.h"
+#include "format/mp.h"
 
 #include <stdio.h>
 #include <stdlib.h>

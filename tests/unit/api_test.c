@@ -1,7 +1,7 @@
 /* api_test.c - `hato` as a script sees it: what its tables become, what waits, and how mistakes read. */
 #include "script.h"
 #include "test.h"
-#include "format/record.h"
+#include "format/mp.h"
 #include "platform/file.h"
 #include "platform/loop.h"
 

@@ -1,6 +1,7 @@
 /* event_test.c - events joined and printed, from records and from a state folder through the commands. */
 #include "delivery/event.h"
 #include "cmd.h"
+#include "format/mp.h"
 #include "format/smtp_phase.h"
 #include "journal.h"
 #include "journal_rig.h"

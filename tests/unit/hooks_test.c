@@ -1,7 +1,7 @@
 /* hooks_test.c - the moments at which delivery asks a script: what it is shown, what it may answer. */
 #include "script.h"
 #include "test.h"
-#include "format/record.h"
+#include "format/mp.h"
 #include "delivery/act.h"
 #include "lua/hooks.h"
 #include "platform/loop.h"

@@ -1,5 +1,6 @@
 /* record_test.c - records survive their encoding; bytes that are none are refused. */
 #include "base/err.h"
+#include "format/mp.h"
 #include "format/record.h"
 #include "test.h"
 

@@ -1,5 +1,6 @@
 /* town.c - see town.h. */
 #include "town.h"
+#include "format/mp.h"
 
 #include <stdio.h>
 #include <stdlib.h>
