@@ -38,8 +38,9 @@ static enum spf_dns lookup(void *data, enum dns_type type, struct slice name, st
 
 int main(void)
 {
-    struct record_in r = {0};
-    while (record_read(stdin, &r)) {
+    static struct record_in r;
+    int code = 0;
+    while (!code && record_read(stdin, &r)) {
         struct arena a = {0};
         struct zone zone = {record_get(&r, "zone"), &a};
         struct spf_in in = {.sender = record_get(&r, "sender"),
@@ -49,14 +50,17 @@ int main(void)
         struct spf_out out;
         char number[16];
         slice_cut(in.sender, '@', &in.domain);
-        if (ip_parse(record_get(&r, "ip"), &in.ip) || spf_check(&in, &a, &out))
-            return 1;
-        snprintf(number, sizeof number, "%u", out.lookups);
-        field_write(stdout, "result", slice_cstr(spf_result_name(out.result)));
-        field_write(stdout, "lookups", slice_cstr(number));
-        field_write(stdout, "why", slice_cstr(out.why));
-        record_end(stdout);
+        if (ip_parse(record_get(&r, "ip"), &in.ip) || spf_check(&in, &a, &out)) {
+            code = 1;
+        } else {
+            snprintf(number, sizeof number, "%u", out.lookups);
+            field_write(stdout, "result", slice_cstr(spf_result_name(out.result)));
+            field_write(stdout, "lookups", slice_cstr(number));
+            field_write(stdout, "why", slice_cstr(out.why));
+            record_end(stdout);
+        }
         arena_free(&a);
     }
-    return 0;
+    arena_free(&r.arena);
+    return code;
 }
