@@ -86,7 +86,7 @@ static bool holds(struct slice text, struct slice part)
 
 static bool fits(const struct act_rule *r, const struct acts_in *in)
 {
-    if (r->isp.n && !slice_eq(r->isp, in->isp))
+    if (r->isp.n && !slice_eq(r->isp, in->isp) && !slice_eq(r->isp, in->provider))
         return false;
     if (r->failures && !(r->failures & in->failure))
         return false;

@@ -77,8 +77,8 @@ struct acts_in {
     int rule;         /* of the first pass, the number rules_classify() gave; -1: none */
     const char *name; /* and its name */
     struct slice text;
-    unsigned failure; /* enum act_failure; 0: a reply came */
-    struct slice isp; /* its name */
+    unsigned failure;           /* enum act_failure; 0: a reply came */
+    struct slice isp, provider; /* its name; whose it is, which a rule may name too */
     enum reply_class cls;
     enum class_kind kind;
 };

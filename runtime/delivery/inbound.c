@@ -54,26 +54,28 @@ static const struct act_rule *apply_rules(struct inbound *in, const struct inbou
                                           struct rec_event *ev)
 {
     const struct deliver *d = in->d;
+    const struct conf *conf = d->conf.conf;
+    struct slice isp = deliver_name(d, NAME_ISP, ev->isp);
+    uint16_t known = conf_find_isp(conf, isp);
     struct rule_out found;
     struct acts_found acts;
-    if (!d->conf.conf->nrules)
+    if (!conf->nrules)
         return NULL;
     rules_classify(d->rules, in->work,
-                   &(struct rule_in){.isp = deliver_name(d, NAME_ISP, ev->isp),
+                   &(struct rule_in){.isp = isp,
+                                     .provider = known == CONF_NONE ? SLICE_NONE : conf->isps[known].provider,
                                      .phase = m->phase,
                                      .code = m->code,
                                      .enhanced = m->enhanced.cls ? &m->enhanced : NULL,
                                      .text = m->text},
                    &found);
-    if (found.index < 0 || (size_t)found.index >= d->conf.conf->nrules)
+    if (found.index < 0 || (size_t)found.index >= conf->nrules)
         return NULL;
     ev->class_name = slice_cstr(class_name(found.cls));
     ev->rule = slice_cstr(found.rule);
-    acts_find(&d->conf.conf->acts,
-              &(struct acts_in){.rule = found.index,
-                                .isp = deliver_name(d, NAME_ISP, ev->isp),
-                                .cls = found.cls,
-                                .kind = event_kind(ev, found.cls)},
+    acts_find(&conf->acts,
+              &(struct acts_in){
+                  .rule = found.index, .isp = isp, .cls = found.cls, .kind = event_kind(ev, found.cls)},
               &acts);
     return acts.person;
 }

@@ -260,6 +260,7 @@ void verdict_give(const struct verdict_in *in, struct verdict *out)
                                     .text = in->reply ? in->reply->text : SLICE_NONE,
                                     .failure = failure_of(in->cause),
                                     .isp = in->isp,
+                                    .provider = in->provider,
                                     .cls = v.cls,
                                     .kind = v.kind},
                   &v.act);

@@ -128,10 +128,13 @@ class Town(Campaign):
         self.says = done.stderr
         return {k: v for k, v in json.loads(done.stdout).items() if v} if done.stdout else {}
 
-    def suppressed(self):
+    def suppressions(self):
         done = subprocess.run([self.hato, "suppress", "list", "--json", "--state", self.state], capture_output=True,
                               text=True, check=True)
-        return {s["address"]: s["reason"] for s in map(json.loads, done.stdout.splitlines())}
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def suppressed(self):
+        return {s["address"]: s["reason"] for s in self.suppressions()}
 
     def more(self, addresses):
         """Further rows for its campaign."""
@@ -283,15 +286,28 @@ def test_a_pipe_transport_says_whom_it_is_for(ready, way):
     assert kept.read_text() == mail and kept.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_script_rules_have_the_first_word(town):
-    rule = 'hato.bounces { { isp = "mx.a.test", text = "unknown user", class = "filtered" } }\n'
-    t = town("p0@a.test", script=plain_script(rule, stream=STREAM))
+@pytest.mark.parametrize("isp", ["mx.a.test", "them"])
+def test_the_script_rules_have_the_first_word(town, isp):
+    rule = 'hato.bounces { { isp = "%s", text = "unknown user", class = "filtered" } }\n' % isp
+    isps = 'hato.isp "ours" { mx = "mx.a.test", provider = "them" }\n' if isp == "them" else ""
+    t = town("p0@a.test", script=plain_script(isps + rule, stream=STREAM))
     t.deliver()
     with serving(t):
         t.put(dsn(t.sent_from("p0@a.test"), "p0@a.test"))
         assert t.inbound() == {"mails": 1, "bounced": 1}
     bounce, = t.of("p0@a.test")
     assert bounce["class"] == "filtered" and "init.lua:" in bounce["rule"] and t.suppressed() == {}
+
+
+def test_a_rule_about_a_class_alone_decides_about_a_late_bounce_too(town):
+    t = town("p0@a.test", script=plain_script('hato.bounces { { class = "no_such_user", act = hato.suppress "9 days" } }\n',
+                                              stream=STREAM))
+    t.deliver()
+    with serving(t):
+        t.put(dsn(t.sent_from("p0@a.test"), "p0@a.test"))
+        assert t.inbound() == {"mails": 1, "bounced": 1}
+    row, = t.suppressions()
+    assert "init.lua:" in row["evidence"] and row["expires"]
 
 
 def test_what_bounced_in_its_session_does_not_bounce_again(town):

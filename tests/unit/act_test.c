@@ -2,6 +2,7 @@
 #include "delivery/act_file.h"
 #include "delivery/conf.h"
 #include "delivery/verdict.h"
+#include "format/reply_quote.h"
 #include "format/rule_file.h"
 #include "test.h"
 
@@ -99,6 +100,83 @@ TEST(each_act_that_ships_speaks_for_its_own_replies)
     conf_free(conf);
 }
 
+/* --- what receivers want, by their own words --- */
+
+static bool is_on_hold(const struct act_rule *r, enum act_scope scope)
+{
+    return r && (r->act.kind == ACT_SUSPEND || r->act.kind == ACT_PAUSE) && r->act.scope == scope;
+}
+
+/* The words of isp-replies.tsv's fourth column. What asks for fewer mails is found by every path itself,
+ * which counts answers of these groups. */
+static bool does_as_wanted(struct slice act, const struct verdict *v)
+{
+    const struct act_rule *r = v->act.path;
+    enum class_group g = class_group_of(v->cls);
+    if (slice_eq(act, S("slow")))
+        return !r && (g == GROUP_RATE || g == GROUP_REPUTATION_BLOCK);
+    if (slice_eq(act, S("suspend")))
+        return is_on_hold(r, ACT_PATH) || is_on_hold(r, ACT_SOURCE);
+    if (slice_eq(act, S("connections")))
+        return r && r->act.kind == ACT_FEWER;
+    if (slice_eq(act, S("reconnect")))
+        return r && r->act.kind == ACT_RECONNECT && v->session_over;
+    if (slice_eq(act, S("sender")))
+        return r && (r->act.kind == ACT_SLOW || r->act.kind == ACT_SUSPEND) && r->act.scope == ACT_STREAM;
+    if (slice_eq(act, S("auth")))
+        return is_on_hold(r, ACT_STREAM);
+    if (slice_eq(act, S("content")) || slice_eq(act, S("mend")))
+        return is_on_hold(r, ACT_CAMPAIGN);
+    return !r; /* recipient, permanent, inactive, filtered: of this person alone */
+}
+
+TEST(what_each_receiver_wants_done_is_done)
+{
+    struct slice rest = test_file("tests/golden/replies/isp-replies.tsv");
+    struct conf *conf = conf_new();
+    struct rules *rules = NULL;
+    struct rule_work *work = rule_work_new();
+    struct err e;
+    int judged = 0;
+    CHECK_INT(rules_compile_shipped(NULL, 0, &rules, &e), 0);
+    while (rest.n) {
+        struct slice line = slice_cut(rest, '\n', &rest);
+        if (!line.n || line.p[0] == '#')
+            continue;
+        struct slice isp = slice_cut(line, '\t', &line), text = slice_cut(line, '\t', &line);
+        struct slice phase = slice_cut(line, '\t', &line), act = slice_cut(line, '\t', &line);
+        if (text.p[0] == '(')
+            continue; /* no reply but a way of behaving */
+        struct buf room = {0};
+        struct reply_quote q;
+        struct verdict v;
+        reply_quote_read(text, &room, &q);
+        struct smtp_reply reply = {
+            .code = q.code, .text = q.text, .has_enhanced = q.has_enhanced, .enhanced = q.enhanced};
+        verdict_give(&(struct verdict_in){.cause = CAUSE_REPLY,
+                                          .phase = slice_eq(phase, S("rcpt"))      ? SMTP_PHASE_RCPT
+                                                   : slice_eq(phase, S("connect")) ? SMTP_PHASE_BANNER
+                                                                                   : SMTP_PHASE_EOD,
+                                          .reply = &reply,
+                                          .isp = isp,
+                                          .rules = rules,
+                                          .work = work,
+                                          .acts = &conf->acts},
+                     &v);
+        if (!does_as_wanted(act, &v))
+            test_fail(__FILE__, __LINE__, "%.*s \"%.*s\": %s by %s, %s by %.*s, but %.*s is wanted",
+                      SLICE_FMT(isp), SLICE_FMT(text), class_name(v.cls), v.rule,
+                      v.act.path ? act_kind_name(v.act.path->act.kind) : "nothing is done",
+                      SLICE_FMT(v.act.path ? v.act.path->name : S("no rule")), SLICE_FMT(act));
+        judged++;
+        buf_free(&room);
+    }
+    CHECK_INT(judged, 101);
+    rules_free(rules);
+    rule_work_free(work);
+    conf_free(conf);
+}
+
 TEST(the_first_rule_that_fits_speaks_for_the_path_and_another_for_the_person)
 {
     struct act_rule of_rules[2] = {{.name = S("r1"), .act = {.kind = ACT_NONE}},
@@ -133,6 +211,14 @@ TEST(the_first_rule_that_fits_speaks_for_the_path_and_another_for_the_person)
          NULL},
         {{.rule = -1, .name = "lost", .failure = ACT_LOST_CONNECTION, .isp = S("b"), .cls = CLASS_NETWORK},
          NULL,
+         NULL},
+        {{.rule = -1,
+          .name = "lost",
+          .failure = ACT_LOST_CONNECTION,
+          .isp = S("b"),
+          .provider = S("au"),
+          .cls = CLASS_NETWORK},
+         "r3",
          NULL},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
