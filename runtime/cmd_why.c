@@ -1,31 +1,19 @@
 /* cmd_why.c - hato why: the chain of what happened to the messages of an address, and what is next. */
 #include "cmd.h"
-#include "base/map.h"
+#include "aftermath.h"
 #include "base/json.h"
 #include "base/words.h"
 #include "control.h"
-#include "delivery/chain.h"
-#include "delivery/explain.h"
-#include "delivery/steer.h"
 #include "delivery/suppress_db.h"
 #include "format/addr.h"
 #include "format/text.h"
-#include "format/verp.h"
-#include "journal.h"
 #include "opts.h"
+#include "story.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    ANSWER_MS = 10000,
-    ASKED_MOST = 1000,
-    INDENT = 23,
-    CAMPAIGNS_MOST = 1 << 20,
-    SHOWN_MS = 1000,
-    MEASURES_MOST = 16,
-    CAMPAIGNS_NAMED = 3
-};
+enum { ANSWER_MS = 10000, ASKED_MOST = 1000, SHOWN_MS = 1000 };
 
 struct args {
     const char *state;
@@ -53,406 +41,15 @@ static const char usage[] =
     "Besides an address it takes a message's number (m10423), its Message-ID, and the return path\n"
     "(b-...@...) that a bounce was sent to. Exit code 1 where nothing is known.";
 
-/* What is printed of an event, behind the waits before it. */
-struct line {
-    size_t step;
-    int64_t at_ms;
-    size_t from, to; /* in text */
-};
-
-struct story {
-    struct chain c;
-    struct explain_message m;
-    struct buf text; /* of events */
-    struct line *lines;
-    size_t nlines, caplines;
-    struct buf json; /* events, with commas between */
-    struct buf live; /* what the hato that runs says of it; empty: nothing */
-    int64_t live_until_ms;
-};
-
-/* What an answer put in place, and who else waited for it. */
-struct caused {
-    struct reasons_measure m;
-    uint64_t id; /* of the message that was answered */
-    size_t step;
-    struct map others; /* message id → number of its campaign, plus 1 */
-};
-
 struct run {
     const char *target;
-    bool by_id;
-    uint64_t id;
-    struct buf key; /* duplicate key of the address; empty: not asked by it */
     struct journal *journal;
-    struct map chains; /* message id → struct story, in order of appearance */
-    struct reasons *reasons;
+    struct stories *stories;
+    struct aftermath *aftermath;
     bool running;
     int64_t now_ms;
-    struct caused caused[MEASURES_MOST];
-    size_t ncaused;
-    uint8_t *campaigns; /* state by number */
-    size_t ncampaigns;
     struct arena arena;
-    struct buf scratch;
 };
-
-/* --- what is asked for --- */
-
-static void set_target(struct run *r, const char *word)
-{
-    struct addr addr;
-    struct slice s = slice_trim(slice_cstr(word)), domain, local;
-    r->target = word;
-    if (s.n > 2 && s.p[0] == '<' && s.p[s.n - 1] == '>')
-        s = slice_of(s.p + 1, s.n - 2);
-    if (event_message_parse(s, &r->id) == 0) {
-        r->by_id = true;
-        return;
-    }
-    local = slice_cut(s, '@', &domain);
-    const struct secret *secret = journal_secret(r->journal);
-    if (secret && (verp_parse(&secret->verp, local, domain, &r->id) == 0 ||
-                   verp_parse_message_id(&secret->verp, local, domain, &r->id) == 0)) {
-        r->by_id = true;
-        return;
-    }
-    if (addr_parse(s, &r->arena, &addr, NULL) == 0)
-        addr_dup_key(&r->key, &addr);
-}
-
-static bool is_wanted(struct run *r, uint64_t id, struct slice recipient)
-{
-    struct addr addr;
-    if (r->by_id)
-        return id == r->id;
-    arena_reset(&r->arena);
-    buf_clear(&r->scratch);
-    if (r->key.n && addr_parse(recipient, &r->arena, &addr, NULL) == 0) {
-        addr_dup_key(&r->scratch, &addr);
-        return slice_eq(buf_slice(&r->scratch), buf_slice(&r->key));
-    }
-    return false;
-}
-
-/* --- gathering --- */
-
-static struct story *known(const struct run *r, uint64_t id)
-{
-    return map_get(&r->chains, slice_of(&id, sizeof id));
-}
-
-static struct story *story_of(struct run *r, uint64_t id, struct slice recipient)
-{
-    struct story *m = known(r, id);
-    if (!m && is_wanted(r, id, recipient)) {
-        m = mem_zalloc(sizeof *m);
-        m->c.id = id;
-        m->c.recipient = m->m.campaign = m->m.text = SLICE_NONE;
-        map_put(&r->chains, slice_of(&id, sizeof id), m);
-    }
-    return m;
-}
-
-static void set_text(struct story *m, struct slice text)
-{
-    if (m->m.text.n)
-        free((char *)m->m.text.p);
-    m->m.text = text.n ? slice_of(mem_dup(text.p, text.n), text.n) : SLICE_NONE;
-}
-
-static void move_state(struct story *m, const struct rec_event *ev)
-{
-    struct explain_message *x = &m->m;
-    switch ((enum rec_event_type)ev->type) {
-    case EVENT_ACCEPTED:
-        x->due_ms = ev->next_due_ms;
-        return;
-    case EVENT_DEFERRED:
-    case EVENT_AMBIGUOUS:
-        x->state = EXPLAIN_WAITING;
-        x->due_ms = ev->next_due_ms;
-        break;
-    case EVENT_HELD:
-        x->state = EXPLAIN_HELD;
-        break;
-    case EVENT_DELIVERED:
-        x->state = EXPLAIN_DELIVERED;
-        break;
-    case EVENT_BOUNCED:
-        x->state = EXPLAIN_BOUNCED;
-        break;
-    case EVENT_EXPIRED:
-        x->state = EXPLAIN_EXPIRED;
-        break;
-    case EVENT_SUPPRESSED:
-        x->state = EXPLAIN_SUPPRESSED;
-        break;
-    case EVENT_CANCELLED:
-        x->state = EXPLAIN_CANCELLED;
-        break;
-    case EVENT_COMPLAINED:
-    case EVENT_OPENED:
-    case EVENT_CLICKED:
-    case EVENT_UNSUBSCRIBED:
-    case EVENT_CONVERTED:
-    case EVENT_REPLIED:
-    case EVENT_TYPES:
-        return;
-    }
-    x->tried = true;
-    x->charged = ev->charged;
-    x->attempts = ev->attempt;
-    x->last_ms = ev->at_ms;
-    x->begun_ms = 0;
-    if (class_parse(ev->class_name, &x->cls))
-        x->cls = CLASS_UNKNOWN;
-    set_text(m, ev->text);
-}
-
-static void add_event(struct run *r, const struct rec_event *ev)
-{
-    const struct event_names *names = journal_names(r->journal);
-    struct story *m = story_of(r, ev->id, ev->recipient);
-    if (!m)
-        return;
-    if (ev->accepted_ms)
-        m->m.accepted_ms = ev->accepted_ms;
-    m->m.campaign = event_name(names, NAME_CAMPAIGN, ev->campaign);
-    m->m.campaign_state =
-        ev->campaign < r->ncampaigns ? (enum rec_campaign_state)r->campaigns[ev->campaign] : 0;
-    move_state(m, ev);
-    chain_event(&m->c, ev);
-    if (m->nlines == m->caplines) {
-        m->caplines = m->caplines ? m->caplines * 2 : 8;
-        m->lines = mem_realloc(m->lines, m->caplines * sizeof *m->lines);
-    }
-    struct line *line = &m->lines[m->nlines++];
-    *line = (struct line){.step = m->c.n - 1, .at_ms = ev->at_ms, .from = m->text.n};
-    explain_event(&m->text, ev, names, INDENT);
-    line->to = m->text.n;
-    if (m->json.n)
-        buf_addc(&m->json, ',');
-    event_json(&m->json, ev, names);
-}
-
-static void learn_campaign(struct run *r, const struct rec_campaign *c)
-{
-    if (c->campaign >= CAMPAIGNS_MOST)
-        return;
-    if (c->campaign >= r->ncampaigns) {
-        size_t n = (size_t)c->campaign + 64;
-        r->campaigns = mem_realloc(r->campaigns, n);
-        memset(r->campaigns + r->ncampaigns, 0, n - r->ncampaigns);
-        r->ncampaigns = n;
-    }
-    /* A later run reads again for who is new; the others wait for that no more. */
-    if (c->state == CAMPAIGN_CONTENT ||
-        (c->state == CAMPAIGN_READING && r->campaigns[c->campaign] > CAMPAIGN_READING))
-        return;
-    r->campaigns[c->campaign] = c->state;
-    /* Its records came before this one. */
-    struct slice name = event_name(journal_names(r->journal), NAME_CAMPAIGN, c->campaign);
-    size_t at = 0;
-    for (struct map_entry *e; name.n && (e = map_next(&r->chains, &at));) {
-        struct story *m = e->value;
-        if (slice_eq(m->m.campaign, name))
-            m->m.campaign_state = (enum rec_campaign_state)c->state;
-    }
-}
-
-static void steered(struct run *r, const struct rec_steer *s)
-{
-    uint64_t id;
-    struct story *m;
-    if (s->kind == STEER_ID && !event_message_parse(s->name, &id) && (m = known(r, id)))
-        chain_steer(&m->c, s);
-}
-
-static int on_record(void *data, const struct rec *rec)
-{
-    struct run *r = data;
-    struct rec_event ev;
-    struct story *m;
-    reasons_learn(r->reasons, rec, journal_names(r->journal));
-    switch (rec->type) {
-    case REC_RECIPIENT:
-        event_of_recipient(&rec->recipient, &ev);
-        add_event(r, &ev);
-        if ((m = known(r, rec->recipient.id)))
-            chain_recipient(&m->c, &rec->recipient);
-        break;
-    case REC_EVENT:
-        add_event(r, &rec->event);
-        break;
-    case REC_BEGIN:
-        if ((m = known(r, rec->begin.id))) {
-            m->m.state = EXPLAIN_IN_FLIGHT;
-            m->m.begun_ms = rec->begin.at_ms;
-            chain_begin(&m->c, &rec->begin);
-        }
-        break;
-    case REC_CAMPAIGN:
-        learn_campaign(r, &rec->campaign);
-        break;
-    case REC_STEER:
-        steered(r, &rec->steer);
-        break;
-    case REC_DUE:
-        if ((m = known(r, rec->due.id))) {
-            m->m.due_ms = rec->due.due_ms;
-            chain_due(&m->c, &rec->due);
-        }
-        break;
-    case REC_NAME:
-    case REC_SESSION:
-    case REC_KEY:
-    case REC_MEASURE:
-    case REC_INTERVAL:
-    case REC_WARMUP:
-        break;
-    default:
-        break;
-    }
-    return 0;
-}
-
-/* --- what answers caused --- */
-
-static void find_caused(struct run *r)
-{
-    const struct event_names *names = journal_names(r->journal);
-    size_t at = 0;
-    for (struct map_entry *e; (e = map_next(&r->chains, &at));) {
-        const struct story *m = e->value;
-        for (size_t i = 0; i < m->c.n; i++) {
-            const struct chain_step *s = &m->c.v[i];
-            struct reasons_measure found[4];
-            struct reasons_who who;
-            if (s->type != CHAIN_EVENT || s->event == EVENT_ACCEPTED || !s->isp)
-                continue;
-            arena_reset(&r->arena);
-            chain_who(&m->c, i, r->reasons, names, &r->arena, &who);
-            size_t n = reasons_caused(r->reasons, &who, s->at_ms, found, COUNT(found));
-            for (size_t k = 0; k < n && r->ncaused < MEASURES_MOST; k++) {
-                struct caused *c = &r->caused[r->ncaused++];
-                *c = (struct caused){.m = found[k], .id = m->c.id, .step = i};
-                map_init(&c->others, (struct hash_key){3, 4}); /* numbers that we gave */
-            }
-        }
-    }
-}
-
-/* Mail that it may have held up: of its isp and stream, accepted before it ended and not ended before it
- * began. From which source it would have gone only an attempt shows. */
-static void see_recipient(struct run *r, const struct rec_recipient *rec, struct caused *c)
-{
-    const struct event_names *names = journal_names(r->journal);
-    struct slice isp, mx;
-    struct addr addr;
-    if (rec->id == c->id || rec->accepted_ms >= c->m.r.end_ms ||
-        (c->m.who.stream.n && !slice_eq(c->m.who.stream, event_name(names, NAME_STREAM, rec->stream))))
-        return;
-    arena_reset(&r->arena);
-    if (addr_parse(rec->address, &r->arena, &addr, NULL) ||
-        !reasons_place(r->reasons, addr.domain_ascii, &isp, &mx) || !slice_eq(isp, c->m.who.isp))
-        return;
-    map_put(&c->others, slice_of(&rec->id, sizeof rec->id), (void *)(uintptr_t)(rec->campaign + 1));
-}
-
-static void see_event(struct run *r, const struct rec_event *ev, struct caused *c)
-{
-    const struct event_names *names = journal_names(r->journal);
-    bool other_source = ev->source && c->m.who.source.n &&
-                        !slice_eq(c->m.who.source, event_name(names, NAME_SOURCE, ev->source));
-    if ((rec_event_ends(ev->type) && ev->at_ms <= c->m.r.begin_ms) ||
-        (other_source && ev->at_ms > c->m.r.begin_ms))
-        map_del(&c->others, slice_of(&ev->id, sizeof ev->id));
-}
-
-static int on_record_again(void *data, const struct rec *rec)
-{
-    struct run *r = data;
-    for (size_t i = 0; i < r->ncaused; i++) {
-        if (rec->type == REC_RECIPIENT)
-            see_recipient(r, &rec->recipient, &r->caused[i]);
-        else if (rec->type == REC_EVENT)
-            see_event(r, &rec->event, &r->caused[i]);
-    }
-    return 0;
-}
-
-/* The journal once more: whom a measure slowed is known when it is known which there are. */
-static int count_others(struct run *r, struct err *e)
-{
-    struct journal *again = NULL;
-    if (!r->ncaused)
-        return 0;
-    int rc = journal_open("why", journal_state(r->journal), &again, e);
-    if (!rc)
-        rc = journal_read(again, on_record_again, r, e);
-    journal_close(again);
-    return rc;
-}
-
-static void put_others(struct run *r, const struct caused *c, struct buf *out)
-{
-    const struct event_names *names = journal_names(r->journal);
-    struct {
-        uint32_t campaign;
-        uint64_t n;
-    } top[CAMPAIGNS_NAMED] = {0};
-    size_t ntop = 0, at = 0;
-    if (!c->others.live) {
-        buf_adds(out, S("nobody else waited for it"));
-        return;
-    }
-    text_count(out, c->others.live);
-    buf_adds(out, c->others.live == 1 ? S(" other message waited for it (")
-                                      : S(" other messages waited for it ("));
-    for (struct map_entry *e; (e = map_next(&c->others, &at));) {
-        uint32_t campaign = (uint32_t)(uintptr_t)e->value - 1;
-        size_t i = 0;
-        while (i < ntop && top[i].campaign != campaign)
-            i++;
-        if (i == ntop && ntop < CAMPAIGNS_NAMED)
-            top[ntop++].campaign = campaign;
-        if (i < ntop)
-            top[i].n++;
-    }
-    for (size_t i = 0; i < ntop; i++) {
-        struct slice name = event_name(names, NAME_CAMPAIGN, top[i].campaign);
-        buf_adds(out, i ? S(", ") : SLICE_NONE);
-        text_safe(out, top[i].campaign && name.n ? name : S("hato.send"));
-        buf_addc(out, ' ');
-        text_count(out, top[i].n);
-    }
-    buf_addc(out, ')');
-}
-
-static void put_caused(struct run *r, const struct story *m, size_t step, struct buf *out)
-{
-    for (size_t i = 0; i < r->ncaused; i++) {
-        const struct caused *c = &r->caused[i];
-        struct slice why = c->m.r.why;
-        if (c->id != m->c.id || c->step != step)
-            continue;
-        if (slice_starts(why, S("because ")))
-            why = slice_of(why.p + 8, why.n - 8);
-        buf_printf(out, "%*sso a measure began: ", INDENT, "");
-        text_safe(out, why);
-        buf_printf(out, "\n%*s", INDENT, "");
-        int64_t end = c->m.is_over ? c->m.r.end_ms : c->m.r.until_ms;
-        buf_adds(out, c->m.is_over ? S("it was lifted ") : S("it is to be lifted "));
-        if (end)
-            text_time_plain(out, end);
-        else
-            buf_adds(out, S("by hand, or when answers allow it"));
-        buf_adds(out, S("; "));
-        put_others(r, c, out);
-        buf_addc(out, '\n');
-    }
-}
 
 /* --- what the hato that runs knows: why it waits now --- */
 
@@ -464,7 +61,7 @@ static void on_live(void *data, const json_t *line)
     struct story *m;
     uint64_t id;
     if (event_message_parse(slice_cstr(json_string_value(json_object_get(line, "message"))), &id) ||
-        !(m = known(r, id)) || !why || !state || strcmp(state, "waiting"))
+        !(m = stories_get(r->stories, id)) || !why || !state || strcmp(state, "waiting"))
         return;
     m->live_until_ms = (int64_t)json_integer_value(json_object_get(line, "until_ms"));
     buf_clear(&m->live);
@@ -487,9 +84,8 @@ static void ask_live(struct run *r)
     struct buf request = {0};
     size_t at = 0, n = 0;
     buf_adds(&request, S("{\"command\":\"wait\",\"ids\":["));
-    for (struct map_entry *e; n < ASKED_MOST && (e = map_next(&r->chains, &at));) {
-        const struct story *m = e->value;
-        if (m->m.state != EXPLAIN_WAITING && m->m.state != EXPLAIN_HELD)
+    for (const struct story *m; n < ASKED_MOST && (m = stories_next(r->stories, &at));) {
+        if (m->m.at.state != STANDING_WAITING && m->m.at.state != STANDING_HELD)
             continue;
         buf_adds(&request, n++ ? S(",\"") : S("\""));
         event_message_text(&request, m->c.id);
@@ -504,7 +100,7 @@ static void ask_live(struct run *r)
 
 static void put_live(struct buf *out, const struct story *m, int64_t now_ms)
 {
-    buf_adds(out, m->m.state == EXPLAIN_HELD ? S("Held: ") : S("Waiting: "));
+    buf_adds(out, m->m.at.state == STANDING_HELD ? S("Held: ") : S("Waiting: "));
     text_safe(out, buf_slice(&m->live));
     if (m->live_until_ms) {
         buf_adds(out, S("; until "));
@@ -587,7 +183,7 @@ static void on_json_stretch(void *data, size_t step, const struct reason *r)
 static void put_waits(struct run *r, const struct story *m, size_t step, struct buf *out)
 {
     struct telling t = {.r = r, .m = m, .out = out, .step = step};
-    chain_walk(&m->c, r->reasons, journal_names(r->journal), r->now_ms, on_stretch, &t);
+    chain_walk(&m->c, stories_reasons(r->stories), journal_names(r->journal), r->now_ms, on_stretch, &t);
     flush_wait(&t);
 }
 
@@ -595,7 +191,7 @@ static void put_life(struct run *r, const struct story *m, struct buf *out)
 {
     size_t next = 0;
     for (size_t i = 0; i < m->nlines; i++) {
-        const struct line *line = &m->lines[i];
+        const struct story_line *line = &m->lines[i];
         for (; next <= line->step; next++)
             put_waits(r, m, next, out);
         buf_adds(out, S("  "));
@@ -603,7 +199,7 @@ static void put_life(struct run *r, const struct story *m, struct buf *out)
         buf_adds(out, S("  "));
         buf_add(out, m->text.p + line->from, line->to - line->from);
         buf_addc(out, '\n');
-        put_caused(r, m, line->step, out);
+        aftermath_text(r->aftermath, m, line->step, out);
     }
     for (; next <= m->c.n; next++)
         put_waits(r, m, next, out);
@@ -621,13 +217,15 @@ static void put_json(struct run *r, const struct story *m, struct slice words, s
         json_quote(out, m->m.campaign);
     else
         buf_adds(out, S("null"));
-    buf_printf(out, ",\"state\":\"%s\",\"next_due\":", explain_state_name(m->m.state));
-    text_time_json(out, m->m.state == EXPLAIN_WAITING ? m->m.due_ms : 0);
+    buf_printf(out, ",\"state\":\"%s\",\"next_due\":", standing_name((enum standing_state)m->m.at.state));
+    text_time_json(out, m->m.at.state == STANDING_WAITING ? m->m.at.due_ms : 0);
     buf_adds(out, S(",\"explanation\":"));
     json_quote(out, words);
     buf_adds(out, S(",\"waits\":["));
-    chain_walk(&m->c, r->reasons, journal_names(r->journal), r->now_ms, on_json_stretch, &t);
-    buf_printf(out, "],\"unnamed_ms\":%lld,\"events\":[", (long long)t.unnamed_ms);
+    chain_walk(&m->c, stories_reasons(r->stories), journal_names(r->journal), r->now_ms, on_json_stretch, &t);
+    buf_printf(out, "],\"unnamed_ms\":%lld,\"measures\":[", (long long)t.unnamed_ms);
+    aftermath_json(r->aftermath, m, out);
+    buf_adds(out, S("],\"events\":["));
     buf_adds(out, buf_slice(&m->json));
     buf_adds(out, S("]}\n"));
 }
@@ -703,8 +301,8 @@ static int put_suppressions(struct run *r, bool json, struct buf *out, struct er
     struct buf address = {0};
     struct told told = {out, json};
     size_t at = 0;
-    struct map_entry *first = map_next(&r->chains, &at);
-    struct slice who = first ? ((struct story *)first->value)->c.recipient : slice_cstr(r->target);
+    const struct story *first = stories_next(r->stories, &at);
+    struct slice who = first ? first->c.recipient : slice_cstr(r->target);
     int rc = 0;
     if (!addr_parse(who, &r->arena, &addr, NULL)) {
         suppression_address(&address, &addr);
@@ -726,45 +324,35 @@ static int put_suppressions(struct run *r, bool json, struct buf *out, struct er
 static int tell(struct run *r, bool json, struct err *e)
 {
     struct buf out = {0};
-    size_t at = 0;
+    size_t at = 0, none = 0;
     int rc = put_suppressions(r, json, &out, e);
     if (rc)
         return rc;
-    if (!r->chains.live && !out.n)
+    if (!stories_next(r->stories, &none) && !out.n)
         return err_set(e, ERR_NOTFOUND,
                        "nothing is known of \"%s\" in %s: no such message was accepted, or its last event is "
                        "older than the 30 days for which events are kept. A row that was rejected is listed "
                        "by `hato run --dry-run`.",
                        r->target, journal_state(r->journal));
-    for (struct map_entry *m; (m = map_next(&r->chains, &at));)
-        put_story(r, m->value, json, &out);
+    for (const struct story *m; (m = stories_next(r->stories, &at));)
+        put_story(r, m, json, &out);
     bool failed = fwrite(out.p, 1, out.n, stdout) != out.n || fflush(stdout);
     buf_free(&out);
     return failed ? err_set(e, ERR_IO, "the output cannot be written") : 0;
 }
 
-static void run_free(struct run *r)
+static int look(struct run *r, const struct args *args, struct err *e)
 {
-    size_t at = 0;
-    for (struct map_entry *e; (e = map_next(&r->chains, &at));) {
-        struct story *m = e->value;
-        set_text(m, SLICE_NONE);
-        chain_free(&m->c);
-        free(m->lines);
-        buf_free(&m->text);
-        buf_free(&m->json);
-        buf_free(&m->live);
-        free(m);
-    }
-    for (size_t i = 0; i < r->ncaused; i++)
-        map_free(&r->caused[i].others);
-    reasons_free(r->reasons);
-    map_free(&r->chains);
-    free(r->campaigns);
-    buf_free(&r->key);
-    buf_free(&r->scratch);
-    arena_free(&r->arena);
-    journal_close(r->journal);
+    r->stories = stories_new(r->journal, r->target);
+    say_why(r);
+    int rc = stories_read(r->stories, e);
+    r->now_ms = loop_wall_ms(journal_loop(r->journal));
+    reasons_end(stories_reasons(r->stories), r->now_ms, r->running);
+    if (!rc)
+        rc = aftermath_new(r->stories, r->journal, &r->aftermath, e);
+    if (!rc)
+        ask_live(r);
+    return rc ? rc : tell(r, args->json, e);
 }
 
 int cmd_why(int argc, char **argv)
@@ -773,7 +361,6 @@ int cmd_why(int argc, char **argv)
     struct opt_list words = {.n = 0};
     struct run r = {0};
     struct err e = {0};
-    struct hash_key hk;
     int rc = opts_parse(argc, argv, options, &args, &words, &e);
     if (!rc && !args.help && words.n != 1)
         rc = err_set(&e, ERR_INVAL, "needs one address or message: hato why taro@example.jp");
@@ -785,27 +372,15 @@ int cmd_why(int argc, char **argv)
         opts_help(usage, options);
         return EXIT_DONE;
     }
+    r.target = words.v[0];
     rc = journal_open("why", args.state, &r.journal, &e);
-    if (!rc) {
-        loop_random_bytes(journal_loop(r.journal), &hk, sizeof hk);
-        map_init(&r.chains, hk);
-        set_target(&r, words.v[0]);
-        r.reasons = reasons_new();
-        say_why(&r);
-        rc = journal_read(r.journal, on_record, &r, &e);
-        r.now_ms = loop_wall_ms(journal_loop(r.journal));
-        reasons_end(r.reasons, r.now_ms, r.running);
-        if (!rc) {
-            find_caused(&r);
-            rc = count_others(&r, &e);
-        }
-        if (!rc)
-            ask_live(&r);
-        if (!rc)
-            rc = tell(&r, args.json, &e);
-    }
+    if (!rc)
+        rc = look(&r, &args, &e);
     if (rc)
         fprintf(stderr, "hato why: %s\n", e.text);
-    run_free(&r);
+    aftermath_free(r.aftermath);
+    stories_free(r.stories);
+    arena_free(&r.arena);
+    journal_close(r.journal);
     return rc ? EXIT_FAILED : EXIT_DONE;
 }

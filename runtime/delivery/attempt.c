@@ -69,12 +69,12 @@ bool on_prepare(void *data, struct flight *f)
     INVARIANT(e->state == Q_CLAIMED);
     hooks_top_up(d, f->lane);
     f->position = spool_pos_pack((struct spool_pos){e->segment, e->offset});
-    f->attempt = (m ? m->attempts : 0) + 1;
+    f->attempt = (m ? m->past.attempts : 0) + 1;
     f->in = (struct message_in){.id = f->id,
                                 .content = c->content,
                                 .identity = c->stream->identity,
                                 .campaign = c->conf ? c->name : SLICE_NONE,
-                                .date_s = m && m->date_s ? m->date_s : loop_wall_ms(d->loop) / 1000,
+                                .date_s = m && m->past.date_s ? m->past.date_s : loop_wall_ms(d->loop) / 1000,
                                 .edits = m ? m->edits : SLICE_NONE,
                                 .redirect = slice_cstr(d->conf.redirect)};
     return true;
@@ -122,10 +122,10 @@ bool on_fit(void *data, struct flight *f)
     const struct q_memo *m = queue_memo(d->queue, f->id, false);
     outcome_take_record(o, &f->message->rec);
     o->ev.type = EVENT_EXPIRED;
-    o->v.cls = m && m->replied ? (enum reply_class)m->class_no : CLASS_EXPIRED;
-    o->ev.text =
-        m && m->text ? arena_copy(&o->arena, slice_cstr(m->text)) : S("its time ended before it was sent");
-    o->ev.code = m ? m->code : 0;
+    o->v.cls = m && m->past.replied ? (enum reply_class)m->past.cls : CLASS_EXPIRED;
+    o->ev.text = m && m->past.text ? arena_copy(&o->arena, slice_cstr(m->past.text))
+                                   : S("its time ended before it was sent");
+    o->ev.code = m ? m->past.code : 0;
     o->v.rule = "expire";
     o->ev.claim_ms = claim_ms(d, f);
     path_return(f->path, f->lane, f->id);
@@ -282,12 +282,12 @@ void on_back(void *data, struct flight *f)
     if (f->begun) {
         struct outcome *o = outcome_new(d, f->id, f->lane);
         struct q_memo *m = queue_memo(d->queue, f->id, true);
-        m->date_s = f->in.date_s;
-        if (!m->first_ms)
-            m->first_ms = f->begun_wall_ms;
+        m->past.date_s = f->in.date_s;
+        if (!m->past.first_ms)
+            m->past.first_ms = f->begun_wall_ms;
         outcome_take_record(o, &f->message->rec);
         o->ev.type = EVENT_DEFERRED;
-        o->ev.attempt = m->attempts;
+        o->ev.attempt = m->past.attempts;
         o->ev.text = S("the session ended before its turn");
         o->ev.rule = S("not taken");
         o->ev.date_s = f->in.date_s;

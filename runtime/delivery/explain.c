@@ -247,13 +247,6 @@ void explain_wait(struct buf *out, const struct reason *r, int64_t now_ms)
 
 /* --- the end of the chain --- */
 
-const char *explain_state_name(enum explain_state s)
-{
-    static const char *const names[] = {"waiting", "in_flight", "held",       "delivered",
-                                        "bounced", "expired",   "suppressed", "cancelled"};
-    return (unsigned)s < COUNT(names) ? names[s] : "?";
-}
-
 static void put_due(struct buf *out, int64_t due_ms, int64_t now_ms)
 {
     text_time_plain(out, due_ms);
@@ -265,70 +258,73 @@ static void put_due(struct buf *out, int64_t due_ms, int64_t now_ms)
 
 static void put_waiting(struct buf *out, const struct explain_message *m, int64_t now_ms)
 {
-    bool campaign = m->campaign.n && !m->tried;
+    const struct standing *s = &m->at;
+    bool campaign = m->campaign.n && !s->tried;
     if (campaign && m->campaign_state == CAMPAIGN_READ) {
         buf_adds(out, S("Waiting: its campaign has been taken in and has not started."));
     } else if (campaign && (m->campaign_state == 0 || m->campaign_state == CAMPAIGN_READING)) {
         buf_adds(out, S("Waiting: its campaign is being taken in, or that was cut off; `hato run` with its "
                         "script goes on with it."));
-    } else if (m->due_ms > now_ms) {
-        buf_adds(out, m->tried ? S("Waiting: the next try is due ") : S("Waiting for its time: "));
-        put_due(out, m->due_ms, now_ms);
+    } else if (s->due_ms > now_ms) {
+        buf_adds(out, s->tried ? S("Waiting: the next try is due ") : S("Waiting for its time: "));
+        put_due(out, s->due_ms, now_ms);
         buf_addc(out, '.');
-    } else if (!m->tried) {
+    } else if (!s->tried) {
         buf_adds(out, S("Waiting for its turn: nobody has tried yet. It goes while hato runs, when its "
                         "receiver may be given more."));
     } else {
         buf_adds(out, S("Due"));
-        if (m->due_ms) {
+        if (s->due_ms) {
             buf_adds(out, S(" since "));
-            put_due(out, m->due_ms, now_ms);
+            put_due(out, s->due_ms, now_ms);
         }
         buf_adds(out, S(": it goes while hato runs, when its receiver may be given more."));
-        if (!m->charged)
+        if (!s->charged)
             buf_adds(out, S(" The last obstacle was not about this message."));
     }
 }
 
 void explain_message(struct buf *out, const struct explain_message *m, int64_t now_ms)
 {
-    switch (m->state) {
-    case EXPLAIN_WAITING:
+    const struct standing *s = &m->at;
+    switch ((enum standing_state)s->state) {
+    case STANDING_WAITING:
         put_waiting(out, m, now_ms);
         return;
-    case EXPLAIN_IN_FLIGHT:
+    case STANDING_IN_FLIGHT:
         buf_adds(out, S("An attempt began "));
-        text_time_plain(out, m->begun_ms);
+        text_time_plain(out, s->begun_ms);
         buf_adds(out, S(" and has no end in the journal: it is under way now, or the process stopped in it. "
                         "In that case the receiver may have taken it, and the next run tries again."));
         return;
-    case EXPLAIN_HELD:
+    case STANDING_HELD:
         buf_adds(out, S("Held, and not lost: "));
-        text_safe(out, m->text);
+        text_safe(out, slice_cstr(s->text));
         buf_adds(out, S(". When that is mended, the next start of hato tries again."));
         return;
-    case EXPLAIN_DELIVERED:
+    case STANDING_DELIVERED:
         buf_adds(out, S("Delivered"));
-        if (m->accepted_ms && m->last_ms >= m->accepted_ms) {
+        if (m->accepted_ms && s->last_ms >= m->accepted_ms) {
             buf_addc(out, ' ');
-            words_duration_text(out, m->last_ms - m->accepted_ms);
+            words_duration_text(out, s->last_ms - m->accepted_ms);
             buf_adds(out, S(" after it was accepted"));
         }
         buf_adds(out, S(". If the person does not see it, ask the receiver with the reply above, and look "
                         "among the spam."));
         return;
-    case EXPLAIN_BOUNCED:
-        buf_printf(out, "Ended, not delivered: %s. It is not tried again.", explain_class(m->cls));
+    case STANDING_BOUNCED:
+        buf_printf(out, "Ended, not delivered: %s. It is not tried again.",
+                   explain_class((enum reply_class)s->cls));
         return;
-    case EXPLAIN_EXPIRED:
+    case STANDING_EXPIRED:
         buf_printf(out,
                    "Ended, not delivered: its time was over after %u attempt%s; %s. It is not tried again.",
-                   m->attempts, m->attempts == 1 ? "" : "s", explain_class(m->cls));
+                   s->attempts, s->attempts == 1 ? "" : "s", explain_class((enum reply_class)s->cls));
         return;
-    case EXPLAIN_SUPPRESSED:
+    case STANDING_SUPPRESSED:
         buf_adds(out, S("Ended, not sent: the address is suppressed."));
         return;
-    case EXPLAIN_CANCELLED:
+    case STANDING_CANCELLED:
         buf_adds(out, S("Ended, not sent: somebody cancelled it."));
         return;
     }

@@ -48,7 +48,7 @@ static void free_memo(struct queue *q, uint32_t index)
 {
     struct q_memo *m = q->memos[index];
     heap_remove(&q->retry, &m->node);
-    free(m->text);
+    standing_free(&m->past);
     free(m->host);
     free(m->held);
     free(m->address);

@@ -22,7 +22,7 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "delivery/limit.h"
-#include "format/smtp_reply.h"
+#include "delivery/standing.h"
 #include "platform/loop.h"
 
 enum q_state { Q_FREE, Q_RAW, Q_HOOK, Q_READY, Q_CLAIMED, Q_RETRY, Q_HELD, Q_STATES };
@@ -39,26 +39,16 @@ struct q_entry {
 struct q_memo {
     struct heap_node node; /* while RETRY; key: due time, UTC ms */
     uint64_t id;
-    uint32_t attempts; /* made and charged */
-    int64_t first_ms;  /* UTC of the first attempt, or of the first failure to reach anybody; 0: none yet */
-    int64_t date_s;    /* Date of the message; 0: not yet given */
-    uint16_t source;   /* of the first attempt; UINT16_MAX: none */
-    uint8_t class_no;  /* of the last reply */
-    bool replied;      /* a reply ever came */
-    uint8_t phase;     /* of the last reply */
-    uint16_t code;     /* of the last reply */
-    struct smtp_enhanced enhanced;
-    char *text;             /* of the last reply; NULL: none */
-    char *host;             /* after an ambiguous end: the only host for the next try; NULL: any */
-    struct slice edits;     /* owned; what the message hook changed; n 0: nothing */
-    int64_t restore_due_ms; /* while the journal is replayed: when it is due; 0: at once */
-    bool begun;             /* while the journal is replayed: an attempt has no end yet */
-    bool hooked;            /* the message hook ran */
-    bool cancelled;         /* by people, while it was in flight: it has no next try */
-    bool paused;            /* by people, on its own: it is HELD, or will be when its attempt has ended */
-    bool left_out;          /* while the journal is replayed: this run is not for it */
-    char *held;             /* why it is held; NULL: it is not */
-    char *address;          /* while its message hook runs; NULL: not kept */
+    struct standing past; /* as of its last deferral, and what the journal says while that is replayed */
+    uint16_t source;      /* of the first attempt; UINT16_MAX: none */
+    char *host;           /* after an ambiguous end: the only host for the next try; NULL: any */
+    struct slice edits;   /* owned; what the message hook changed; n 0: nothing */
+    bool hooked;          /* the message hook ran */
+    bool cancelled;       /* by people, while it was in flight: it has no next try */
+    bool paused;          /* by people, on its own: it is HELD, or will be when its attempt has ended */
+    bool left_out;        /* while the journal is replayed: this run is not for it */
+    char *held;           /* why it is held; NULL: it is not */
+    char *address;        /* while its message hook runs; NULL: not kept */
 };
 
 struct lane;

@@ -191,7 +191,7 @@ static void take_up(struct replay *rp, const struct coming *in)
     e->since_s = (uint32_t)(r->accepted_ms / 1000);
     in->campaign->queued++;
     if (r->due_ms > rp->now_ms)
-        queue_memo(d->queue, r->id, true)->restore_due_ms = r->due_ms;
+        standing_recipient(&queue_memo(d->queue, r->id, true)->past, r);
     if (!is_wanted(rp, r->address))
         queue_memo(d->queue, r->id, true)->left_out = true;
 }
@@ -274,17 +274,10 @@ static void replay_begin(struct replay *rp, struct spool_pos pos, const struct r
     if (!queue_get(d->queue, b->id))
         return;
     struct q_memo *m = queue_memo(d->queue, b->id, true);
-    m->begun = m->hooked = true;
-    m->date_s = b->date_s;
-    if (b->attempt > m->attempts)
-        m->attempts = b->attempt;
-    if (!m->first_ms)
-        m->first_ms = b->at_ms;
-    if (m->source == UINT16_MAX)
-        m->source = source_by_number(d, b->source);
+    m->hooked = true;
+    standing_begin(&m->past, b);
     if (b->edits.n && !m->edits.n)
         m->edits = slice_of(mem_dup(b->edits.p, b->edits.n), b->edits.n);
-    m->restore_due_ms = 0;
 }
 
 /* Whether it is one of the old carriers' addresses (a..b@, a.@), whose form the domain is known for. */
@@ -323,26 +316,9 @@ static void replay_deferred(struct replay *rp, const struct rec_event *ev)
 {
     struct deliver *d = rp->d;
     struct q_memo *m = queue_memo(d->queue, ev->id, true);
-    m->begun = false;
-    m->attempts = ev->attempt;
-    m->restore_due_ms = ev->next_due_ms;
-    if (!m->attempts)
-        m->source = UINT16_MAX; /* not charged: the next attempt is the first */
-    if (ev->date_s)
-        m->date_s = ev->date_s;
-    if (!m->first_ms)
-        m->first_ms = ev->at_ms;
+    standing_event(&m->past, ev);
     if (!ev->phase)
         return; /* taken back before anything was answered */
-    m->replied |= ev->code != 0;
-    m->phase = ev->phase;
-    m->code = ev->code;
-    m->enhanced = (struct smtp_enhanced){ev->enh_class, ev->enh_subject, ev->enh_detail};
-    enum reply_class cls;
-    if (!class_parse(ev->class_name, &cls))
-        m->class_no = (uint8_t)cls;
-    free(m->text);
-    m->text = mem_dup(ev->text.p, ev->text.n);
     free(m->host);
     m->host = NULL;
     if (ev->type == EVENT_AMBIGUOUS) {
@@ -468,7 +444,7 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         break;
     case REC_DUE:
         if (queue_get(rp->d->queue, r.due.id))
-            queue_memo(rp->d->queue, r.due.id, true)->restore_due_ms = r.due.due_ms;
+            standing_due(&queue_memo(rp->d->queue, r.due.id, true)->past, &r.due);
         break;
     }
     return 0;
@@ -482,15 +458,17 @@ static void place_all(struct deliver *d)
         struct q_entry *e = queue_get(d->queue, id);
         struct q_memo *m = queue_memo(d->queue, id, false);
         struct lane *lane = queue_lane_at(d->queue, e->lane);
-        if (m && m->attempts && m->source != UINT16_MAX)
+        if (m && m->past.source)
+            m->source = source_by_number(d, m->past.source);
+        if (m && m->past.attempts && m->source != UINT16_MAX)
             lane = lane_of(d, lane->campaign, lane->domain, m->source, m->host);
         if (m && m->left_out) {
             queue_hold(d->queue, id, "this run is for others");
             continue;
         }
-        if (m && m->restore_due_ms > now) {
+        if (m && m->past.due_ms > now) {
             e->lane = lane->index;
-            queue_retry(d->queue, id, m->restore_due_ms);
+            queue_retry(d->queue, id, m->past.due_ms);
             continue;
         }
         bool raw = d->conf.hooks.message && !(m && m->hooked);

@@ -180,20 +180,9 @@ void outcome_forget(struct outcome *o)
 
 static void remember(struct outcome *o, struct q_memo *m)
 {
-    const struct rec_event *ev = &o->ev;
-    m->class_no = (uint8_t)o->v.cls;
-    m->phase = ev->phase;
-    m->code = ev->code;
-    m->enhanced = (struct smtp_enhanced){ev->enh_class, ev->enh_subject, ev->enh_detail};
-    m->replied |= ev->code != 0;
-    free(m->text);
-    m->text = mem_dup(ev->text.p, ev->text.n);
-    if (o->v.charged)
-        m->attempts++;
-    if (o->date_s)
-        m->date_s = o->date_s;
-    if (!m->first_ms)
-        m->first_ms = o->begun_ms ? o->begun_ms : ev->at_ms;
+    if (o->begun_ms && !m->past.first_ms)
+        m->past.first_ms = o->begun_ms;
+    standing_event(&m->past, &o->ev);
     if (m->source == UINT16_MAX && o->v.charged)
         m->source = o->source;
     free(m->host);
@@ -214,7 +203,7 @@ static int64_t next_try_ms(struct deliver *d, const struct outcome *o, struct q_
         m->source = UINT16_MAX;
         return OTHER_SOURCE_MS;
     }
-    return verdict_retry_ms(&d->conf.conf->retry, m->attempts, loop_random(d->loop));
+    return verdict_retry_ms(&d->conf.conf->retry, m->past.attempts, loop_random(d->loop));
 }
 
 /* It goes on: back to its lane at once where only the path or sender is to blame, else by the schedule. */
@@ -222,13 +211,12 @@ static void defer(struct deliver *d, struct outcome *o)
 {
     struct q_memo *m = queue_memo(d->queue, o->id, true);
     struct rec_event *ev = &o->ev;
-    remember(o, m);
     ev->type = o->v.ambiguous ? EVENT_AMBIGUOUS : EVENT_DEFERRED;
-    ev->attempt = m->attempts;
-    ev->date_s = m->date_s;
+    ev->attempt = m->past.attempts + o->v.charged;
+    ev->date_s = o->date_s ? o->date_s : m->past.date_s;
     ev->charged = o->v.charged;
+    remember(o, m);
     if (m->cancelled || m->paused) {
-        ev->next_due_ms = m->restore_due_ms = 0;
         steer_takes(d, o->id, o->lane);
     } else if (o->v.charged) {
         ev->next_due_ms = ev->at_ms + next_try_ms(d, o, m);
@@ -249,15 +237,15 @@ static bool gave_up(struct deliver *d, const struct outcome *o)
     const struct q_memo *m = queue_memo(d->queue, o->id, false);
     const struct stream *st = o->lane->campaign->stream;
     const struct site *site = o->lane->domain->site;
-    if (!m || !m->first_ms || o->ev.at_ms - m->first_ms < d->conf.conf->retry.give_up_ms)
+    if (!m || !m->past.first_ms || o->ev.at_ms - m->past.first_ms < d->conf.conf->retry.give_up_ms)
         return false;
     /* What receivers asked us to wait is not held against the message. */
     bool bound = m->source != UINT16_MAX;
     int64_t closed = !site ? 0
                            : measures_closed_ms(paths_measures(d->paths), site->isp, site, o->lane->campaign,
                                                 bound ? &m->source : st->sources, bound ? 1 : st->nsources,
-                                                m->first_ms, o->ev.at_ms);
-    return o->ev.at_ms - m->first_ms - closed >= d->conf.conf->retry.give_up_ms;
+                                                m->past.first_ms, o->ev.at_ms);
+    return o->ev.at_ms - m->past.first_ms - closed >= d->conf.conf->retry.give_up_ms;
 }
 
 void deliver_settle(struct outcome *o)
@@ -267,20 +255,20 @@ void deliver_settle(struct outcome *o)
     const struct q_memo *m = queue_memo(d->queue, o->id, false);
     ev->class_name = o->v.delivered ? SLICE_NONE : slice_cstr(class_name(o->v.cls));
     ev->rule = o->v.delivered || !o->v.rule ? SLICE_NONE : slice_cstr(o->v.rule);
-    ev->attempt = (m ? m->attempts : 0) + (o->v.charged || o->v.delivered || o->v.final);
+    ev->attempt = (m ? m->past.attempts : 0) + (o->v.charged || o->v.delivered || o->v.final);
     if (o->v.delivered) {
         ev->type = EVENT_DELIVERED;
         d->counts.delivered++;
     } else if (ev->type == EVENT_SUPPRESSED) {
         ev->class_name = SLICE_NONE; /* nothing was answered */
-        ev->attempt = m ? m->attempts : 0;
+        ev->attempt = m ? m->past.attempts : 0;
         d->counts.suppressed++;
     } else if (o->v.final) {
         ev->type = EVENT_BOUNCED;
         d->counts.bounced++;
     } else if (ev->type == EVENT_EXPIRED || gave_up(d, o)) {
         ev->type = EVENT_EXPIRED;
-        if (!(m && m->replied) && !ev->code) {
+        if (!(m && m->past.replied) && !ev->code) {
             o->v.cls = CLASS_EXPIRED;
             o->v.act.person = NULL;
         }

@@ -235,8 +235,8 @@ static void put_back(struct deliver *d, uint64_t id)
     struct q_entry *e = queue_get(d->queue, id);
     struct q_memo *m = queue_memo(d->queue, id, true);
     struct lane *lane = queue_lane_at(d->queue, e->lane);
-    if (m->restore_due_ms > loop_wall_ms(d->loop)) {
-        queue_retry(d->queue, id, m->restore_due_ms);
+    if (m->past.due_ms > loop_wall_ms(d->loop)) {
+        queue_retry(d->queue, id, m->past.due_ms);
         return;
     }
     lane_push(d->queue, lane, id, d->conf.hooks.message && !m->hooked, false);
@@ -247,7 +247,7 @@ static void hold_one(struct deliver *d, uint64_t id)
 {
     struct q_memo *m = queue_memo(d->queue, id, true);
     if (queue_get(d->queue, id)->state == Q_RETRY)
-        m->restore_due_ms = m->node.key;
+        m->past.due_ms = m->node.key;
     m->paused = true;
     if (take_out(d, id))
         queue_hold(d->queue, id, "it is paused");
@@ -317,7 +317,7 @@ static void retry_one(struct deliver *d, uint64_t id)
     rec.due = (struct rec_due){.id = id, .due_ms = loop_wall_ms(d->loop)};
     append_record(d, SPOOL_EVENTS, &rec);
     queue_take(d->queue, id);
-    m->restore_due_ms = 0;
+    m->past.due_ms = 0;
     put_back(d, id);
 }
 

@@ -100,11 +100,11 @@ static void settle_hopeless(struct reading *r)
     const struct q_memo *m = queue_memo(r->d->queue, r->id, false);
     outcome_take_record(o, &r->rec.recipient);
     o->ev.type = EVENT_EXPIRED;
-    o->v.cls = m && m->replied ? (enum reply_class)m->class_no : CLASS_EXPIRED;
+    o->v.cls = m && m->past.replied ? (enum reply_class)m->past.cls : CLASS_EXPIRED;
     o->v.rule = "give_up";
-    o->ev.phase = m && m->phase ? m->phase : SMTP_PHASE_CONNECT + 1;
-    o->ev.code = m ? m->code : 0;
-    o->ev.text = arena_copy(&o->arena, slice_cstr(m && m->text ? m->text : r->why));
+    o->ev.phase = m && m->past.phase ? m->past.phase : SMTP_PHASE_CONNECT + 1;
+    o->ev.code = m ? m->past.code : 0;
+    o->ev.text = arena_copy(&o->arena, slice_cstr(m && m->past.text ? m->past.text : r->why));
     deliver_settle(o);
 }
 
@@ -114,7 +114,7 @@ static void end_cancelled(struct reading *r)
     const struct q_memo *m = queue_memo(r->d->queue, r->id, false);
     outcome_take_record(o, &r->rec.recipient);
     o->ev.type = EVENT_CANCELLED;
-    o->ev.attempt = m ? m->attempts : 0;
+    o->ev.attempt = m ? m->past.attempts : 0;
     o->ev.rule = S("cancelled by hand");
     write_event(r->d, &o->ev);
     outcome_forget(o);

@@ -201,7 +201,7 @@ int wait_of_message(struct deliver *d, uint64_t id, struct buf *out, int64_t *un
         /* What holds its lane then holds it too. */
         if (wait_of_pause(steer_lane_paused(d, lane), out) || wait_of_campaign(lane->campaign, out, until_ms))
             return 0;
-        buf_adds(out, m->attempts ? S("its next try has its time") : S("its time has not come"));
+        buf_adds(out, m->past.attempts ? S("its next try has its time") : S("its time has not come"));
         *until_ms = m->node.key;
         return 0;
     case Q_HOOK:

@@ -23,16 +23,17 @@ static void look(struct town *t, struct row rows[ROWS])
     for (uint64_t id = 0; (id = queue_next(q, id)) && id < ROWS;) {
         const struct q_memo *m = queue_memo(q, id, false);
         struct row *r = &rows[id];
+        const struct standing *p = m ? &m->past : NULL;
         r->state = queue_get(q, id)->state;
         if (!m)
             continue;
-        r->attempts = m->attempts;
+        r->attempts = m->past.attempts;
         buf_printf(&r->text,
                    "attempts %u first %lld date %lld source %u class %u replied %d phase %u code %u "
                    "enhanced %u.%u.%u text \"%s\" host %s due %lld edits %zu",
-                   m->attempts, (long long)m->first_ms, (long long)m->date_s, m->source, m->class_no,
-                   m->replied, m->phase, m->code, m->enhanced.cls, m->enhanced.subject, m->enhanced.detail,
-                   m->text ? m->text : "", m->host ? m->host : "any",
+                   p->attempts, (long long)p->first_ms, (long long)p->date_s, m->source, p->cls, p->replied,
+                   p->phase, p->code, p->enhanced.cls, p->enhanced.subject, p->enhanced.detail,
+                   p->text ? p->text : "", m->host ? m->host : "any",
                    (long long)(r->state == Q_RETRY ? m->node.key : 0), m->edits.n);
     }
 }

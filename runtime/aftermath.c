@@ -1,0 +1,233 @@
+/* aftermath.c - see aftermath.h. */
+#include "aftermath.h"
+#include "base/json.h"
+#include "format/addr.h"
+#include "format/text.h"
+
+#include <stdlib.h>
+
+enum { MEASURES_MOST = 16, CAMPAIGNS_NAMED = 3 };
+
+/* What an answer put in place, and who else waited for it. */
+struct caused {
+    struct reasons_measure m;
+    uint64_t id; /* of the message that was answered */
+    size_t step;
+    int64_t at_ms;
+    struct map others; /* message id → number of its campaign, plus 1 */
+};
+
+struct aftermath {
+    const struct stories *stories;
+    const struct event_names *names;
+    struct caused v[MEASURES_MOST];
+    size_t n;
+    struct arena arena;
+};
+
+static void find(struct aftermath *a, const struct story *m)
+{
+    for (size_t i = 0; i < m->c.n; i++) {
+        const struct chain_step *s = &m->c.v[i];
+        struct reasons *reasons = stories_reasons(a->stories);
+        struct reasons_measure found[4];
+        struct reasons_who who;
+        if (s->type != CHAIN_EVENT || s->event == EVENT_ACCEPTED || !s->isp)
+            continue;
+        arena_reset(&a->arena);
+        chain_who(&m->c, i, reasons, a->names, &a->arena, &who);
+        size_t n = reasons_caused(reasons, &who, s->at_ms, found, COUNT(found));
+        for (size_t k = 0; k < n && a->n < MEASURES_MOST; k++) {
+            struct caused *c = &a->v[a->n++];
+            *c = (struct caused){.m = found[k], .id = m->c.id, .step = i, .at_ms = s->at_ms};
+            map_init(&c->others, (struct hash_key){3, 4}); /* numbers that we gave */
+        }
+    }
+}
+
+/* Mail that it may have held up: of its isp and stream, accepted before it ended and not ended before it
+ * began. From which source it would have gone only an attempt shows. */
+static void see_recipient(struct aftermath *a, const struct rec_recipient *rec, struct caused *c)
+{
+    struct slice isp, mx;
+    struct addr addr;
+    if (rec->id == c->id || rec->accepted_ms >= c->m.r.end_ms ||
+        (c->m.who.stream.n && !slice_eq(c->m.who.stream, event_name(a->names, NAME_STREAM, rec->stream))) ||
+        (c->m.who.campaign.n &&
+         !slice_eq(c->m.who.campaign, event_name(a->names, NAME_CAMPAIGN, rec->campaign))))
+        return;
+    arena_reset(&a->arena);
+    if (addr_parse(rec->address, &a->arena, &addr, NULL) ||
+        !reasons_place(stories_reasons(a->stories), addr.domain_ascii, &isp, &mx) ||
+        !slice_eq(isp, c->m.who.isp))
+        return;
+    map_put(&c->others, slice_of(&rec->id, sizeof rec->id), (void *)(uintptr_t)(rec->campaign + 1));
+}
+
+static void see_event(struct aftermath *a, const struct rec_event *ev, struct caused *c)
+{
+    bool other_source = ev->source && c->m.who.source.n &&
+                        !slice_eq(c->m.who.source, event_name(a->names, NAME_SOURCE, ev->source));
+    if ((rec_event_ends(ev->type) && ev->at_ms <= c->m.r.begin_ms) ||
+        (other_source && ev->at_ms > c->m.r.begin_ms))
+        map_del(&c->others, slice_of(&ev->id, sizeof ev->id));
+}
+
+static int on_record(void *data, const struct rec *rec)
+{
+    struct aftermath *a = data;
+    for (size_t i = 0; i < a->n; i++) {
+        if (rec->type == REC_RECIPIENT)
+            see_recipient(a, &rec->recipient, &a->v[i]);
+        else if (rec->type == REC_EVENT)
+            see_event(a, &rec->event, &a->v[i]);
+    }
+    return 0;
+}
+
+/* The journal once more: whom a measure slowed is known when it is known which there are. */
+static int count_others(struct aftermath *a, struct journal *journal, struct err *e)
+{
+    struct journal *again = NULL;
+    int rc = journal_open("why", journal_state(journal), &again, e);
+    if (!rc)
+        rc = journal_read(again, on_record, a, e);
+    journal_close(again);
+    return rc;
+}
+
+int aftermath_new(const struct stories *ss, struct journal *journal, struct aftermath **out, struct err *e)
+{
+    struct aftermath *a = mem_zalloc(sizeof *a);
+    size_t at = 0;
+    a->stories = ss;
+    a->names = journal_names(journal);
+    for (const struct story *m; (m = stories_next(ss, &at));)
+        find(a, m);
+    int rc = a->n ? count_others(a, journal, e) : 0;
+    if (rc)
+        aftermath_free(a);
+    else
+        *out = a;
+    return rc;
+}
+
+void aftermath_free(struct aftermath *a)
+{
+    if (!a)
+        return;
+    for (size_t i = 0; i < a->n; i++)
+        map_free(&a->v[i].others);
+    arena_free(&a->arena);
+    free(a);
+}
+
+/* --- telling --- */
+
+struct top {
+    struct {
+        uint32_t campaign;
+        uint64_t n;
+    } v[CAMPAIGNS_NAMED];
+    size_t n;
+};
+
+/* The first few campaigns of those who waited. */
+static struct top top_of(const struct caused *c)
+{
+    struct top top = {0};
+    size_t at = 0;
+    for (struct map_entry *e; (e = map_next(&c->others, &at));) {
+        uint32_t campaign = (uint32_t)(uintptr_t)e->value - 1;
+        size_t i = 0;
+        while (i < top.n && top.v[i].campaign != campaign)
+            i++;
+        if (i == top.n && top.n < CAMPAIGNS_NAMED)
+            top.v[top.n++].campaign = campaign;
+        if (i < top.n)
+            top.v[i].n++;
+    }
+    return top;
+}
+
+static struct slice campaign_name(const struct aftermath *a, uint32_t campaign)
+{
+    struct slice name = event_name(a->names, NAME_CAMPAIGN, campaign);
+    return campaign && name.n ? name : S("hato.send");
+}
+
+static struct slice why_of(const struct caused *c)
+{
+    struct slice why = c->m.r.why;
+    return slice_starts(why, S("because ")) ? slice_of(why.p + 8, why.n - 8) : why;
+}
+
+static int64_t end_of(const struct caused *c)
+{
+    return c->m.is_over ? c->m.r.end_ms : c->m.r.until_ms;
+}
+
+static void put_others(const struct aftermath *a, const struct caused *c, struct buf *out)
+{
+    struct top top = top_of(c);
+    if (!c->others.live) {
+        buf_adds(out, S("nobody else waited for it"));
+        return;
+    }
+    text_count(out, c->others.live);
+    buf_adds(out, c->others.live == 1 ? S(" other message waited for it (")
+                                      : S(" other messages waited for it ("));
+    for (size_t i = 0; i < top.n; i++) {
+        buf_adds(out, i ? S(", ") : SLICE_NONE);
+        text_safe(out, campaign_name(a, top.v[i].campaign));
+        buf_addc(out, ' ');
+        text_count(out, top.v[i].n);
+    }
+    buf_addc(out, ')');
+}
+
+void aftermath_text(const struct aftermath *a, const struct story *m, size_t step, struct buf *out)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        const struct caused *c = &a->v[i];
+        if (c->id != m->c.id || c->step != step)
+            continue;
+        buf_printf(out, "%*sso a measure began: ", STORY_INDENT, "");
+        text_safe(out, why_of(c));
+        buf_printf(out, "\n%*s", STORY_INDENT, "");
+        buf_adds(out, c->m.is_over ? S("it was lifted ") : S("it is to be lifted "));
+        if (end_of(c))
+            text_time_plain(out, end_of(c));
+        else
+            buf_adds(out, S("by hand, or when answers allow it"));
+        buf_adds(out, S("; "));
+        put_others(a, c, out);
+        buf_addc(out, '\n');
+    }
+}
+
+void aftermath_json(const struct aftermath *a, const struct story *m, struct buf *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct caused *c = &a->v[i];
+        struct top top = top_of(c);
+        if (c->id != m->c.id)
+            continue;
+        buf_adds(out, any ? S(",{\"since\":") : S("{\"since\":"));
+        any = true;
+        text_time_json(out, c->at_ms);
+        buf_adds(out, S(",\"why\":"));
+        json_quote(out, why_of(c));
+        buf_adds(out, S(",\"until\":"));
+        text_time_json(out, end_of(c));
+        buf_printf(out, ",\"lifted\":%s,\"slowed\":%zu,\"campaigns\":{", c->m.is_over ? "true" : "false",
+                   c->others.live);
+        for (size_t k = 0; k < top.n; k++) {
+            buf_adds(out, k ? S(",") : SLICE_NONE);
+            json_quote(out, campaign_name(a, top.v[k].campaign));
+            buf_printf(out, ":%llu", (unsigned long long)top.v[k].n);
+        }
+        buf_adds(out, S("}}"));
+    }
+}
