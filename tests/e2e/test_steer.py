@@ -46,6 +46,7 @@ def test_one_message_is_paused_and_resumed_on_its_own(daemon):  # noqa: F811
     daemon.script(campaign("one", "a.csv", more='at = "2099-01-01"'))
     daemon.people("a.csv", "a@big.test", "b@big.test", "c@big.test")
     daemon.start()
+    daemon.until(lambda: daemon.queue()[0]["queued"] == 3)
     assert daemon.ask("pause", "id=m2") == "1 message paused\n"
     assert daemon.queue()[0]["held"] == 1
     daemon.program.stop(signal.SIGKILL)
