@@ -11,18 +11,6 @@
 
 enum { AGAIN_MS = 10000, DAY_MS = 86400000 };
 
-/* Whom a change about many met. */
-struct touched {
-    struct arena *arena;
-    struct touched_one {
-        struct slice address;
-        bool confirmed;
-    } * v;
-    size_t n, cap;
-    bool confirms;
-    uint64_t count;
-};
-
 struct batch {
     struct work_job job;
     struct spool_wait wait;
@@ -37,7 +25,11 @@ struct batch {
     bool purges; /* a day has passed */
     int status;
     struct err err;
-    struct touched touched;
+    struct touched {
+        struct slice address;
+        bool confirmed;
+    } * touched; /* whom a change about many met */
+    size_t ntouched, touched_cap;
     suppress_done_fn *done; /* of people's */
     void *data;
 };
@@ -78,7 +70,7 @@ static void notice(struct suppress *s, int level, const char *what, const char *
 static void batch_free(struct batch *b)
 {
     arena_free(&b->arena);
-    free(b->touched.v);
+    free(b->touched);
     free(b->v);
     free(b);
 }
@@ -88,7 +80,6 @@ static struct batch *batch_append(struct suppress *s)
     struct batch *b = mem_zalloc(sizeof *b);
     b->s = s;
     b->now_ms = now_ms(s);
-    b->touched.arena = &b->arena;
     if (b->now_ms - s->purged_ms >= DAY_MS) {
         s->purged_ms = b->now_ms;
         b->purges = true;
@@ -127,122 +118,20 @@ static void batch_add(struct batch *b, const struct suppress_change *c)
     at->s.isp = arena_copy(&b->arena, c->s.isp);
 }
 
-static void on_touched(void *data, struct slice address)
+static void on_touched(void *data, struct slice address, bool confirmed)
 {
-    struct touched *t = data;
-    t->count++;
-    if (!t->arena)
-        return;
-    if (t->n == t->cap) {
-        t->cap = t->cap ? t->cap * 2 : 64;
-        t->v = mem_realloc(t->v, t->cap * sizeof *t->v);
+    struct batch *b = data;
+    if (b->ntouched == b->touched_cap) {
+        b->touched_cap = b->touched_cap ? b->touched_cap * 2 : 64;
+        b->touched = mem_realloc(b->touched, b->touched_cap * sizeof *b->touched);
     }
-    t->v[t->n++] = (struct touched_one){arena_copy(t->arena, address), t->confirms};
-}
-
-static int may_remove(const struct suppress_change *c, const struct suppression *old)
-{
-    bool bounce = old->reason == SUPPRESS_SOFT_BOUNCE || old->reason == SUPPRESS_HARD_BOUNCE ||
-                  old->reason == SUPPRESS_QUARANTINE;
-    if (suppression_is_the_persons(old->reason) && !c->on_request)
-        return ERR_REFUSED;
-    if (c->opt_in_ms && !bounce)
-        return ERR_REFUSED;
-    return c->opt_in_ms && c->opt_in_ms <= old->since_ms ? ERR_RANGE : 0;
-}
-
-static int write_remove(struct suppress_db *db, struct suppress_change *c, int64_t now, struct err *e)
-{
-    struct suppression old;
-    int rc = suppress_db_get(db, c->s.address, c->s.scope, c->s.name, now, &old, e);
-    if (rc && rc != ERR_NOTFOUND)
-        return rc;
-    c->was = rc ? SUPPRESS_NOT : old.reason;
-    c->status = rc ? ERR_NOTFOUND : may_remove(c, &old);
-    if (c->status)
-        return 0;
-    rc = suppress_db_remove(db, c->s.address, c->s.scope, c->s.name, e);
-    return !rc && c->s.scope == SUPPRESS_ALL ? suppress_db_forget_soft(db, c->s.address, e) : rc;
-}
-
-static int write_add(struct suppress_db *db, struct suppress_change *c, int64_t now, struct err *e)
-{
-    struct suppression old;
-    bool fresh;
-    int rc = suppress_db_get(db, c->s.address, c->s.scope, c->s.name, now, &old, e);
-    if (rc && rc != ERR_NOTFOUND)
-        return rc;
-    c->was = rc ? SUPPRESS_NOT : old.reason;
-    rc = suppress_db_add(db, &c->s, now, &fresh, e);
-    c->status = !rc && !fresh ? ERR_EXISTS : 0;
-    return rc;
-}
-
-static int write_change(struct suppress_db *db, struct suppress_change *c, int64_t now, struct touched *t,
-                        struct err *e)
-{
-    const struct suppression *s = &c->s;
-    int rc;
-    c->status = 0;
-    switch (c->verb) {
-    case SUPPRESS_ADD:
-        return write_add(db, c, now, e);
-    case SUPPRESS_REMOVE:
-        return write_remove(db, c, now, e);
-    case SUPPRESS_CONFIRM:
-    case SUPPRESS_RELEASE:
-        t->confirms = c->verb == SUPPRESS_CONFIRM;
-        t->count = 0;
-        rc = suppress_db_decide(db, s->address, s->isp, t->confirms, on_touched, t, e);
-        c->touched = t->count;
-        c->status = t->count ? 0 : ERR_NOTFOUND;
-        return rc;
-    case SUPPRESS_COUNT:
-        return suppress_db_count_soft(db,
-                                      &(struct suppress_db_soft){.address = s->address,
-                                                                 .at_ms = s->since_ms,
-                                                                 .class_name = s->evidence},
-                                      e);
-    case SUPPRESS_WELL:
-        return suppress_db_decide(db, s->address, SLICE_NONE, false, NULL, NULL, e);
-    case SUPPRESS_LATE:
-        return suppress_db_late(db, s->address, s->since_ms, e);
-    case SUPPRESS_TAKE_BACK:
-        return suppress_db_set_aside(db, s->isp, s->since_ms, e);
-    case SUPPRESS_TOOK:
-        return suppress_db_took(db, s->address, s->since_ms, e);
-    case SUPPRESS_GONE:
-        return suppress_db_gone(db, s->address, s->since_ms, e);
-    }
-    return 0;
-}
-
-static int write_changes(struct suppress_db *db, struct suppress_change *v, size_t n, int64_t now,
-                         uint64_t cursor, struct touched *t, struct err *e)
-{
-    int rc = suppress_db_begin(db, cursor ? DB_ORDERED : DB_SYNCED, e);
-    if (rc)
-        return rc;
-    for (size_t i = 0; !rc && i < n; i++)
-        rc = write_change(db, &v[i], now, t, e);
-    if (!rc && cursor)
-        rc = suppress_db_set_cursor(db, cursor, e);
-    if (!rc)
-        return suppress_db_commit(db, e);
-    suppress_db_rollback(db);
-    return rc;
-}
-
-int suppress_change_now(struct suppress_db *db, struct suppress_change *v, size_t n, uint64_t cursor,
-                        int64_t now, struct err *e)
-{
-    return write_changes(db, v, n, now, cursor, &(struct touched){.arena = NULL}, e);
+    b->touched[b->ntouched++] = (struct touched){arena_copy(&b->arena, address), confirmed};
 }
 
 static int write_batch(struct batch *b, struct err *e)
 {
-    b->touched.n = 0;
-    int rc = write_changes(b->s->db, b->v, b->n, b->now_ms, b->cursor, &b->touched, e);
+    b->ntouched = 0;
+    int rc = suppress_changes_write(b->s->db, b->v, b->n, b->cursor, b->now_ms, on_touched, b, e);
     /* What has ended is passed over anyway: that it cannot be swept now is no failure of the changes. */
     if (!rc && b->purges && suppress_db_purge(b->s->db, b->now_ms, NULL) == 0)
         b->purges = false;
@@ -298,7 +187,7 @@ static void changed_to_table(struct suppress *s, const struct suppress_change *c
     }
 }
 
-static void touched_to_table(struct suppress *s, const struct touched_one *t)
+static void touched_to_table(struct suppress *s, const struct touched *t)
 {
     enum suppress_reason was =
         suppress_table_get(s->table, SUPPRESS_ALL, SLICE_NONE, t->address, now_ms(s)).reason;
@@ -340,8 +229,8 @@ static void on_people_written(struct suppress *s, const struct batch *b)
 {
     for (size_t i = 0; !b->status && i < b->n; i++)
         changed_to_table(s, &b->v[i]);
-    for (size_t i = 0; !b->status && i < b->touched.n; i++)
-        touched_to_table(s, &b->touched.v[i]);
+    for (size_t i = 0; !b->status && i < b->ntouched; i++)
+        touched_to_table(s, &b->touched[i]);
     for (const struct batch *later = b->next; !b->status && later; later = later->next)
         for (size_t i = 0; later->cursor && i < later->n; i++)
             again_to_table(s, &later->v[i]);
@@ -431,62 +320,6 @@ void suppress_judge(struct suppress *s, const struct act_rule *rule, const struc
     arena_free(&a);
 }
 
-static struct suppress_change change_of(const struct rec_event *ev, enum suppress_verb verb,
-                                        struct slice address)
-{
-    return (struct suppress_change){.verb = verb,
-                                    .s = {.address = address,
-                                          .name = SLICE_NONE,
-                                          .since_ms = ev->at_ms,
-                                          .event = ev->event,
-                                          .isp = SLICE_NONE,
-                                          .evidence = SLICE_NONE}};
-}
-
-static size_t changes_of_person(const struct rec_event *ev, const struct suppress_names *names,
-                                struct arena *a, struct suppress_change v[SUPPRESS_EVENT_MOST])
-{
-    const unsigned about = REC_PERSON_COUNTED | REC_PERSON_WELL | REC_PERSON_LATE;
-    struct slice address = ev->person & about ? suppression_address_of(ev, a) : SLICE_NONE;
-    size_t n = 0;
-    if (ev->person & REC_PERSON_OUTBREAK && names->isp.n) {
-        v[n] = change_of(ev, SUPPRESS_TAKE_BACK, SLICE_NONE);
-        v[n++].s.isp = names->isp;
-    }
-    if (ev->person & REC_PERSON_LATE && address.n)
-        v[n++] = change_of(ev, SUPPRESS_LATE, address);
-    if (ev->person & (REC_PERSON_COUNTED | REC_PERSON_WELL) && address.n) {
-        v[n] = change_of(ev, SUPPRESS_COUNT, address);
-        v[n++].s.evidence = ev->person & REC_PERSON_WELL ? SUPPRESS_DB_DELIVERED : ev->class_name;
-    }
-    if (ev->person & REC_PERSON_WELL && address.n)
-        v[n++] = change_of(ev, SUPPRESS_WELL, address);
-    v[n] = change_of(ev, SUPPRESS_ADD, address);
-    n += suppression_of_event(ev, names->stream, names->isp, a, &v[n].s);
-    INVARIANT(n < SUPPRESS_EVENT_MOST);
-    return n;
-}
-
-static bool change_of_domain(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
-                             struct suppress_change *out)
-{
-    struct slice domain = names->domain;
-    struct addr addr;
-    if (ev->type != EVENT_DELIVERED || ev->flags & REC_FLAG_TEST)
-        return false;
-    if (!domain.n && !addr_parse(ev->recipient, a, &addr, NULL))
-        domain = addr.domain_ascii;
-    *out = change_of(ev, SUPPRESS_TOOK, domain);
-    return domain.n > 0;
-}
-
-size_t suppress_changes_of(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
-                           struct suppress_change v[SUPPRESS_EVENT_MOST])
-{
-    size_t n = changes_of_person(ev, names, a, v);
-    return n + change_of_domain(ev, names, a, &v[n]);
-}
-
 static void say_outbreak(struct suppress *s, const struct rec_event *ev, const struct suppress_names *names)
 {
     struct buf text = {0};
@@ -521,12 +354,12 @@ void suppress_event(struct suppress *s, const struct rec_event *ev, const struct
     bool read_back = !s->spool;
     if (read_back)
         person_replay(s->person, ev);
-    size_t n = changes_of_person(ev, names, &a, v);
+    size_t n = suppress_changes_of_person(ev, names, &a, v);
     if (!read_back && ev->person & REC_PERSON_OUTBREAK)
         say_outbreak(s, ev, names);
     follow(s, ev, v, n);
     /* Of a domain's many deliveries the first of a day counts. */
-    if (ev->event > s->cursor && change_of_domain(ev, names, &a, &v[n]))
+    if (ev->event > s->cursor && suppress_change_of_domain(ev, names, &a, &v[n]))
         n += alive_took(s->alive, v[n].s.address, ev->at_ms);
     if (n && ev->event > s->cursor) {
         struct batch *b = s->last;

@@ -14,7 +14,7 @@
 #define HATO_DELIVERY_SUPPRESS_H
 
 #include "delivery/person.h"
-#include "delivery/suppress_db.h"
+#include "delivery/suppress_change.h"
 #include "delivery/suppress_table.h"
 #include "platform/spool.h"
 
@@ -44,11 +44,6 @@ void suppress_free(struct suppress *s);
 /* The number of the last event that is applied: no event after it may have a number up to this one. */
 uint64_t suppress_cursor(const struct suppress *s);
 
-/* Names behind an event's numbers. */
-struct suppress_names {
-    struct slice stream, isp;
-    struct slice domain; /* the recipient's, folded; empty: it is taken from the event */
-};
 /* Before an event is written: what it does to its recipient. rule: about people, of the answer; NULL: what
  * the class gets. Sets ev->person …; its text is borrowed until the next call. */
 void suppress_judge(struct suppress *s, const struct act_rule *rule, const struct suppress_names *names,
@@ -74,35 +69,6 @@ void suppress_domain_exists(struct suppress *s, struct slice domain);
 
 /* --- changes by people --- */
 
-enum suppress_verb {
-    SUPPRESS_ADD,
-    SUPPRESS_REMOVE,  /* of s address, scope and name count; the person's own only with on_request */
-    SUPPRESS_CONFIRM, /* who is in quarantine is suppressed; address, or isp, or neither of them: all */
-    SUPPRESS_RELEASE, /* the same, and they are free */
-    /* Of events alone: */
-    SUPPRESS_COUNT,     /* s.evidence: the class, or "delivered" */
-    SUPPRESS_WELL,      /* in quarantine no more */
-    SUPPRESS_LATE,      /* deliveries since s.since_ms were none */
-    SUPPRESS_TAKE_BACK, /* what is not certain at s.isp */
-    SUPPRESS_TOOK,      /* the domain s.address took mail */
-    SUPPRESS_GONE,      /* of no event: it does not exist since s.since_ms, or (0) does again */
-};
-struct suppress_change {
-    struct suppression s;
-    enum suppress_verb verb;
-    bool on_request;   /* the person asked for it: opt-outs and complaints go as well */
-    int64_t opt_in_ms; /* not 0: the person confirmed an opt-in then, which lifts an older bounce and nothing
-                        * else */
-    int status; /* out: 0; add: ERR_EXISTS, one that weighs as much was there; remove, confirm, release:
-                 * ERR_NOTFOUND; remove: ERR_REFUSED, only the person lifts it, or (opt_in_ms) it is no
-                 * bounce; ERR_RANGE, the bounce is newer than the opt-in */
-    enum suppress_reason was; /* out: what was there before */
-    uint64_t touched;         /* out: how many people */
-};
-/* What an event does, in this order; returns how many. Text as in suppression_of_event(). */
-enum { SUPPRESS_EVENT_MOST = 6 };
-size_t suppress_changes_of(const struct rec_event *ev, const struct suppress_names *names, struct arena *a,
-                           struct suppress_change v[SUPPRESS_EVENT_MOST]);
 /* All of them are synced (status 0, each with its own), or none is (ERR_*, e). v: a copy, borrowed. */
 typedef void suppress_done_fn(void *data, int status, const struct suppress_change *v, size_t n,
                               const struct err *e);
@@ -112,10 +78,5 @@ void suppress_change(struct suppress *s, const struct suppress_change *v, size_t
 
 /* Who asked for changes that are under way is gone: they are made, and nobody is told. */
 void suppress_abandon(struct suppress *s);
-
-/* The same for a folder at rest, in one transaction. Sets each status. cursor 0: people's, synced; else they
- * come from events, of which this is the last one's number. */
-int suppress_change_now(struct suppress_db *db, struct suppress_change *v, size_t n, uint64_t cursor,
-                        int64_t now_ms, struct err *e);
 
 #endif
