@@ -14,29 +14,23 @@
 
 #include "platform/resolve_ares.h"
 #include "platform/resolve_cache.h"
+#include "platform/resolve_chain.h"
 
 #include <stdlib.h>
 
-enum {
-    TTL_MIN_S = 5,
-    TTL_MAX_S = 86400,
-    TTL_NEGATIVE_MAX_S = 3600,
-    TTL_FAILED_S = 30, /* servfail, timeout and the like; also a negative answer without its SOA */
-};
 enum { KIND_MX, KIND_ADDR, KIND_TEXT };
 
 struct resolve_job {
     struct resolve *r;
     struct resolve_job *next; /* waiting its turn, or arrived */
-    struct slice key, name;   /* name: what is asked now, the end of the chain so far */
+    struct slice key;
+    struct resolve_chain chain;
     struct arena arena;
-    uint16_t type;
     struct resolve_wait *waits, **last;
-    int hops, tries_left;
+    int tries_left;
     size_t server;
     uint32_t given_up; /* servers that answered, and not usefully: a bit each */
     bool edns;
-    uint32_t ttl_s; /* of the chain */
     enum resolve_status failure;
     int rc;
     struct buf reply;
@@ -97,11 +91,6 @@ static void post(struct resolve *r)
     loop_post(r->loop, &r->task, on_task);
 }
 
-static uint32_t clamp_ttl(uint32_t ttl_s, uint32_t max_s)
-{
-    return ttl_s < TTL_MIN_S ? TTL_MIN_S : ttl_s > max_s ? max_s : ttl_s;
-}
-
 /* --- jobs: asking --- */
 
 static void reply_arrived(struct resolve_job *j, int rc)
@@ -121,8 +110,11 @@ static void on_reply(void *arg, int rc, struct slice answer)
 
 static struct dns_message question(const struct resolve_job *j)
 {
-    return (struct dns_message){
-        .recursion_desired = true, .asks = true, .qname = j->name, .qtype = j->type, .qclass = DNS_IN};
+    return (struct dns_message){.recursion_desired = true,
+                                .asks = true,
+                                .qname = j->chain.name,
+                                .qtype = j->chain.type,
+                                .qclass = DNS_IN};
 }
 
 static void on_static_due(struct loop_timer *t)
@@ -170,9 +162,7 @@ static struct resolve_job *start_job(struct resolve *r, struct slice name, uint1
     j->r = r;
     j->last = &j->waits;
     j->key = arena_copy(&j->arena, resolve_key(key, name, type));
-    j->name = slice_of(j->key.p + 2, name.n);
-    j->type = type;
-    j->ttl_s = TTL_MAX_S;
+    resolve_chain_begin(&j->chain, slice_of(j->key.p + 2, name.n), type);
     map_put(&r->jobs, j->key, j);
     begin_round(j);
     if (r->stats.in_flight < r->max_in_flight)
@@ -195,7 +185,7 @@ static void free_job(struct resolve_job *j)
 enum reading {
     READ_DONE,  /* *answer is made */
     READ_RETRY, /* this server is no help: j->failure says why */
-    READ_MOVED, /* j->name is the alias's target, ask for that */
+    READ_MOVED, /* j->chain is at an alias's target, ask for that */
     READ_PLAIN, /* ask the same without EDNS */
 };
 
@@ -216,85 +206,24 @@ static int64_t expiry(const struct resolve_job *j, uint32_t ttl_s)
     return loop_now_ms(j->r->loop) + (int64_t)ttl_s * 1000;
 }
 
-static enum reading final(struct resolve_job *j, enum resolve_status status, uint32_t ttl_s,
-                          struct resolve_answer **answer)
-{
-    *answer = resolve_answer_status(j->key, status, expiry(j, ttl_s));
-    return READ_DONE;
-}
-
-static bool is_at(const struct dns_record *rec, struct slice name, uint16_t type)
-{
-    return rec->section == DNS_ANSWER && rec->cls == DNS_IN && rec->type == type &&
-           slice_ieq(rec->name, name);
-}
-
-/* The records of our type at the chain's end; follows CNAMEs in this answer, lowering j->ttl_s. */
-static size_t follow(struct resolve_job *j, const struct dns_message *m, struct slice *name,
-                     const struct dns_record **rec)
-{
-    for (;;) {
-        const struct dns_record *alias = NULL;
-        size_t n = 0;
-        for (size_t i = 0; i < m->n; i++) {
-            if (is_at(&m->v[i], *name, j->type))
-                rec[n++] = &m->v[i];
-            else if (!alias && is_at(&m->v[i], *name, DNS_CNAME))
-                alias = &m->v[i];
-        }
-        for (size_t i = 0; i < n; i++)
-            if (rec[i]->ttl_s < j->ttl_s)
-                j->ttl_s = rec[i]->ttl_s;
-        if (n || !alias || j->hops == RESOLVE_MAX_CHAIN + 1)
-            return n;
-        if (alias->ttl_s < j->ttl_s)
-            j->ttl_s = alias->ttl_s;
-        *name = alias->target;
-        j->hops++;
-    }
-}
-
-static bool has_referral(const struct dns_message *m)
-{
-    for (size_t i = 0; i < m->n; i++)
-        if (m->v[i].section == DNS_AUTHORITY && m->v[i].type == DNS_NS)
-            return true;
-    return false;
-}
-
 static enum reading read_message(struct resolve_job *j, const struct dns_message *m,
                                  struct resolve_answer **answer)
 {
     struct resolve *r = j->r;
-    if (m->rcode == DNS_REFUSED)
-        return failed(j, RESOLVE_REFUSED);
-    if (m->rcode != DNS_NOERROR && m->rcode != DNS_NXDOMAIN)
-        return failed(j, RESOLVE_SERVFAIL);
-
-    const struct dns_record **rec = arena_alloc(&r->scratch, (m->n + 1) * sizeof *rec);
-    struct slice end = j->name;
-    size_t n = follow(j, m, &end, rec);
-    uint32_t ttl_s = clamp_ttl(j->ttl_s, TTL_MAX_S), soa_s;
-    if (j->hops > RESOLVE_MAX_CHAIN)
-        return final(j, RESOLVE_LOOP, TTL_FAILED_S, answer);
-    if (n) {
-        *answer = resolve_answer_records(j->key, rec, n, expiry(j, ttl_s), &r->scratch);
-        return READ_DONE;
-    }
-    /* RFC 2308 2: with an alias the code is about its target; without an SOA nothing may be kept for long. */
-    bool has_soa = dns_negative_ttl(m, &soa_s);
-    uint32_t negative_s = !has_soa ? TTL_FAILED_S : soa_s < j->ttl_s ? soa_s : j->ttl_s;
-    negative_s = clamp_ttl(negative_s, TTL_NEGATIVE_MAX_S);
-    if (m->rcode == DNS_NXDOMAIN)
-        return final(j, RESOLVE_NXDOMAIN, negative_s, answer);
-    if (has_soa)
-        return final(j, RESOLVE_NODATA, negative_s, answer);
-    if (!slice_ieq(end, j->name)) {
-        if (dns_name_fold(end, &j->arena, &j->name))
-            return failed(j, RESOLVE_BAD);
+    struct resolve_found found;
+    switch (resolve_chain_read(&j->chain, m, &r->scratch, &j->arena, &found)) {
+    case RESOLVE_READ_RETRY:
+        return failed(j, found.status);
+    case RESOLVE_READ_MOVED:
         return READ_MOVED;
+    case RESOLVE_READ_DONE:
+        break;
     }
-    return has_referral(m) ? failed(j, RESOLVE_SERVFAIL) : final(j, RESOLVE_NODATA, negative_s, answer);
+    if (found.status == RESOLVE_OK)
+        *answer = resolve_answer_records(j->key, found.rec, found.n, expiry(j, found.ttl_s), &r->scratch);
+    else
+        *answer = resolve_answer_status(j->key, found.status, expiry(j, found.ttl_s));
+    return READ_DONE;
 }
 
 static enum reading read_reply(struct resolve_job *j, struct resolve_answer **answer)
@@ -314,7 +243,7 @@ static enum reading read_reply(struct resolve_job *j, struct resolve_answer **an
         return READ_PLAIN;
     }
     if ((m.rcode == DNS_NOERROR || m.rcode == DNS_NXDOMAIN) &&
-        (m.truncated || !m.asks || m.qtype != j->type || !slice_ieq(m.qname, j->name)))
+        (m.truncated || !m.asks || m.qtype != j->chain.type || !slice_ieq(m.qname, j->chain.name)))
         return failed(j, RESOLVE_BAD);
     return read_message(j, &m, answer);
 }
@@ -383,7 +312,7 @@ static void work_reply(struct resolve_job *j)
         if (next_server(j))
             ask(j);
         else
-            finish_job(j, resolve_answer_status(j->key, j->failure, expiry(j, TTL_FAILED_S)));
+            finish_job(j, resolve_answer_status(j->key, j->failure, expiry(j, RESOLVE_FAILED_TTL_S)));
         break;
     case READ_MOVED:
         begin_round(j);
