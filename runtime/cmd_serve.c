@@ -149,6 +149,18 @@ static void on_intake(void *data, const struct campaign *c, const struct intake_
 
 /* --- reload --- */
 
+/* sd_notify(3): a reload begins with its time and ends with READY=1, whatever came of it. */
+static void tell_reloading(const struct daemon *d)
+{
+    tell_manager("RELOADING=1\nMONOTONIC_USEC=%" PRId64, loop_now_ns(hato_loop(d->hato)) / 1000);
+}
+
+static void be_ready(const struct daemon *d)
+{
+    struct deliver_counts c = deliver_counts(hato_deliver(d->hato));
+    tell_manager("READY=1\nSTATUS=%zu messages on their way", c.queued);
+}
+
 static void swap_answer(struct daemon *d, int status, const char *text)
 {
     struct control_call *call = d->asker;
@@ -159,6 +171,8 @@ static void swap_answer(struct daemon *d, int status, const char *text)
         log_line(&d->log, LOG_LEVEL_ERROR, "reload", "nothing was changed: %s", text);
     else
         log_line(&d->log, LOG_LEVEL_INFO, "reload", "the script was swapped");
+    if (!d->stopping)
+        be_ready(d);
     if (call)
         control_end(call, status, status ? slice_cstr(text) : SLICE_NONE);
 }
@@ -213,6 +227,7 @@ static void swap_begin(struct daemon *d, struct control_call *call, const struct
     }
     d->asker = call;
     d->swap = SWAP_READING;
+    tell_reloading(d);
     if (hato_next(d->hato, content, on_next, d, &e))
         swap_answer(d, e.code, e.text);
 }
@@ -263,12 +278,11 @@ static void on_stop(int signum, void *data)
     run_stop(d->run);
 }
 
-static void be_ready(struct daemon *d)
+static void say_ready(struct daemon *d)
 {
     struct deliver_counts c = deliver_counts(hato_deliver(d->hato));
     log_line(&d->log, LOG_LEVEL_INFO, "hato", "ready state=%s queued=%zu campaigns=%zu", d->a.state, c.queued,
              hato_conf(d->hato)->ncampaigns);
-    tell_manager("READY=1\nSTATUS=%zu messages on their way", c.queued);
 }
 
 static int deliver_until_stopped(struct daemon *d, struct err *e)
@@ -280,9 +294,11 @@ static int deliver_until_stopped(struct daemon *d, struct err *e)
                                             .data = d,
                                             .bad_row = on_bad_row,
                                             .intake = on_intake});
-        be_ready(d);
+        say_ready(d);
         if (d->swap == SWAP_NOW)
             swap_answer(d, 0, "");
+        else
+            be_ready(d);
         run_loop(d->run, e); /* a campaign that could not be taken in was told by on_intake */
         if (d->swap == SWAP_NOW)
             operate_pause(d->operate);
@@ -306,6 +322,8 @@ static int serve(struct daemon *d, struct err *e)
                                      loop_signal_new(loop, SIGHUP, on_hangup, d)};
     start_watchdog(d);
     int r = deliver_until_stopped(d, e);
+    struct deliver_counts c = deliver_counts(hato_deliver(d->hato));
+    log_line(&d->log, LOG_LEVEL_INFO, "hato", "stopped queued=%zu in_flight=%zu", c.queued, c.in_flight);
     loop_timer_stop(loop, &d->watchdog);
     loop_timer_stop(loop, &d->swap_timer);
     for (size_t i = 0; i < COUNT(signals); i++)

@@ -716,6 +716,9 @@ struct deliver_counts hato_counts(struct hato *h)
     c.suppressed += h->before.suppressed;
     c.deferred += h->before.deferred;
     c.ambiguous += h->before.ambiguous;
+    c.cancelled += h->before.cancelled;
+    c.came_back += h->before.came_back;
+    c.complained += h->before.complained;
     return c;
 }
 

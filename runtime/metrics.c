@@ -48,9 +48,11 @@ void metrics_page(struct hato *hato, int64_t started_ms, struct buf *out)
                   {"in_flight", c.in_flight},
                   {"deferred", c.retry},
                   {"held", c.held}},
-      events[] = {{"accepted", c.accepted},    {"delivered", c.delivered}, {"bounced", c.bounced},
-                  {"expired", c.expired},      {"deferred", c.deferred},   {"ambiguous", c.ambiguous},
-                  {"suppressed", c.suppressed}};
+      events[] = {
+          {"accepted", c.accepted},    {"delivered", c.delivered},   {"bounced", c.bounced},
+          {"expired", c.expired},      {"suppressed", c.suppressed}, {"cancelled", c.cancelled},
+          {"deferred", c.deferred},    {"ambiguous", c.ambiguous},   {"bounced_after_delivery", c.came_back},
+          {"complained", c.complained}};
     head(out, "hato_messages", "gauge", "Messages on their way.");
     for (size_t i = 0; i < COUNT(states); i++)
         buf_printf(out, "hato_messages{state=\"%s\"} %" PRIu64 "\n", states[i].name, states[i].n);

@@ -125,8 +125,9 @@ void deliver_say_why(struct deliver *d);
 
 struct deliver_counts {
     size_t queued, ready, in_flight, retry, held, connections;
-    uint64_t accepted, delivered, bounced, expired, suppressed, deferred,
-        ambiguous; /* since this process started */
+    /* Since this process started; came_back: bounced after it was delivered. */
+    uint64_t accepted, delivered, bounced, expired, suppressed, cancelled, deferred, ambiguous, came_back,
+        complained;
 };
 struct deliver_counts deliver_counts(const struct deliver *d);
 /* Every recipient that waits: the isp it would go to (empty: not known yet) and its campaign's name (empty:

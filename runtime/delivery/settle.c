@@ -5,6 +5,7 @@
  * reached one. */
 #include "delivery/settle.h"
 #include "delivery/breaker_act.h"
+#include "delivery/event.h"
 #include "delivery/measure.h"
 #include "delivery/steer.h"
 #include "format/mp.h"
@@ -145,6 +146,9 @@ static void journal(struct deliver *d, struct rec_event *ev, struct slice domain
     uint32_t segment = append_record(d, SPOOL_EVENTS, &rec);
     segment_use_event(d, segment, ev->at_ms);
     settled_note(d->settled, segment, ev);
+    d->counts.came_back += event_is_late(ev);
+    d->counts.complained += ev->type == EVENT_COMPLAINED;
+    d->counts.cancelled += ev->type == EVENT_CANCELLED;
     breakers_see(d, ev);
     recents_event(d->recents, ev);
     suppress_event(d->suppress, ev, &names);

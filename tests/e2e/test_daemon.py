@@ -306,10 +306,21 @@ def test_systemd_is_told_that_it_is_ready_lives_and_stops(daemon):
         said = set()
         while not {"READY=1", "WATCHDOG=1"} <= said:
             said |= set(manager.recv(4096).decode().splitlines())
+        for script, code in (("", 0), ("nonsense", 2)):    # swapped or not, it begins with RELOADING and ends with READY
+            before = time.monotonic_ns() // 1000
+            daemon.script(script)
+            daemon.ask("reload", code=code)
+            told = []
+            while "READY=1" not in told:
+                told += manager.recv(4096).decode().splitlines()
+            told = [word for word in told if word != "WATCHDOG=1"]
+            assert told[0] == "RELOADING=1" and told[2] == "READY=1"
+            assert before - 1000 <= int(told[1].partition("MONOTONIC_USEC=")[2]) <= time.monotonic_ns() // 1000
         daemon.program.process.send_signal(signal.SIGTERM)
         while "STOPPING=1" not in said:
             said |= set(manager.recv(4096).decode().splitlines())
     assert daemon.program.stop() == 0
+    assert "stopped queued=0 in_flight=0" in daemon.program.output
 
 
 def test_run_has_a_control_socket_too(daemon):

@@ -5,10 +5,12 @@ import email.utils
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -174,9 +176,9 @@ def town(hato, tmp_path, sink):
 
 
 @contextlib.contextmanager
-def serving(t):
+def serving(t, *words):
     program = Program([t.hato, "serve", t.folder / "init.lua", "--state", t.state, "--smtp-port", t.sink.port, "--dns",
-                       f"127.0.0.1:{t.sink.dns}"]).wait_for("ready state=")
+                       f"127.0.0.1:{t.sink.dns}", *words]).wait_for("ready state=")
     try:
         yield program
     finally:
@@ -236,6 +238,26 @@ def test_a_complaint_is_found_by_the_original_it_returns(ready):
     complaint, = ready.of("p1@a.test")
     assert complaint["type"] == "complained" and complaint["text"].startswith("abuse, reported by ")
     assert ready.suppressed() == {f"p{i}@a.test": "complaint" for i in (1, 2, 4)}
+
+
+def test_prometheus_counts_what_came_back_and_what_was_cancelled(town, free_port):
+    t, port = town("p0@a.test", "p1@a.test", "busy@a.test"), free_port()
+    t.deliver()
+    with serving(t, "--metrics", f"127.0.0.1:{port}"):
+        t.put(dsn(t.sent_from("p0@a.test"), "p0@a.test"))
+        t.put(arf(f"Message-ID: {t.message_id('p1@a.test')}\nSubject: Hello\n"))
+        assert t.inbound() == {"mails": 2, "bounced": 1, "complained": 1}
+        subprocess.run([t.hato, "cancel", "campaign=hello", "--yes", "--state", t.state], check=True, timeout=30)
+        subprocess.run([t.hato, "reload", "--state", t.state], check=True, timeout=30)    # they are the process's
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            page = answer.read().decode()
+    counts = dict(re.findall(r'^hato_events_total\{type="(\w+)"\} (\d+)$', page, re.M))
+    assert {k: v for k, v in counts.items() if v != "0"} == {
+        "bounced_after_delivery": "1", "complained": "1", "cancelled": "1"}
+    # What Prometheus's own linter looks for: words and a kind for each name, before its values; _total on counters.
+    kinds = dict(re.findall(r"^# HELP (\w+) [A-Z1].*\.\n# TYPE \1 (gauge|counter)$", page, re.M))
+    assert {line.partition(" ")[0].partition("{")[0] for line in page.splitlines() if line[0] != "#"} <= set(kinds)
+    assert all(name.endswith("_total") == (kind == "counter") for name, kind in kinds.items())
 
 
 def test_nothing_is_believed_without_a_token(ready):

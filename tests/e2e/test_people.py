@@ -139,6 +139,18 @@ def test_soft_failures_of_three_days_in_a_month_suppress_for_a_season(hato, tmp_
     assert days.life("fine@a.test") == ["delivered"] * 7
 
 
+@pytest.mark.parametrize("reply, life", [
+    ("550 5.2.1 mailbox disabled", "bbbssssd"),      # inactive: 3 in 30 days, for 90
+    ("550 5.7.1 relaying denied", "bbbssssd"),
+    ("554 5.3.0 internal error", "bbbbbsdd"),        # anything else that is soft: 5 in 30 days, for 30
+    ("550 5.7.1 rejected by local policy", "bbbbbbdd"),    # a block: never
+])
+def test_each_shipped_rule_has_its_own_patience(hato, tmp_path, reply, life):
+    days = Days(hato, tmp_path, ["one@a.test"], (1, 2, 3, 4, 5, 6, 37, 94),
+                a='{ phase = "rcpt", between = { "0 h", "500 h" }, reply = "%s" }' % reply)
+    assert "".join(word[0] for word in days.life("one@a.test")) == life
+
+
 def test_what_lies_outside_the_window_does_not_count(hato, tmp_path):
     days = Days(hato, tmp_path, ["full@a.test"], (1, 20, 33, 34, 35), a=FULL % "")
     assert days.life("full@a.test") == ["bounced"] * 4 + ["suppressed"]
