@@ -21,6 +21,8 @@ return { isps = {
           replies = { { phase = "rcpt", to = "^busy", reply = "450 4.2.0 come back later" },
                       { phase = "rcpt", to = "^none", reply = "550 5.1.1 no such user" } } },
   slow = { domains = { "slow.test" }, mx = { "mx.slow.test" }, address = "127.0.51.2", delay = "300 ms" },
+  stuck = { domains = { "stuck.test" }, mx = { "mx.stuck.test" }, address = "127.0.51.4",
+            replies = { { phase = "eod", delay = "20 s" } } },
   shut = { domains = { "shut.test" }, mx = { "mx.shut.test" }, address = "127.0.51.3",
            replies = { { phase = "banner", reply = "554 5.7.1 we do not know you" } } },
 } }
@@ -282,6 +284,23 @@ def test_sigterm_lets_the_open_transaction_end(daemon):
     daemon.start()
     daemon.until_delivered(5, seconds=40)
     daemon.accounted(*(f"p{i}@slow.test" for i in range(5)))
+
+
+@pytest.mark.parametrize("words, signals", [(("--drain", "1 s"), 1), ((), 2)])
+def test_a_transaction_that_does_not_end_is_not_waited_for(daemon, words, signals):
+    """Not beyond the deadline, and not at all by who asks twice."""
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", "a@stuck.test")
+    daemon.start(*words)
+    daemon.until(lambda: daemon.queue()[0]["in_flight"] == 1)
+    began = time.monotonic()
+    for _ in range(signals - 1):
+        daemon.program.process.send_signal(signal.SIGTERM)
+        daemon.program.wait_for("open transactions finish")
+    assert daemon.program.stop() == 0
+    assert (0.9 if words else 0) < time.monotonic() - began < 8
+    assert "stopped queued=1 in_flight=1" in daemon.program.output
+    assert daemon.queue()[0]["queued"] == 1
 
 
 def test_kill_in_the_middle_loses_nobody(daemon):
