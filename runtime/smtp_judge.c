@@ -126,13 +126,14 @@ void smtp_judge_taken(struct smtp_judge *j, struct judge_source *s, int64_t now_
     s->taken_at[(s->first + s->ntaken++) % s->cap] = now_ms;
 }
 
-enum judge_rcpt smtp_judge_rcpt(struct smtp_judge *j, const struct judge_source *s, struct slice from,
-                                struct slice to, int64_t now_ms)
+struct world_answer smtp_judge_rcpt(struct smtp_judge *j, const struct judge_source *s, struct slice from,
+                                    struct slice to, int64_t now_ms)
 {
+    const struct world_answer ok = WORLD_ANSWER(250, "2.1.5 recipient ok");
     if (world_is_unknown(j->isp, to))
-        return JUDGE_RCPT_UNKNOWN;
+        return WORLD_ANSWER(550, "5.1.1 user unknown");
     if (!j->isp->greylist_ms)
-        return JUDGE_RCPT_OK;
+        return ok;
     struct buf triple = {0};
     buf_add(&triple, &s->ip, sizeof s->ip);
     buf_adds(&triple, from);
@@ -146,5 +147,6 @@ enum judge_rcpt smtp_judge_rcpt(struct smtp_judge *j, const struct judge_source 
         *first = now_ms;
         map_put(&j->seen, slice_of(&h, sizeof h), first);
     }
-    return now_ms - *first < j->isp->greylist_ms ? JUDGE_RCPT_GREYLISTED : JUDGE_RCPT_OK;
+    return now_ms - *first < j->isp->greylist_ms ? WORLD_ANSWER(451, "4.7.1 greylisted, come back later")
+                                                 : ok;
 }

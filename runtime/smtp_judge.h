@@ -33,9 +33,9 @@ void smtp_judge_release(struct judge_source *s);
 /* A message was taken: it counts from now on. */
 void smtp_judge_taken(struct smtp_judge *j, struct judge_source *s, int64_t now_ms);
 
-enum judge_rcpt { JUDGE_RCPT_OK, JUDGE_RCPT_UNKNOWN, JUDGE_RCPT_GREYLISTED };
-enum judge_rcpt smtp_judge_rcpt(struct smtp_judge *j, const struct judge_source *s, struct slice from,
-                                struct slice to, int64_t now_ms);
+/* What RCPT gets: nobody is known by that name, or it is greylisted, or fine. */
+struct world_answer smtp_judge_rcpt(struct smtp_judge *j, const struct judge_source *s, struct slice from,
+                                    struct slice to, int64_t now_ms);
 
 void smtp_judge_free(struct smtp_judge *j); /* no session left; NULL is fine */
 

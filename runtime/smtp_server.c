@@ -6,7 +6,9 @@
  * new input. */
 #include "smtp_server.h"
 
+#include "format/smtp_command.h"
 #include "format/smtp_data.h"
+#include "smtp_intake.h"
 
 #include <stdlib.h>
 
@@ -40,12 +42,7 @@ struct smtp_server {
     int codes[SMTP_PHASE_STARTTLS + 1];
     unsigned messages, errors;
 
-    /* input: borrowed `fed`, or `backlog` where something had to be kept */
-    struct slice fed;
-    struct buf backlog;
-    size_t backlog_used;
-    int64_t credit_since; /* bytes_per_second: since when credit is counted */
-    uint64_t credit_used;
+    struct smtp_intake in;
 
     /* the transaction */
     bool in_tx, reserved, chunked, too_big, refuse;
@@ -143,9 +140,7 @@ static void release_held(struct smtp_server *s)
     case THEN_STARTTLS:
         flush(s);
         /* RFC 3207 4.2: what came in clear text behind STARTTLS is thrown away. */
-        s->fed = SLICE_NONE;
-        buf_clear(&s->backlog);
-        s->backlog_used = 0;
+        smtp_intake_drop(&s->in);
         push(s, SMTP_SERVER_STARTTLS, SLICE_NONE);
         s->mode = MODE_TLS;
         break;
@@ -176,17 +171,15 @@ static void answer(struct smtp_server *s, const struct world_reply *script, stru
     s->held_until = s->now + delay;
 }
 
-/* The code and wire of a phase's reply: the script's if it has one, else what we would say. A 421 ends the
- * session. Returns the code. */
-static int decide(struct smtp_server *s, enum smtp_phase phase, struct slice to, int code, struct slice wire)
+/* Answer what the script has for the phase, else what we would say. A 421 ends the session. Returns the code.
+ */
+static int decide(struct smtp_server *s, enum smtp_phase phase, struct slice to, struct world_answer ours)
 {
     const struct world_reply *script = smtp_judge_script(s->conf.judge, phase, to, s->now);
-    if (script && script->answer.code) {
-        code = script->answer.code;
-        wire = script->answer.wire;
-    }
-    answer(s, script, wire, code == 421 ? THEN_CLOSE : THEN_GO_ON);
-    return code;
+    if (script && script->answer.code)
+        ours = script->answer;
+    answer(s, script, ours.wire, ours.code == 421 ? THEN_CLOSE : THEN_GO_ON);
+    return ours.code;
 }
 
 static void say(struct smtp_server *s, struct slice wire)
@@ -209,7 +202,7 @@ static void banner(struct smtp_server *s)
     } else {
         struct buf line = {0};
         buf_printf(&line, "220 %.*s ESMTP\r\n", SLICE_FMT(s->conf.hostname));
-        code = decide(s, SMTP_PHASE_BANNER, SLICE_NONE, 220, buf_slice(&line));
+        code = decide(s, SMTP_PHASE_BANNER, SLICE_NONE, (struct world_answer){220, buf_slice(&line)});
         buf_free(&line);
     }
     s->codes[SMTP_PHASE_BANNER] = code;
@@ -220,8 +213,8 @@ static void on_hello(struct smtp_server *s, bool extended)
 {
     struct buf b = {0};
     end_tx(s);
+    buf_printf(&b, extended ? "250-%.*s\r\n" : "250 %.*s\r\n", SLICE_FMT(s->conf.hostname));
     if (extended) {
-        buf_printf(&b, "250-%.*s\r\n", SLICE_FMT(s->conf.hostname));
         if (offers(s, WORLD_EXT_PIPELINING))
             buf_adds(&b, S("250-PIPELINING\r\n"));
         if (offers(s, WORLD_EXT_SIZE) && s->isp->size_limit)
@@ -241,10 +234,9 @@ static void on_hello(struct smtp_server *s, bool extended)
         if (offers(s, WORLD_EXT_SMTPUTF8))
             buf_adds(&b, S("250-SMTPUTF8\r\n"));
         buf_adds(&b, S("250 HELP\r\n"));
-    } else {
-        buf_printf(&b, "250 %.*s\r\n", SLICE_FMT(s->conf.hostname));
     }
-    s->codes[SMTP_PHASE_EHLO] = decide(s, SMTP_PHASE_EHLO, SLICE_NONE, 250, buf_slice(&b));
+    s->codes[SMTP_PHASE_EHLO] =
+        decide(s, SMTP_PHASE_EHLO, SLICE_NONE, (struct world_answer){250, buf_slice(&b)});
     s->greeted = s->codes[SMTP_PHASE_EHLO] / 100 == 2;
     buf_free(&b);
 }
@@ -259,11 +251,10 @@ static void on_starttls(struct smtp_server *s)
         say(s, S("503 5.5.1 STARTTLS out of order\r\n"));
         return;
     }
-    int code = 220;
+    struct world_answer ours = WORLD_ANSWER(220, "2.0.0 go ahead");
     if (s->isp->tls == WORLD_TLS_REFUSE)
-        code = decide(s, SMTP_PHASE_STARTTLS, SLICE_NONE, 454, S("454 4.7.0 TLS not available now\r\n"));
-    else
-        code = decide(s, SMTP_PHASE_STARTTLS, SLICE_NONE, 220, S("220 2.0.0 go ahead\r\n"));
+        ours = WORLD_ANSWER(454, "4.7.0 TLS not available now");
+    int code = decide(s, SMTP_PHASE_STARTTLS, SLICE_NONE, ours);
     s->codes[SMTP_PHASE_STARTTLS] = code;
     if (code / 100 != 2 || s->then == THEN_CLOSE)
         return;
@@ -282,29 +273,6 @@ static void on_starttls(struct smtp_server *s)
     }
 }
 
-/* "FROM:<a@b> SIZE=1" behind the verb: what stands between the brackets, and the parameters. */
-static int read_path(struct slice args, struct slice keyword, struct slice *path, struct slice *params)
-{
-    if (!slice_istarts(args, keyword))
-        return ERR_SYNTAX;
-    args = slice_trim(slice_of(args.p + keyword.n, args.n - keyword.n));
-    if (args.n == 0 || args.p[0] != '<')
-        return ERR_SYNTAX;
-    bool quoted = false;
-    for (size_t i = 1; i < args.n; i++) {
-        if (quoted && args.p[i] == '\\')
-            i++;
-        else if (args.p[i] == '"')
-            quoted = !quoted;
-        else if (args.p[i] == '>' && !quoted) {
-            *path = slice_of(args.p + 1, i - 1);
-            *params = slice_trim(slice_of(args.p + i + 1, args.n - i - 1));
-            return 0;
-        }
-    }
-    return ERR_SYNTAX;
-}
-
 static void on_mail(struct smtp_server *s, struct slice args)
 {
     struct slice from, params;
@@ -312,43 +280,29 @@ static void on_mail(struct smtp_server *s, struct slice args)
         say(s, s->greeted ? S("503 5.5.1 a transaction is open\r\n") : S("503 5.5.1 EHLO first\r\n"));
         return;
     }
-    if (read_path(args, S("FROM:"), &from, &params)) {
+    if (smtp_path_read(args, S("FROM:"), &from, &params)) {
         say(s, S("501 5.5.4 MAIL FROM:<address>\r\n"));
         return;
     }
-    uint64_t size = 0;
-    bool utf8 = false, unknown = false;
-    while (params.n) {
-        struct slice one = slice_cut(params, ' ', &params);
-        if (slice_istarts(one, S("SIZE=")) && offers(s, WORLD_EXT_SIZE))
-            unknown |= slice_u64(slice_of(one.p + 5, one.n - 5), &size) != 0;
-        else if (slice_ieq(one, S("SMTPUTF8")) && offers(s, WORLD_EXT_SMTPUTF8))
-            utf8 = true;
-        else if ((slice_ieq(one, S("BODY=8BITMIME")) || slice_ieq(one, S("BODY=7BIT"))) &&
-                 offers(s, WORLD_EXT_8BITMIME))
-            continue;
-        else if ((slice_istarts(one, S("RET=")) || slice_istarts(one, S("ENVID="))) &&
-                 offers(s, WORLD_EXT_DSN))
-            continue;
-        else
-            unknown |= one.n != 0;
-    }
+    struct smtp_mail_params p = smtp_mail_params_read(params);
+    bool unknown = p.unknown || (p.has_size && !offers(s, WORLD_EXT_SIZE)) ||
+                   (p.smtputf8 && !offers(s, WORLD_EXT_SMTPUTF8)) ||
+                   (p.body && !offers(s, WORLD_EXT_8BITMIME)) || (p.dsn && !offers(s, WORLD_EXT_DSN));
     begin_tx(s, from);
-    s->tx.smtputf8 = utf8;
-    int code = 250;
-    struct slice wire = S("250 2.1.0 sender ok\r\n");
+    s->tx.smtputf8 = p.smtputf8;
+    struct world_answer ours = WORLD_ANSWER(250, "2.1.0 sender ok");
     if (unknown) {
-        code = 555, wire = S("555 5.5.4 a parameter is not known\r\n");
+        ours = WORLD_ANSWER(555, "5.5.4 a parameter is not known");
     } else if (s->isp->per_connection && s->messages >= s->isp->per_connection) {
-        code = 421, wire = S("421 4.7.0 enough messages for one connection\r\n");
-    } else if (s->isp->size_limit && size > s->isp->size_limit) {
-        code = 552, wire = S("552 5.3.4 message too big\r\n");
+        ours = WORLD_ANSWER(421, "4.7.0 enough messages for one connection");
+    } else if (s->isp->size_limit && p.size_bytes > s->isp->size_limit) {
+        ours = WORLD_ANSWER(552, "5.3.4 message too big");
     } else if (!smtp_judge_reserve(s->conf.judge, s->source, s->now)) {
-        code = s->isp->over.code, wire = s->isp->over.wire;
+        ours = s->isp->over;
     } else {
         s->reserved = true;
     }
-    code = decide(s, SMTP_PHASE_MAIL, SLICE_NONE, code, wire);
+    int code = decide(s, SMTP_PHASE_MAIL, SLICE_NONE, ours);
     s->tx.codes[SMTP_PHASE_MAIL] = code;
     if (code / 100 != 2)
         end_tx(s);
@@ -361,7 +315,7 @@ static void on_rcpt(struct smtp_server *s, struct slice args)
         say(s, S("503 5.5.1 MAIL first\r\n"));
         return;
     }
-    if (read_path(args, S("TO:"), &to, &params) || to.n == 0) {
+    if (smtp_path_read(args, S("TO:"), &to, &params) || to.n == 0) {
         say(s, S("501 5.5.4 RCPT TO:<address>\r\n"));
         return;
     }
@@ -369,19 +323,8 @@ static void on_rcpt(struct smtp_server *s, struct slice args)
         say(s, S("452 4.5.3 too many recipients\r\n"));
         return;
     }
-    int code = 250;
-    struct slice wire = S("250 2.1.5 recipient ok\r\n");
-    switch (smtp_judge_rcpt(s->conf.judge, s->source, s->tx.from, to, s->now)) {
-    case JUDGE_RCPT_OK:
-        break;
-    case JUDGE_RCPT_UNKNOWN:
-        code = 550, wire = S("550 5.1.1 user unknown\r\n");
-        break;
-    case JUDGE_RCPT_GREYLISTED:
-        code = 451, wire = S("451 4.7.1 greylisted, come back later\r\n");
-        break;
-    }
-    code = decide(s, SMTP_PHASE_RCPT, to, code, wire);
+    int code =
+        decide(s, SMTP_PHASE_RCPT, to, smtp_judge_rcpt(s->conf.judge, s->source, s->tx.from, to, s->now));
     if (s->tx.nrcpts == s->rcpts_cap) {
         s->rcpts_cap = s->rcpts_cap ? s->rcpts_cap * 2 : 4;
         s->rcpts = mem_realloc(s->rcpts, s->rcpts_cap * sizeof *s->rcpts);
@@ -398,11 +341,10 @@ static void on_data(struct smtp_server *s)
         say(s, s->in_tx ? S("503 5.5.1 BDAT was begun\r\n") : S("503 5.5.1 MAIL first\r\n"));
         return;
     }
-    int code = 354;
-    struct slice wire = S("354 end with a dot on a line\r\n");
+    struct world_answer ours = WORLD_ANSWER(354, "end with a dot on a line");
     if (s->tx.naccepted == 0)
-        code = 554, wire = S("554 5.5.1 no valid recipient\r\n");
-    code = decide(s, SMTP_PHASE_DATA, first_accepted(s), code, wire);
+        ours = WORLD_ANSWER(554, "5.5.1 no valid recipient");
+    int code = decide(s, SMTP_PHASE_DATA, first_accepted(s), ours);
     s->tx.codes[SMTP_PHASE_DATA] = code;
     if (code / 100 == 3) {
         s->mode = MODE_DATA;
@@ -415,17 +357,12 @@ static void end_message(struct smtp_server *s)
 {
     s->mode = MODE_COMMAND;
     s->asked_eod = true;
-    const struct world_reply *script =
-        smtp_judge_script(s->conf.judge, SMTP_PHASE_EOD, first_accepted(s), s->now);
-    int code = 250;
-    struct slice wire = S("250 2.0.0 taken\r\n");
+    struct world_answer ours = WORLD_ANSWER(250, "2.0.0 taken");
     if (s->tx.naccepted == 0)
-        code = 554, wire = S("554 5.5.1 no valid recipient\r\n");
+        ours = WORLD_ANSWER(554, "5.5.1 no valid recipient");
     else if (s->too_big)
-        code = 552, wire = S("552 5.3.4 message too big\r\n");
-    if (script && script->answer.code)
-        code = script->answer.code, wire = script->answer.wire;
-    answer(s, script, wire, code == 421 ? THEN_CLOSE : THEN_GO_ON);
+        ours = WORLD_ANSWER(552, "5.3.4 message too big");
+    int code = decide(s, SMTP_PHASE_EOD, first_accepted(s), ours);
     s->tx.codes[SMTP_PHASE_EOD] = code;
     s->tx.taken = s->tx.naccepted && code < 400;
     if (s->tx.taken && s->conf.want_body)
@@ -451,16 +388,11 @@ static void after_message(struct smtp_server *s)
 
 static void on_bdat(struct smtp_server *s, struct slice args)
 {
-    struct slice rest, number = slice_cut(args, ' ', &rest);
-    uint64_t n;
-    rest = slice_trim(rest);
-    if (!offers(s, WORLD_EXT_CHUNKING) || slice_u64(number, &n) || (rest.n && !slice_ieq(rest, S("LAST")))) {
+    if (!offers(s, WORLD_EXT_CHUNKING) || smtp_chunk_read(args, &s->chunk_left, &s->chunk_last)) {
         /* How many bytes follow is not known, so nothing behind can be understood. */
         answer(s, NULL, S("501 5.5.4 BDAT bytes [LAST]\r\n"), THEN_CLOSE);
         return;
     }
-    s->chunk_left = n;
-    s->chunk_last = rest.n > 0;
     s->chunk_refused = !s->in_tx ? 503 : s->tx.naccepted == 0 ? 554 : 0;
     s->chunked |= s->in_tx;
     s->mode = MODE_CHUNK;
@@ -479,49 +411,71 @@ static void end_chunk(struct smtp_server *s)
         say(s, S("250 2.0.0 chunk ok\r\n"));
 }
 
+static void on_quit(struct smtp_server *s)
+{
+    end_tx(s);
+    decide(s, SMTP_PHASE_QUIT, SLICE_NONE, WORLD_ANSWER(221, "2.0.0 bye"));
+    s->then = THEN_CLOSE;
+}
+
+static void on_nonsense(struct smtp_server *s)
+{
+    if (++s->errors > ERRORS_MAX)
+        answer(s, NULL, S("421 4.7.0 too many errors\r\n"), THEN_CLOSE);
+    else
+        say(s, S("500 5.5.2 not a command\r\n"));
+}
+
 static void on_command(struct smtp_server *s, struct slice line)
 {
-    struct slice args, verb = slice_cut(slice_trim(line), ' ', &args);
-    args = slice_trim(args);
-    bool known = true;
-    if (slice_ieq(verb, S("QUIT"))) {
-        end_tx(s);
-        const struct world_reply *script =
-            smtp_judge_script(s->conf.judge, SMTP_PHASE_QUIT, SLICE_NONE, s->now);
-        answer(s, script, script && script->answer.code ? script->answer.wire : S("221 2.0.0 bye\r\n"),
-               THEN_CLOSE);
-    } else if (s->shut) {
-        say(s, S("503 5.5.1 there is no service for you\r\n"));
-    } else if (slice_ieq(verb, S("EHLO")) || slice_ieq(verb, S("HELO"))) {
-        on_hello(s, (verb.p[0] | 32) == 'e');
-    } else if (slice_ieq(verb, S("STARTTLS"))) {
-        on_starttls(s);
-    } else if (slice_ieq(verb, S("MAIL"))) {
-        on_mail(s, args);
-    } else if (slice_ieq(verb, S("RCPT"))) {
-        on_rcpt(s, args);
-    } else if (slice_ieq(verb, S("DATA"))) {
-        on_data(s);
-    } else if (slice_ieq(verb, S("BDAT"))) {
-        on_bdat(s, args);
-    } else if (slice_ieq(verb, S("RSET"))) {
-        end_tx(s);
-        say(s, S("250 2.0.0 ok\r\n"));
-    } else if (slice_ieq(verb, S("NOOP"))) {
-        say(s, S("250 2.0.0 ok\r\n"));
-    } else if (slice_ieq(verb, S("VRFY"))) {
-        say(s, S("252 2.0.0 send it and see\r\n"));
-    } else if (slice_ieq(verb, S("HELP"))) {
-        say(s, S("214 2.0.0 RFC 5321\r\n"));
-    } else {
-        known = false;
-        if (++s->errors > ERRORS_MAX)
-            answer(s, NULL, S("421 4.7.0 too many errors\r\n"), THEN_CLOSE);
-        else
-            say(s, S("500 5.5.2 not a command\r\n"));
-    }
-    if (known)
+    struct slice args;
+    enum smtp_verb verb = smtp_command_read(line, &args);
+    if (s->shut && verb != SMTP_VERB_QUIT) {
         s->errors = 0;
+        say(s, S("503 5.5.1 there is no service for you\r\n"));
+        return;
+    }
+    if (verb != SMTP_VERB_NONE)
+        s->errors = 0;
+    switch (verb) {
+    case SMTP_VERB_NONE:
+        on_nonsense(s);
+        break;
+    case SMTP_VERB_EHLO:
+    case SMTP_VERB_HELO:
+        on_hello(s, verb == SMTP_VERB_EHLO);
+        break;
+    case SMTP_VERB_STARTTLS:
+        on_starttls(s);
+        break;
+    case SMTP_VERB_MAIL:
+        on_mail(s, args);
+        break;
+    case SMTP_VERB_RCPT:
+        on_rcpt(s, args);
+        break;
+    case SMTP_VERB_DATA:
+        on_data(s);
+        break;
+    case SMTP_VERB_BDAT:
+        on_bdat(s, args);
+        break;
+    case SMTP_VERB_RSET:
+    case SMTP_VERB_NOOP:
+        if (verb == SMTP_VERB_RSET)
+            end_tx(s);
+        say(s, S("250 2.0.0 ok\r\n"));
+        break;
+    case SMTP_VERB_VRFY:
+        say(s, S("252 2.0.0 send it and see\r\n"));
+        break;
+    case SMTP_VERB_HELP:
+        say(s, S("214 2.0.0 RFC 5321\r\n"));
+        break;
+    case SMTP_VERB_QUIT:
+        on_quit(s);
+        break;
+    }
 }
 
 /* --- messages --- */
@@ -561,93 +515,46 @@ static size_t take_chunk(struct smtp_server *s, struct slice in)
 }
 
 /* --- input --- */
-static struct slice input(const struct smtp_server *s)
-{
-    if (s->backlog.n > s->backlog_used)
-        return slice_of(s->backlog.p + s->backlog_used, s->backlog.n - s->backlog_used);
-    return s->fed;
-}
-
-/* How many bytes a slow reader has read in all since credit_since. */
-static uint64_t read_so_far(const struct smtp_server *s)
-{
-    return (uint64_t)(s->now - s->credit_since) * s->isp->bytes_per_second / 1000;
-}
-
-/* Of n bytes that are there, how many it may look at now. */
-static size_t credit(const struct smtp_server *s, size_t n)
-{
-    if (!s->isp->bytes_per_second)
-        return n;
-    uint64_t all = read_so_far(s), left = all > s->credit_used ? all - s->credit_used : 0;
-    return left < n ? (size_t)left : n;
-}
-
 static void used(struct smtp_server *s, size_t n)
 {
-    s->credit_used += n;
+    smtp_intake_take(&s->in, n);
     s->heard = s->now; /* a slow reader does not take its own slowness for silence */
-    if (s->backlog.n > s->backlog_used) {
-        s->backlog_used += n;
-        if (s->backlog_used == s->backlog.n) {
-            buf_clear(&s->backlog);
-            s->backlog_used = 0;
-        }
-    } else {
-        s->fed = slice_of(s->fed.p + n, s->fed.n - n);
-    }
-}
-
-static void keep_rest(struct smtp_server *s)
-{
-    if (s->fed.n == 0)
-        return;
-    if (s->backlog_used) {
-        buf_drop_front(&s->backlog, s->backlog_used);
-        s->backlog_used = 0;
-    }
-    buf_adds(&s->backlog, s->fed);
-    s->fed = SLICE_NONE;
 }
 
 /* One command or one stretch of a message; false when more input or time is needed. */
 static bool step(struct smtp_server *s)
 {
-    if (s->mode == MODE_CHUNK && s->chunk_left == 0) {
-        end_chunk(s);
-        return true;
-    }
-    struct slice in = input(s);
-    in.n = credit(s, in.n);
-    if (in.n == 0)
-        return false;
-    if (s->mode == MODE_DATA) {
-        used(s, take_data(s, in));
-        return true;
-    }
-    if (s->mode == MODE_CHUNK) {
-        used(s, take_chunk(s, in));
-        return true;
-    }
-    if (s->mode != MODE_COMMAND)
-        return false;
-    const char *lf = memchr(in.p, '\n', in.n < LINE_MAX_BYTES ? in.n : LINE_MAX_BYTES);
-    if (!lf) {
-        if (in.n < LINE_MAX_BYTES) {
-            if (s->backlog.n > s->backlog_used && s->fed.n) {
-                keep_rest(s); /* the line goes on in what was just fed */
-                return true;
-            }
+    struct slice in = smtp_intake_look(&s->in, s->now), line;
+    switch (s->mode) {
+    case MODE_COMMAND:
+        break;
+    case MODE_DATA:
+        if (in.n)
+            used(s, take_data(s, in));
+        return in.n > 0;
+    case MODE_CHUNK:
+        if (s->chunk_left == 0)
+            end_chunk(s);
+        else if (in.n)
+            used(s, take_chunk(s, in));
+        else
             return false;
-        }
+        return true;
+    case MODE_TLS:
+    case MODE_CLOSING:
+        return false;
+    }
+    int rc = smtp_intake_line(&s->in, LINE_MAX_BYTES, s->now, &line);
+    if (rc == ERR_AGAIN)
+        return false;
+    if (rc) {
         used(s, in.n);
         answer(s, NULL, S("500 5.5.2 line too long\r\n"), THEN_CLOSE);
         return true;
     }
     /* on_command copies what it keeps, so the line may be given up only behind it. */
-    size_t n = (size_t)(lf - in.p) + 1;
-    on_command(s, slice_of(in.p, n - 1));
-    used(s, n);
+    on_command(s, line);
+    used(s, line.n + 1);
     return true;
 }
 
@@ -657,8 +564,9 @@ struct smtp_server *smtp_server_new(const struct smtp_server_conf *conf, int64_t
     struct smtp_server *s = mem_zalloc(sizeof *s);
     s->conf = *conf;
     s->isp = smtp_judge_isp(conf->judge);
-    s->now = s->heard = s->credit_since = now_ms;
-    s->fed = SLICE_NONE;
+    s->now = s->heard = now_ms;
+    s->in = (struct smtp_intake){
+        .bytes_per_second = s->isp->bytes_per_second, .since_ms = now_ms, .fed = SLICE_NONE};
     s->source = smtp_judge_connect(conf->judge, &conf->peer);
     banner(s);
     return s;
@@ -674,7 +582,7 @@ void smtp_server_free(struct smtp_server *s)
         smtp_judge_disconnect(s->source);
     free(s->rcpts);
     arena_free(&s->arena);
-    buf_free(&s->backlog);
+    smtp_intake_free(&s->in);
     buf_free(&s->out);
     buf_free(&s->sent);
     buf_free(&s->held);
@@ -693,12 +601,7 @@ void smtp_server_feed(struct smtp_server *s, struct slice bytes, int64_t now_ms)
     s->heard = s->now;
     if (s->mode == MODE_TLS || s->mode == MODE_CLOSING)
         return;
-    keep_rest(s);
-    if (s->isp->bytes_per_second && input(s).n == 0) {
-        s->credit_since = s->now; /* an idle reader saves up nothing */
-        s->credit_used = 0;
-    }
-    s->fed = bytes;
+    smtp_intake_feed(&s->in, bytes, s->now);
 }
 
 void smtp_server_tls(struct smtp_server *s, int status, int64_t now_ms)
@@ -736,14 +639,7 @@ bool smtp_server_wants(const struct smtp_server *s)
 {
     if (s->mode == MODE_CLOSING)
         return false;
-    return input(s).n < (s->isp->bytes_per_second ? 1 : BACKLOG);
-}
-
-/* All there is was looked at. */
-static bool waits_for_client(const struct smtp_server *s)
-{
-    size_t n = input(s).n;
-    return credit(s, n) == n;
+    return smtp_intake_size(&s->in) < (s->isp->bytes_per_second ? 1 : BACKLOG);
 }
 
 static int64_t idle_end(const struct smtp_server *s)
@@ -757,11 +653,8 @@ int64_t smtp_server_deadline(const struct smtp_server *s)
         return INT64_MAX;
     if (s->holding)
         return s->held_until;
-    if (!waits_for_client(s)) {
-        uint64_t bps = s->isp->bytes_per_second, next = (read_so_far(s) + 1) * 1000;
-        return s->credit_since + (int64_t)((next + bps - 1) / bps);
-    }
-    return idle_end(s);
+    int64_t due = smtp_intake_due(&s->in, s->now);
+    return due < INT64_MAX ? due : idle_end(s);
 }
 
 bool smtp_server_poll(struct smtp_server *s, struct smtp_server_event *ev)
@@ -774,7 +667,7 @@ bool smtp_server_poll(struct smtp_server *s, struct smtp_server_event *ev)
             return true;
         }
         if (s->mode == MODE_CLOSING) {
-            s->fed = SLICE_NONE;
+            smtp_intake_drop(&s->in);
             return false;
         }
         if (s->asked_eod) {
@@ -791,10 +684,10 @@ bool smtp_server_poll(struct smtp_server *s, struct smtp_server_event *ev)
             flush(s);
             continue;
         }
-        keep_rest(s);
+        smtp_intake_keep(&s->in);
         if (s->lost) {
             close_now(s);
-        } else if (!s->holding && waits_for_client(s) && s->now >= idle_end(s)) {
+        } else if (!s->holding && smtp_intake_due(&s->in, s->now) == INT64_MAX && s->now >= idle_end(s)) {
             answer(s, NULL, S("421 4.4.2 you have been silent for too long\r\n"), THEN_CLOSE);
             s->held_until = s->now;
         } else {

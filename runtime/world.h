@@ -43,6 +43,7 @@ struct world_answer {
     int code; /* 0 = none */
     struct slice wire;
 };
+#define WORLD_ANSWER(code, words) ((struct world_answer){code, S(#code " " words "\r\n")})
 
 struct world_reply {
     enum smtp_phase phase;
