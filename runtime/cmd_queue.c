@@ -3,7 +3,7 @@
 #include "cmd.h"
 #include "base/map.h"
 #include "control.h"
-#include "delivery/measure.h"
+#include "delivery/rest.h"
 #include "format/text.h"
 #include "journal.h"
 #include "opts.h"
@@ -45,17 +45,10 @@ struct view {
 
 /* --- a folder at rest --- */
 
-struct rest_message {
-    uint32_t campaign, stream, isp;
-    bool held, deferred;
-    int64_t due_ms;
-};
-
-struct rest {
+struct at_rest {
     struct journal *journal;
-    struct map messages; /* id → struct rest_message */
-    struct measures *measures;
-    struct map rows; /* campaign, stream, isp → json object, in view->rows */
+    struct rest *rest;
+    struct map rows; /* campaign, stream, isp and why → json object, in view->rows */
     struct view *view;
     int64_t now_ms;
 };
@@ -70,10 +63,10 @@ static json_t *name_or_null(struct slice s)
     return j;
 }
 
-static void add_measures(struct rest *r)
+static void add_measures(const struct at_rest *r)
 {
     struct buf line = {0};
-    for (const struct measure *m = NULL; (m = measures_next(r->measures, m));) {
+    for (const struct measure *m = NULL; (m = measures_next(rest_measures(r->rest), m));) {
         if (!measure_holds(m))
             continue;
         buf_clear(&line);
@@ -88,46 +81,8 @@ static void add_measures(struct rest *r)
 
 static int on_record(void *data, const struct rec *rec)
 {
-    struct rest *r = data;
-    struct rest_message *m;
-    switch (rec->type) {
-    case REC_RECIPIENT:
-        m = mem_zalloc(sizeof *m);
-        *m = (struct rest_message){.campaign = rec->recipient.campaign,
-                                   .stream = rec->recipient.stream,
-                                   .deferred = rec->recipient.due_ms > r->now_ms,
-                                   .due_ms = rec->recipient.due_ms};
-        free(map_put(&r->messages, slice_of(&rec->recipient.id, sizeof rec->recipient.id), m));
-        return 0;
-    case REC_EVENT:
-        break;
-    case REC_DUE:
-        if ((m = map_get(&r->messages, slice_of(&rec->due.id, sizeof rec->due.id)))) {
-            m->due_ms = rec->due.due_ms;
-            m->deferred = m->due_ms > r->now_ms;
-        }
-        return 0;
-    case REC_MEASURE:
-        measures_restore(r->measures, &rec->measure,
-                         event_name(journal_names(r->journal), NAME_ISP, rec->measure.isp),
-                         event_name(journal_names(r->journal), NAME_SOURCE, rec->measure.source));
-        return 0;
-    default:
-        return 0;
-    }
-    const struct rec_event *ev = &rec->event;
-    if (!(m = map_get(&r->messages, slice_of(&ev->id, sizeof ev->id))))
-        return 0;
-    if (rec_event_ends(ev->type)) {
-        free(map_del(&r->messages, slice_of(&ev->id, sizeof ev->id)));
-    } else if (ev->type == EVENT_DEFERRED || ev->type == EVENT_AMBIGUOUS) {
-        m->isp = ev->isp ? ev->isp : m->isp;
-        m->due_ms = ev->next_due_ms;
-        m->deferred = ev->next_due_ms > r->now_ms;
-        m->held = false;
-    } else if (ev->type == EVENT_HELD) {
-        m->held = true;
-    }
+    struct at_rest *r = data;
+    rest_learn(r->rest, rec);
     return 0;
 }
 
@@ -136,27 +91,42 @@ static void add_one(json_t *row, const char *name)
     json_object_set_new(row, name, json_integer(json_integer_value(json_object_get(row, name)) + 1));
 }
 
-static json_t *rest_row(struct rest *r, const struct rest_message *m)
+static json_t *row_of(struct at_rest *r, const struct rest_message *m)
 {
     const struct event_names *n = journal_names(r->journal);
-    uint32_t key[3] = {m->campaign, m->stream, m->isp};
-    json_t *row = map_get(&r->rows, slice_of(key, sizeof key));
-    if (row)
-        return row;
-    row = json_pack("{s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:s, s:n}", "isp",
-                    name_or_null(event_name(n, NAME_ISP, m->isp)), "campaign",
-                    name_or_null(event_name(n, NAME_CAMPAIGN, m->campaign)), "stream",
-                    name_or_null(event_name(n, NAME_STREAM, m->stream)), "waiting", 0, "in_flight", 0,
-                    "deferred", 0, "held", 0, "why", "hato does not run on this folder", "until");
-    INVARIANT(row);
-    json_array_append_new(r->view->rows, row);
-    map_put(&r->rows, slice_of(key, sizeof key), row);
+    const uint32_t numbers[3] = {m->campaign, m->stream, rest_isp(m)};
+    struct buf key = {0};
+    buf_add(&key, numbers, sizeof numbers);
+    if (!rest_wait(r->rest, m, &key))
+        buf_adds(&key, S("hato does not run on this folder"));
+    json_t *row = map_get(&r->rows, buf_slice(&key));
+    if (!row) {
+        struct slice why = slice_of(key.p + sizeof numbers, key.n - sizeof numbers);
+        row = json_pack("{s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:o, s:n}", "isp",
+                        name_or_null(event_name(n, NAME_ISP, numbers[2])), "campaign",
+                        name_or_null(event_name(n, NAME_CAMPAIGN, m->campaign)), "stream",
+                        name_or_null(event_name(n, NAME_STREAM, m->stream)), "waiting", 0, "in_flight", 0,
+                        "deferred", 0, "held", 0, "why", name_or_null(why), "until");
+        INVARIANT(row);
+        json_array_append_new(r->view->rows, row);
+        map_put(&r->rows, buf_slice(&key), row);
+    }
+    buf_free(&key);
     return row;
+}
+
+/* One that is paused on its own is held, as where hato runs. */
+static const char *state_of(const struct at_rest *r, const struct rest_message *m)
+{
+    const struct rest_pause *p = rest_paused(r->rest, m);
+    if (m->at.state == STANDING_HELD || (p && p->kind == STEER_ID))
+        return "held";
+    return m->at.due_ms > r->now_ms ? "deferred" : "waiting";
 }
 
 static int look_at_rest(struct view *v, struct err *e)
 {
-    struct rest r = {.view = v};
+    struct at_rest r = {.view = v};
     struct hash_key hk;
     size_t at = 0;
     int rc = journal_open("queue", v->args->state, &r.journal, e);
@@ -165,28 +135,22 @@ static int look_at_rest(struct view *v, struct err *e)
     v->at_rest = true;
     r.now_ms = loop_wall_ms(journal_loop(r.journal));
     loop_random_bytes(journal_loop(r.journal), &hk, sizeof hk);
-    map_init(&r.messages, hk);
     map_init(&r.rows, hk);
-    struct conf *conf = conf_new();
-    r.measures = measures_new(&(struct measures_conf){.loop = journal_loop(r.journal), .conf = conf});
+    r.rest =
+        rest_new(&(struct rest_conf){.loop = journal_loop(r.journal), .names = journal_names(r.journal)});
     rc = journal_read(r.journal, on_record, &r, e);
     if (!rc && v->args->measures)
         add_measures(&r);
-    measures_free(r.measures);
-    conf_free(conf);
     v->totals = json_pack("{s:i, s:i, s:i, s:i, s:i}", "queued", 0, "waiting", 0, "in_flight", 0, "deferred",
                           0, "held", 0);
-    for (struct map_entry *m; (m = map_next(&r.messages, &at));) {
-        struct rest_message *x = m->value;
-        const char *state = x->held ? "held" : x->deferred ? "deferred" : "waiting";
-        if (!rc && !v->args->measures)
-            add_one(rest_row(&r, x), state);
-        add_one(v->totals, state);
+    for (const struct rest_message *m; !rc && (m = rest_next(r.rest, &at));) {
+        if (!v->args->measures)
+            add_one(row_of(&r, m), state_of(&r, m));
+        add_one(v->totals, state_of(&r, m));
         add_one(v->totals, "queued");
-        free(x);
     }
-    map_free(&r.messages);
     map_free(&r.rows);
+    rest_free(r.rest);
     journal_close(r.journal);
     return rc;
 }
@@ -282,8 +246,7 @@ static void show_rows(const struct view *v, struct buf *out)
         put_number(out, number(row, "in_flight"), 9);
         put_number(out, number(row, "deferred"), 9);
         put_number(out, number(row, "held"), 7);
-        if (!v->at_rest)
-            text_safe(out, member(row, "why", ""));
+        text_safe(out, member(row, "why", ""));
         put_when(out, row, "until");
         buf_addc(out, '\n');
     }

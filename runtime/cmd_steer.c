@@ -1,7 +1,7 @@
 /* cmd_steer.c - hato pause, resume, cancel, retry: what people do to mail on its way. */
 #include "cmd.h"
 #include "control.h"
-#include "delivery/steer.h"
+#include "delivery/steer_rest.h"
 #include "format/text.h"
 #include "journal.h"
 #include "opts.h"
@@ -19,7 +19,7 @@ struct args {
 
 #define STATE                                                                                                \
     {                                                                                                        \
-        OPT_STRING, "state", "DIR", "of the hato that runs (default " JOURNAL_STATE_DEFAULT ")",             \
+        OPT_STRING, "state", "DIR", "the state folder (default " JOURNAL_STATE_DEFAULT ")",                  \
             offsetof(struct args, state)                                                                     \
     }
 #define JSON                                                                                                 \
@@ -44,7 +44,9 @@ static const struct opt cancel_options[] = {
 
 #define KINDS                                                                                                \
     "KIND is campaign, stream, isp, domain, source or id: campaign=summer isp=gmail id=m10423. The answer\n" \
-    "comes when it is on disk, and says how many messages on their way it is about."
+    "comes when it is on disk, and says how many messages on their way it is about. Where no hato runs it "  \
+    "is\n"                                                                                                   \
+    "written into the folder, and the next that runs obeys."
 
 static const char pause_usage[] = "hato pause KIND=VALUE… [--state DIR] [--json]\n\n"
                                   "Nothing of it begins any more, until `hato resume`, also after a restart; "
@@ -87,6 +89,29 @@ static bool is_nobody(const char *state)
     return r == ERR_NOTFOUND;
 }
 
+/* Nobody runs: the folder itself is told. */
+static int ask_folder(enum steer_verb verb, const struct opt_list *words, const struct args *a,
+                      struct control_answer *answer, struct err *e)
+{
+    struct steer_order *orders = mem_zalloc(words->n * sizeof *orders);
+    struct fs *fs = fs_real();
+    struct loop *loop = loop_new_real();
+    uint64_t touched = 0;
+    int r = 0;
+    for (size_t i = 0; !r && i < words->n; i++) {
+        orders[i] = (struct steer_order){.verb = verb, .forget = a->forget};
+        r = steer_parse(slice_cstr(words->v[i]), &orders[i].kind, &orders[i].name, e);
+    }
+    if (!r)
+        r = steer_rest(fs, loop, a->state, orders, words->n, &touched, e);
+    if (!r)
+        answer->last = json_pack("{s:I, s:i}", "touched", (json_int_t)touched, "in_flight", 0);
+    loop_free(loop);
+    fs_free(fs);
+    free(orders);
+    return r;
+}
+
 static int confirm(const struct args *a, const struct opt_list *words, struct err *e)
 {
     char line[16];
@@ -103,7 +128,7 @@ static int confirm(const struct args *a, const struct opt_list *words, struct er
     return 0;
 }
 
-static void tell(const struct args *a, const char *done, const json_t *last)
+static void tell(const struct args *a, const char *done, bool at_rest, const json_t *last)
 {
     uint64_t touched = (uint64_t)json_integer_value(json_object_get(last, "touched"));
     uint64_t flying = (uint64_t)json_integer_value(json_object_get(last, "in_flight"));
@@ -120,6 +145,8 @@ static void tell(const struct args *a, const char *done, const json_t *last)
             buf_adds(&out, flying == 1 ? S(" is in flight and ends as it ends")
                                        : S(" are in flight and end as they end"));
         }
+        if (at_rest)
+            buf_adds(&out, S("; no hato runs here: the next one obeys"));
     }
     printf("%.*s\n", SLICE_FMT(buf_slice(&out)));
     buf_free(&out);
@@ -132,8 +159,11 @@ static int command(int argc, char **argv, const struct opt *table, const char *u
     struct control_answer answer = {0};
     struct err e = {0};
     const char *verb = argv[0];
+    enum steer_verb what;
     enum steer_kind kind;
     struct slice name;
+    bool at_rest = false;
+    INVARIANT(steer_verb_parse(slice_cstr(verb), &what) == 0);
     int r = opts_parse(argc, argv, table, &a, &words, &e);
     if (!r && a.help) {
         opts_help(usage, table);
@@ -147,12 +177,13 @@ static int command(int argc, char **argv, const struct opt *table, const char *u
         r = confirm(&a, &words, &e);
     if (!r)
         r = ask(verb, &words, &a, &answer, &e);
-    if (r == ERR_NOTFOUND && is_nobody(a.state))
-        err_set(&e, r, "no hato runs on %s; `hato serve` takes it up", a.state);
+    at_rest = r == ERR_NOTFOUND && is_nobody(a.state);
+    if (at_rest)
+        r = ask_folder(what, &words, &a, &answer, &e);
     if (r)
         fprintf(stderr, "hato %s: %s\n", verb, e.text);
     else
-        tell(&a, done, answer.last);
+        tell(&a, done, at_rest, answer.last);
     json_decref(answer.last);
     return !r ? EXIT_DONE : r == ERR_INVAL ? EXIT_USAGE : EXIT_FAILED;
 }

@@ -113,6 +113,31 @@ static void put_live(struct buf *out, const struct story *m, int64_t now_ms)
     buf_addc(out, '.');
 }
 
+/* None runs: what keeps it back besides that, and how people let it go on. */
+static bool put_rest(struct buf *out, const struct run *r, const struct story *m)
+{
+    const struct rest *rest = stories_rest(r->stories);
+    const struct rest_message *x = r->running ? NULL : rest_get(rest, m->c.id);
+    struct buf why = {0};
+    bool held = x && rest_wait(rest, x, &why);
+    if (held) {
+        const struct rest_pause *p = rest_paused(rest, x);
+        buf_adds(out, S("Waiting: "));
+        buf_adds(out, buf_slice(&why));
+        buf_adds(out, S(". No hato runs on this folder; `hato resume "));
+        if (p) {
+            buf_printf(out, "%s=", steer_kind_name(p->kind));
+            text_safe(out, p->name);
+        } else {
+            buf_adds(out, S("measure="));
+            measure_name(out, rest_held_by(rest, x)->number);
+        }
+        buf_adds(out, S("` lets it go on when one does."));
+    }
+    buf_free(&why);
+    return held;
+}
+
 /* --- telling --- */
 
 /* The waits before a step: those that last; what a pause of a moment divides is one. */
@@ -235,7 +260,7 @@ static void put_story(struct run *r, const struct story *m, bool json, struct bu
     struct buf words = {0};
     if (m->live.n)
         put_live(&words, m, r->now_ms);
-    else
+    else if (!put_rest(&words, r, m))
         explain_message(&words, &m->m, r->now_ms);
     if (json) {
         put_json(r, m, buf_slice(&words), out);

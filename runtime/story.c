@@ -16,6 +16,7 @@ struct stories {
     struct buf key;    /* duplicate key of the address; empty: not asked by it */
     struct map by_ids; /* message id → struct story, in order of appearance */
     struct reasons *reasons;
+    struct rest *rest;  /* of these messages */
     uint8_t *campaigns; /* state by number */
     size_t ncampaigns;
     struct arena arena;
@@ -51,6 +52,7 @@ struct stories *stories_new(struct journal *journal, const char *word)
     struct hash_key hk;
     ss->journal = journal;
     ss->reasons = reasons_new();
+    ss->rest = rest_new(&(struct rest_conf){.loop = journal_loop(journal), .names = journal_names(journal)});
     loop_random_bytes(journal_loop(journal), &hk, sizeof hk);
     map_init(&ss->by_ids, hk);
     set_target(ss, word);
@@ -82,6 +84,11 @@ struct story *stories_next(const struct stories *ss, size_t *at)
 {
     struct map_entry *e = map_next(&ss->by_ids, at);
     return e ? e->value : NULL;
+}
+
+const struct rest *stories_rest(const struct stories *ss)
+{
+    return ss->rest;
 }
 
 struct reasons *stories_reasons(const struct stories *ss)
@@ -208,6 +215,8 @@ static int on_record(void *data, const struct rec *rec)
     case REC_WARMUP:
         break;
     }
+    if (rec->type != REC_RECIPIENT || stories_get(ss, rec->recipient.id))
+        rest_learn(ss->rest, rec);
     return 0;
 }
 
@@ -232,6 +241,7 @@ void stories_free(struct stories *ss)
     }
     map_free(&ss->by_ids);
     reasons_free(ss->reasons);
+    rest_free(ss->rest);
     free(ss->campaigns);
     buf_free(&ss->key);
     buf_free(&ss->scratch);

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "delivery/chain.h"
 #include "delivery/explain.h"
+#include "delivery/rest.h"
 #include "journal.h"
 
 enum { STORY_INDENT = 23 }; /* of an event's further lines */
@@ -41,6 +42,8 @@ void stories_free(struct stories *ss); /* NULL is fine */
 struct story *stories_get(const struct stories *ss, uint64_t id);
 /* In order of acceptance: size_t at = 0; while ((s = stories_next(ss, &at))) ... */
 struct story *stories_next(const struct stories *ss, size_t *at);
+/* What would keep these back if hato ran now. */
+const struct rest *stories_rest(const struct stories *ss);
 /* What mail waited for, by the same journal. */
 struct reasons *stories_reasons(const struct stories *ss);
 

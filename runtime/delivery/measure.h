@@ -150,10 +150,14 @@ void measure_name(struct buf *out, uint32_t number);
 void measure_allows(struct buf *out, const struct measure *m);
 /* When that changes, UTC ms; 0: not known. */
 int64_t measure_changes_ms(const struct measure *m);
+/* "measure M3 (suspend, nothing goes) by shipped:…: 421 4.7.0 …" */
+void measure_text(struct buf *out, const struct measure *m);
 /* One object, as `hato queue --measures --json` shows it. */
 void measure_json(struct buf *out, const struct measure *m, uint64_t waiting);
 /* It ends now. ERR_NOTFOUND. */
 int measures_lift(struct measures *ms, struct slice name);
+/* One that holds, by its name; NULL: none. */
+struct measure *measures_find(const struct measures *ms, struct slice name);
 
 /* --- the journal --- */
 void measure_record(const struct measure *m, int64_t now_ms, struct rec_measure *out); /* isp, source: 0 */

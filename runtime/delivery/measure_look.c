@@ -216,6 +216,16 @@ static void put_time(struct buf *out, const char *name, int64_t utc_ms)
     buf_free(&text);
 }
 
+void measure_text(struct buf *out, const struct measure *m)
+{
+    buf_adds(out, S("measure "));
+    measure_name(out, m->number);
+    buf_printf(out, " (%s, ", measure_kind_name(m->kind));
+    measure_allows(out, m);
+    buf_printf(out, ") by %s: ", m->rule);
+    text_safe(out, slice_cstr(m->why));
+}
+
 void measure_json(struct buf *out, const struct measure *m, uint64_t waiting)
 {
     struct buf allows = {0};
@@ -239,22 +249,30 @@ void measure_json(struct buf *out, const struct measure *m, uint64_t waiting)
     buf_free(&allows);
 }
 
+struct measure *measures_find(const struct measures *ms, struct slice name)
+{
+    struct buf mine = {0};
+    struct measure *m = ms->first;
+    for (; m; m = m->next) {
+        buf_clear(&mine);
+        measure_name(&mine, m->number);
+        if (measure_holds(m) && slice_ieq(buf_slice(&mine), name))
+            break;
+    }
+    buf_free(&mine);
+    return m;
+}
+
 int measures_lift(struct measures *ms, struct slice name)
 {
-    for (struct measure *m = ms->first; m; m = m->next) {
-        struct buf mine = {0};
-        measure_name(&mine, m->number);
-        bool is = slice_ieq(buf_slice(&mine), name);
-        buf_free(&mine);
-        if (!is || !measure_holds(m))
-            continue;
-        m->lifted = true;
-        measure_over(m, loop_wall_ms(ms->conf.loop));
-        if (ms->conf.changed)
-            ms->conf.changed(ms->conf.data, m);
-        return 0;
-    }
-    return ERR_NOTFOUND;
+    struct measure *m = measures_find(ms, name);
+    if (!m)
+        return ERR_NOTFOUND;
+    m->lifted = true;
+    measure_over(m, loop_wall_ms(ms->conf.loop));
+    if (ms->conf.changed)
+        ms->conf.changed(ms->conf.data, m);
+    return 0;
 }
 
 /* --- the journal --- */

@@ -465,21 +465,6 @@ static void on_durable(struct spool_wait *w, int status)
     done(data, status, touched, in_flight);
 }
 
-/* One that holds. */
-static const struct measure *measure_named(const struct deliver *d, struct slice name)
-{
-    struct buf mine = {0};
-    const struct measure *m = NULL;
-    while ((m = measures_next(paths_measures(d->paths), m))) {
-        buf_clear(&mine);
-        measure_name(&mine, m->number);
-        if (measure_holds(m) && slice_ieq(buf_slice(&mine), name))
-            break;
-    }
-    buf_free(&mine);
-    return m;
-}
-
 struct waited {
     const struct measure *m;
     uint64_t n;
@@ -494,16 +479,33 @@ static void on_measure(void *data, const struct wait_measure *w)
 
 static void lift_measure(struct steering *s)
 {
-    struct waited w = {measure_named(s->d, s->order.name), 0};
+    struct waited w = {measures_find(paths_measures(s->d->paths), s->order.name), 0};
     wait_measures(s->d, on_measure, &w);
     measures_lift(paths_measures(s->d->paths), s->order.name);
     s->touched = w.n;
     s->stage = AT_READINGS; /* there is nothing to look for */
 }
 
-static int check_order(struct deliver *d, const struct steer_order *o, struct err *e)
+int steer_check(const struct steer_order *o, struct err *e)
 {
     uint64_t id;
+    if (o->kind == STEER_ID && event_message_parse(o->name, &id))
+        return err_set(e, ERR_INVAL, "\"%.*s\" is no message: id=m17", SLICE_FMT(o->name));
+    if (o->kind == STEER_MEASURE && o->verb != STEER_RESUME)
+        return err_set(e, ERR_INVAL, "a measure is lifted: hato resume measure=%.*s", SLICE_FMT(o->name));
+    if (o->name.n > 400)
+        return err_set(e, ERR_INVAL, "that name is too long");
+    if (o->forget && (o->verb != STEER_CANCEL || o->kind != STEER_CAMPAIGN))
+        return err_set(e, ERR_INVAL, "--forget goes with cancel campaign=NAME");
+    return 0;
+}
+
+static int check_order(struct deliver *d, const struct steer_order *o, struct err *e)
+{
+    uint64_t id = 0;
+    int r = steer_check(o, e);
+    if (r)
+        return r;
     switch (o->kind) {
     case STEER_CAMPAIGN:
         if (!deliver_campaign(d, o->name))
@@ -518,15 +520,11 @@ static int check_order(struct deliver *d, const struct steer_order *o, struct er
             return err_set(e, ERR_NOTFOUND, "there is no source \"%.*s\"", SLICE_FMT(o->name));
         break;
     case STEER_ID:
-        if (event_message_parse(o->name, &id))
-            return err_set(e, ERR_INVAL, "\"%.*s\" is no message: id=m17", SLICE_FMT(o->name));
-        if (!queue_get(d->queue, id))
+        if (event_message_parse(o->name, &id) || !queue_get(d->queue, id))
             return err_set(e, ERR_NOTFOUND, "message %.*s is not on its way", SLICE_FMT(o->name));
         break;
     case STEER_MEASURE:
-        if (o->verb != STEER_RESUME)
-            return err_set(e, ERR_INVAL, "a measure is lifted: hato resume measure=%.*s", SLICE_FMT(o->name));
-        if (!measure_named(d, o->name))
+        if (!measures_find(paths_measures(d->paths), o->name))
             return err_set(e, ERR_NOTFOUND, "there is no measure \"%.*s\"; hato queue --measures lists them",
                            SLICE_FMT(o->name));
         break;
@@ -535,10 +533,6 @@ static int check_order(struct deliver *d, const struct steer_order *o, struct er
     case STEER_KINDS:
         break;
     }
-    if (o->name.n > 400)
-        return err_set(e, ERR_INVAL, "that name is too long");
-    if (o->forget && (o->verb != STEER_CANCEL || o->kind != STEER_CAMPAIGN))
-        return err_set(e, ERR_INVAL, "--forget goes with cancel campaign=NAME");
     return 0;
 }
 

@@ -36,6 +36,9 @@ typedef void steer_done(void *data, int status, uint64_t touched, uint64_t in_fl
  * ERR_INVAL. Works in steps, so that the loop is never away for long. */
 int steer(struct deliver *d, const struct steer_order *o, steer_done *done, void *data, struct err *e);
 
+/* What can be said of an order without knowing of any mail. ERR_INVAL. */
+int steer_check(const struct steer_order *o, struct err *e);
+
 /* "campaign=hello" → kind and name. ERR_INVAL names what is allowed. */
 int steer_parse(struct slice word, enum steer_kind *kind, struct slice *name, struct err *e);
 const char *steer_kind_name(enum steer_kind k);

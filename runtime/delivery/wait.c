@@ -90,17 +90,6 @@ static bool may_carry(const struct isp *isp, const struct lane *lane, const stru
     return p->usable && (!bound || lane->source == p->source);
 }
 
-/* "measure M3: suspended since …, source mx1 at gmail by shipped:…: 421 4.7.0 …" */
-static void wait_of_measure(const struct measure *m, struct buf *out)
-{
-    buf_adds(out, S("measure "));
-    measure_name(out, m->number);
-    buf_printf(out, " (%s, ", measure_kind_name(m->kind));
-    measure_allows(out, m);
-    buf_printf(out, ") by %s: ", m->rule);
-    text_safe(out, slice_cstr(m->why));
-}
-
 /* Every path that could carry it is held, or has no connection to spare. */
 static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const struct lane *lane,
                           struct buf *out, int64_t *until_ms)
@@ -145,7 +134,7 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
     if (held) {
         if (*until_ms == INT64_MAX)
             *until_ms = 0;
-        wait_of_measure(held, out);
+        measure_text(out, held);
         return true;
     }
     if (paused)

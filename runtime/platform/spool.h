@@ -121,6 +121,7 @@ struct spool_conf {
     uint64_t journal_max;   /* 0: no bound; all segments together */
     uint32_t reserve_bytes; /* room kept for outcomes on a full disk; 0: 16 MiB */
     int sync_delay_ms;      /* 0: 10 */
+    bool aside;             /* only a word is added: how the process before ended stays to be found */
     spool_notice_fn notice; /* may be NULL */
     void *notice_data;
 };

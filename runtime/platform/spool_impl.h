@@ -97,6 +97,7 @@ struct spool {
     bool failed;               /* a write or sync failed and what it was about is not safe yet */
     bool has_reserve;          /* the file is there, whole */
     bool stopping;
+    bool leaves_run; /* conf.aside: the `run` file of the process before stays */
 
     struct loop_hook hook;
     struct loop_timer timer, room_timer;

@@ -158,7 +158,9 @@ int spool_open(struct spool **out, const struct spool_conf *conf, spool_replay_f
     rc = take_over(sp, &found, report->last_stop == SPOOL_CLEAN, err);
     if (rc)
         goto out;
-    rc = fs_write_atomic(sp->fs, spool_path(sp, "run", &path), buf_slice(&boot), 0600, err);
+    sp->leaves_run = conf->aside && report->last_stop != SPOOL_CLEAN;
+    if (!sp->leaves_run)
+        rc = fs_write_atomic(sp->fs, spool_path(sp, "run", &path), buf_slice(&boot), 0600, err);
     if (rc && rc != ERR_FULL)
         goto out;
     rc = 0;
@@ -199,7 +201,7 @@ void spool_free(struct spool *sp)
         sp->waits = w->next;
         w->fn(w, w->point <= sp->durable ? 0 : w->point == UINT64_MAX ? ERR_FULL : ERR_CANCELED);
     }
-    if (sp->durable == sp->appended && !sp->failed &&
+    if (sp->durable == sp->appended && !sp->failed && !sp->leaves_run &&
         fs_unlink(sp->fs, spool_path(sp, "run", &path), NULL) == 0)
         fs_sync_dir(sp->fs, sp->dir, NULL); /* if not, the next start is careful for nothing */
     buf_free(&path);

@@ -134,10 +134,3 @@ def test_what_is_not_known_is_said(daemon, words, code, says):  # noqa: F811
     daemon.people("a.csv", "a@big.test")
     daemon.start()
     assert says in daemon.ask(*words, code=code)
-
-
-def test_without_a_process_they_say_so(daemon):  # noqa: F811
-    daemon.script("")
-    daemon.start()
-    daemon.program.stop()
-    assert "no hato runs on" in daemon.ask("pause", "isp=x", code=1)
