@@ -119,8 +119,10 @@ static void check(struct signing *s, const uint8_t in[2][RSA_PAIR_BYTES],
         for (int i = 0; i < WORDS; i++)
             wrong[lane / 2] |= s->words[i];
     }
-    for (int m = 0; m < 2; m++)
+    for (int m = 0; m < 2; m++) {
         good[m] = ((wrong[m] | (0 - wrong[m])) >> 63) - 1;
+        __asm__("" : "+r"(good[m])); /* clang would see that it is all or nothing, and branch */
+    }
 }
 
 unsigned rsa_pair_raw(const struct rsa_pair_key *const key[2], const uint8_t in[2][RSA_PAIR_BYTES],
