@@ -1,11 +1,18 @@
-/* test.c - runs every TEST, or those whose name or file contains one of the arguments. Last line: N passed, N
+/* test.c - runs every TEST, or those whose name or file contains one of the arguments:
+ *   unit [-j PROCESSES] [NAME...]
+ * -j: so many processes, each of which takes the next test when it is done with one. Last line: N passed, N
  * failed. */
 #include "test.h"
 
 #include <ftw.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+enum { PROCESSES_MOST = 64 };
 
 struct test {
     const char *name, *file;
@@ -78,15 +85,27 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
     return remove(path);
 }
 
-int main(int argc, char **argv)
+/* Where the processes meet. */
+struct board {
+    atomic_int next, passed, bad;
+    int at[PROCESSES_MOST]; /* the test that each is in */
+};
+
+static bool wanted(const struct test *t, char **names)
 {
-    int passed = 0, bad = 0;
-    for (int i = 0; i < ntests; i++) {
-        bool wanted = argc < 2;
-        for (int a = 1; a < argc; a++)
-            wanted |= strstr(tests[i].name, argv[a]) || strstr(tests[i].file, argv[a]);
-        if (!wanted)
+    bool is = !*names;
+    for (; *names; names++)
+        is |= strstr(t->name, *names) || strstr(t->file, *names);
+    return is;
+}
+
+static void run_tests(struct board *b, int process, char **names)
+{
+    int i;
+    while ((i = atomic_fetch_add(&b->next, 1)) < ntests) {
+        if (!wanted(&tests[i], names))
             continue;
+        b->at[process] = i;
         failed = false;
         dir[0] = 0;
         tests[i].fn();
@@ -96,8 +115,58 @@ int main(int argc, char **argv)
             nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
         if (failed)
             fprintf(stderr, "FAILED %s\n", tests[i].name);
-        *(failed ? &bad : &passed) += 1;
+        atomic_fetch_add(failed ? &b->bad : &b->passed, 1);
     }
-    printf("%d passed, %d failed\n", passed, bad);
-    return bad ? 1 : 0;
+}
+
+/* One that is ended by a signal, or that a sanitizer has something to say about, is a failure. */
+static void run_beside(struct board *b, int processes, char **names)
+{
+    pid_t pids[PROCESSES_MOST];
+    for (int p = 0; p < processes; p++) {
+        pids[p] = fork();
+        if (pids[p] == 0) {
+            run_tests(b, p, names);
+            exit(0);
+        }
+        if (pids[p] < 0) {
+            perror("fork");
+            abort();
+        }
+    }
+    for (int p = 0; p < processes; p++) {
+        int status = 0;
+        if (waitpid(pids[p], &status, 0) == pids[p] && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+            continue;
+        fprintf(stderr, "FAILED a process that ended with %s %d; its last test was %s\n",
+                WIFSIGNALED(status) ? "signal" : "code",
+                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), tests[b->at[p]].name);
+        atomic_fetch_add(&b->bad, 1);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int processes = 1;
+    char **names = argv + 1;
+    if (*names && strcmp(*names, "-j") == 0) {
+        processes = names[1] ? atoi(names[1]) : 0;
+        if (processes < 1 || processes > PROCESSES_MOST) {
+            fprintf(stderr, "usage: unit [-j PROCESSES] [NAME...], 1 to %d of them\n", PROCESSES_MOST);
+            return 2;
+        }
+        names += 2;
+    }
+    struct board *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (b == MAP_FAILED) {
+        perror("mmap");
+        return 2;
+    }
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* lines of several processes stay whole */
+    if (processes == 1)
+        run_tests(b, 0, names);
+    else
+        run_beside(b, processes, names);
+    printf("%d passed, %d failed\n", b->passed, b->bad);
+    return b->bad ? 1 : 0;
 }
