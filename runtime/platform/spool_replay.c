@@ -268,6 +268,15 @@ static int open_segment(struct replay *p, struct stream *st, struct err *err)
         st->s = NULL;
         return rc;
     }
+    if (s->header_damaged &&
+        !p->index) { /* its file may have been in the making when the folder was listed */
+        uint32_t version;
+        struct slice head =
+            slice_of(st->bytes.p, st->bytes.n < SEGMENT_HEADER_BYTES ? st->bytes.n : SEGMENT_HEADER_BYTES);
+        s->header_damaged = seg_header_read(head, &s->header, &version) != 0;
+        if (!s->header_damaged && !p->found->spool_id)
+            p->found->spool_id = s->header.spool_id;
+    }
     size_t peek = st->next;
     struct found_segment *after = next_of_kind(p, st->kind, &peek);
     uint64_t later = after && !after->header_damaged ? after->header.epoch : UINT64_MAX;

@@ -1,5 +1,6 @@
 /* spool_test.c - the journal on files in memory: order, durability, damage, full disks, failed syncs,
  * rewriting. */
+#include "platform/spool_impl.h"
 #include "spool_rig.h"
 #include "format/frame.h"
 #include "test.h"
@@ -541,4 +542,48 @@ TEST(a_scan_reads_a_spool_that_is_open)
     CHECK_STR(rig_text(&r, &got), S("r:one e:two "));
     rig_free(&r);
     buf_free(&got);
+}
+
+static int count_record(void *data, enum spool_kind kind, struct spool_pos pos, struct slice payload)
+{
+    ++*(int *)data;
+    return 0;
+}
+
+static void count_notice(void *data, int code, const char *text)
+{
+    ++*(int *)data;
+}
+
+TEST(a_scan_reads_names_whose_file_was_in_the_making_when_it_was_listed)
+{
+    struct rig r = {.fs = fs_memory()};
+    struct buf whole = {0}, path = {0};
+    struct found found;
+    struct spool_report report = {0};
+    int records = 0, notices = 0;
+    CHECK_INT(rig_open(&r, true), 0);
+    rig_put(&r, SPOOL_NAMES, "one");
+    rig_run(&r, 20);
+    rig_close(&r);
+    CHECK_INT(found_list(r.fs, r.dir, &found, &r.err), 0);
+    for (size_t i = 0; i < found.n; i++)
+        if (found.v[i].id.kind == SPOOL_NAMES && found.v[i].bytes > SEGMENT_HEADER_BYTES)
+            seg_path(&path, r.dir, found.v[i].id, false);
+    found_free(&found);
+    CHECK(path.n > 0);
+    CHECK_INT(fs_read_whole(r.fs, path.p, 4096, &whole, &r.err), 0);
+    CHECK_INT(fs_write_atomic(r.fs, path.p, SLICE_NONE, 0600, &r.err), 0);
+    CHECK_INT(found_list(r.fs, r.dir, &found, &r.err), 0);
+    CHECK_INT(fs_write_atomic(r.fs, path.p, buf_slice(&whole), 0600, &r.err), 0);
+    CHECK_INT(found_replay(r.fs, r.dir, &found, false, count_record, count_notice, &records, &notices,
+                           &report, &r.err),
+              0);
+    CHECK_INT(records, 1);
+    CHECK_INT(notices, 0);
+    CHECK_INT(report.damaged_places, 0);
+    found_free(&found);
+    buf_free(&whole);
+    buf_free(&path);
+    rig_free(&r);
 }
