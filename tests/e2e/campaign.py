@@ -3,10 +3,9 @@ import collections
 import contextlib
 import csv
 import json
-import socket
 import subprocess
 
-from conftest import Program
+from conftest import PORTS, Program
 
 FINAL = ("delivered", "bounced", "expired")
 
@@ -24,7 +23,9 @@ def plain_script(more="", stream=""):
 
 
 def log_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The sink's log, of a sink that may be writing its next line."""
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
 
 
 def was_doubtful(event):
@@ -100,21 +101,11 @@ class Campaign:
         return Outcome(done.returncode, done.stdout, done.stderr, self.events())
 
 
-def unused_port():
-    """A port of this machine that nobody has at any address, over TCP and UDP."""
-    while True:
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("0.0.0.0", 0))
-            with contextlib.suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return tcp.getsockname()[1]
-
-
 @contextlib.contextmanager
 def running_sink(hato, folder, listen=()):
     """hato sink for FOLDER/world.lua, with FOLDER/sink.log and what it took in FOLDER/mail. .port, .dns: where.
     listen: at these addresses of the world only."""
-    port, dns_port = unused_port(), unused_port()
+    port, dns_port = PORTS.take(), PORTS.take()
     where = ["--listen", *(f"{address}:{port}" for address in listen)] if listen else ["--port", port]
     program = Program([hato, "sink", "--world", folder / "world.lua", *where, "--dns", f"127.0.0.1:{dns_port}",
                        "--store", folder / "mail", "--log", folder / "sink.log"])

@@ -1,4 +1,7 @@
-"""What every end-to-end test needs: the program, a free port, processes that end with their test."""
+"""What every end-to-end test needs: the program, a free port, processes that end with their test; and how the tests
+are spread over the processes of pytest-xdist, which scripts/test runs them in."""
+import contextlib
+import itertools
 import os
 import pathlib
 import queue
@@ -11,6 +14,48 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items):
+    """With --dist loadgroup: tests that share what a fixture made for their file run in one process, so that it is made
+    once; all others wherever there is room."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        if any(some[-1].scope == "module" for some in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+class Ports:
+    """Ports that go to nobody else between choice and bind: not to another test, process or run, as a block of them
+    belongs to the process that has bound its first; nor to some program's connection, as they lie below those that
+    the kernel chooses from."""
+    FIRST, END, BLOCK = 10000, 32000, 200
+
+    def __init__(self):
+        for first in range(self.FIRST, self.END, self.BLOCK):
+            self.claim = socket.socket()
+            try:
+                self.claim.bind(("127.0.0.1", first))
+                break
+            except OSError:
+                self.claim.close()
+        else:
+            raise RuntimeError("every block of ports is taken")
+        self.block = itertools.cycle(range(first + 1, first + self.BLOCK))
+
+    def take(self):
+        """A port that nobody has at any address, over TCP and UDP."""
+        for port in itertools.islice(self.block, self.BLOCK):
+            with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+                with contextlib.suppress(OSError):
+                    tcp.bind(("0.0.0.0", port))
+                    udp.bind(("0.0.0.0", port))
+                    return port
+        pytest.fail("no free port")
+
+
+PORTS = Ports()
 
 
 class Program:
@@ -75,18 +120,8 @@ def root():
 
 @pytest.fixture
 def free_port():
-    """A function: a port of this address that nobody has, over TCP and UDP."""
-    def find(address="127.0.0.1"):
-        for _ in range(50):
-            with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-                tcp.bind((address, 0))
-                try:
-                    udp.bind(tcp.getsockname())
-                except OSError:
-                    continue
-                return tcp.getsockname()[1]
-        pytest.fail("no free port")
-    return find
+    """A function: a port that nobody has, over TCP and UDP."""
+    return PORTS.take
 
 
 @pytest.fixture

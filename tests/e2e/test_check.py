@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from campaign import unused_port
-from conftest import Program
+from conftest import PORTS, Program
 
 SCRIPT = """
 local hato = require "hato"
@@ -74,7 +73,7 @@ class NameServer:
 
     def __init__(self, folder, keys, change):
         change = dict(change)
-        self.port = unused_port()
+        self.port = PORTS.take()
         program = shutil.which("nsd") or shutil.which("nsd", path="/usr/sbin:/sbin")
         if not program:
             pytest.skip("nsd is not installed")
@@ -255,7 +254,7 @@ def test_strangers_signatures_do_not_agree(hato, sender, tmp_path, published):
 
 def test_no_name_server_is_no_verdict(hato, sender):
     folder, _ = sender
-    code, lines, _ = check(hato, folder, "--published", "--dns", f"127.0.0.1:{unused_port()}")
+    code, lines, _ = check(hato, folder, "--published", "--dns", f"127.0.0.1:{PORTS.take()}")
     levels = {line["level"] for line in lines if line["check"] not in ("lint", "alignment")}
     assert code == 1 and levels == {"unknown"}, lines
 
@@ -376,7 +375,7 @@ def run_beyond(hato, folder, zones, keys, change, address, port):
 @pytest.fixture
 def beyond(hato, sender, tmp_path, start):
     """A function: two campaigns, one signed, to a receiver that is no loopback address."""
-    address, port = own_address(), unused_port()
+    address, port = own_address(), PORTS.take()
     start([hato, "sink", "--listen", f"{address}:{port}", "--discard"]).wait_for("sink: ready")
     folder, keys = sender
     here = tmp_path / "sender"

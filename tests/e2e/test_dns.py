@@ -3,7 +3,6 @@ of it, which follows and caches. Both on free ports with their own folders."""
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 
@@ -12,6 +11,8 @@ import pytest
 dns_query = pytest.importorskip("dns.query")
 import dns.exception  # noqa: E402
 import dns.message  # noqa: E402
+
+from conftest import PORTS  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("HATO_BUILD", os.path.join(ROOT, "build"))
@@ -59,13 +60,6 @@ $TTL 300
 """
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
-        tcp.bind(udp.getsockname())
-        return udp.getsockname()[1]
-
-
 def program(name):
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if not path:
@@ -100,7 +94,7 @@ def stop(process):
 
 @pytest.fixture(scope="module")
 def nsd(tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("nsd"), free_port()
+    folder, port = tmp_path_factory.mktemp("nsd"), PORTS.take()
     for zone, text in (("test", ZONE), ("other", OTHER), ("2.0.192.in-addr.arpa", REVERSE)):
         (folder / zone).write_text(text)
     # broken.test2 has no file: nsd answers SERVFAIL for it.
@@ -127,7 +121,7 @@ remote-control:
 
 @pytest.fixture(scope="module")
 def unbound(nsd, tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("unbound"), free_port()
+    folder, port = tmp_path_factory.mktemp("unbound"), PORTS.take()
     stubs = "".join(f'stub-zone:\n  name: "{z}"\n  stub-addr: 127.0.0.1@{nsd}\n'
                     for z in ("test", "other", "2.0.192.in-addr.arpa", "broken.invalid2"))
     (folder / "unbound.conf").write_text(f"""server:
@@ -221,7 +215,7 @@ def test_a_name_outside_the_servers_zones_is_refused_not_absent(nsd):
 
 
 def test_the_second_server_answers_where_the_first_is_gone(nsd):
-    gone = free_port()
+    gone = PORTS.take()
     answer = probe(f"127.0.0.1:{gone},127.0.0.1:{nsd}", ("mx", "listed.test"), timeout_ms=300)[0]
     assert answer["status"] == "ok"
 
@@ -232,4 +226,4 @@ def test_the_second_server_answers_where_the_first_does_not_know(nsd, unbound):
 
 
 def test_no_server_at_all_is_a_timeout():
-    assert probe(f"127.0.0.1:{free_port()}", ("mx", "listed.test"), timeout_ms=200)[0]["status"] == "timeout"
+    assert probe(f"127.0.0.1:{PORTS.take()}", ("mx", "listed.test"), timeout_ms=200)[0]["status"] == "timeout"

@@ -14,8 +14,8 @@ import types
 
 import pytest
 
-from campaign import Campaign, Outcome, log_of, plain_script, running_sink, unused_port
-from conftest import Program
+from campaign import Campaign, Outcome, log_of, plain_script, running_sink
+from conftest import PORTS, Program
 
 RETRY = 'hato.bounces { retry = { "1 s", "2 s", give_up = "6 s" } }\n'
 PHASES = ("banner", "ehlo", "mail", "rcpt", "data", "eod")
@@ -277,10 +277,10 @@ def test_no_fault_holds_up_others(together):
 def test_no_name_server_at_all(hato, tmp_path):
     """Nothing listens at its address, then one that never answers: mail waits, nobody is blamed."""
     campaign = Campaign(hato, tmp_path, {"people.csv": ["a@one.test", "b@two.test"]}, plain_script(RETRY))
-    campaign.run(unused_port(), unused_port(), "--wait", "0").account(campaign.addresses, [])
+    campaign.run(PORTS.take(), PORTS.take(), "--wait", "0").account(campaign.addresses, [])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
-        outcome = campaign.run(unused_port(), silent.getsockname()[1], "--wait", "0", "--log", "error")
+        outcome = campaign.run(PORTS.take(), silent.getsockname()[1], "--wait", "0", "--log", "error")
     assert outcome.counts["deferred"] == 2 and outcome.counts["bounced"] == outcome.counts["expired"] == 0
 
 

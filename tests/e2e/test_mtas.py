@@ -15,8 +15,8 @@ import time
 
 import pytest
 
-from campaign import Campaign, plain_script, running_sink, unused_port
-from conftest import ROOT, Program
+from campaign import Campaign, plain_script, running_sink
+from conftest import PORTS, ROOT, Program
 
 COUNT = 200
 RETRY = 'hato.bounces { retry = { "1 s", "2 s", give_up = "6 s" } }\n'
@@ -342,7 +342,7 @@ def test_a_real_exim_that_verifies_dkim(hato, tmp_path, shared):
     shutil.copy(KEY, shared / "key.pem")
     for name in ("spool", "log"):
         (shared / name).mkdir()
-    dns_port = unused_port()
+    dns_port = PORTS.take()
     with running_sink(hato, tmp_path, listen=["127.0.36.250"]) as sink, key_server(tmp_path, dns_port, records):
         (shared / "exim.conf").write_text(EXIM.format(exim=exim, folder=shared, port=sink.port, address=address))
         own = [shared / name for name in ("spool", "log", "key.pem")]
