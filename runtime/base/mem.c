@@ -278,7 +278,8 @@ void *arena_zalloc(struct arena *a, size_t n)
 struct slice arena_copy(struct arena *a, struct slice s)
 {
     char *p = arena_alloc(a, s.n + 1);
-    memcpy(p, s.p, s.n);
+    if (s.n) /* nothing may be at NULL */
+        memcpy(p, s.p, s.n);
     p[s.n] = 0;
     return slice_of(p, s.n);
 }
