@@ -1,8 +1,8 @@
 /* hato.c - see hato.h. */
 #include "hato.h"
-#include "delivery/event.h"
 #include "dns_server.h"
 #include "lint.h"
+#include "script_event.h"
 #include "sink.h"
 
 #include <ctype.h>
@@ -115,7 +115,7 @@ static void on_sent(void *data, uint64_t id, int status)
     struct sending *s = data;
     char text[32] = "";
     if (!status)
-        snprintf(text, sizeof text, "m%llu", (unsigned long long)id);
+        script_message_name(text, id);
     if (s->script->api)
         api_sent(s->script->api, s->wait, status, slice_cstr(text),
                  slice_cstr(status ? err_name(status) : ""));
@@ -215,82 +215,19 @@ static void on_hook_done(void *data, int status, struct slice edits, struct slic
     free(call);
 }
 
-static struct hook_field text_field(const char *name, struct slice text)
-{
-    return (struct hook_field){.name = name, .kind = HOOK_TEXT, .text = text};
-}
-
-static struct hook_field int_field(const char *name, int64_t n)
-{
-    return (struct hook_field){.name = name, .kind = HOOK_INT, .text = SLICE_NONE, .n = n};
-}
-
 static void on_message(void *data, uint64_t id, const struct campaign *c, const struct rec_recipient *rec,
                        struct slice columns)
 {
     struct hato *h = data;
     struct hook_call *call = mem_zalloc(sizeof *call);
     char text[32];
-    snprintf(text, sizeof text, "m%llu", (unsigned long long)id);
+    script_message_name(text, id);
     struct hook_field fields[] = {
-        text_field("message", slice_cstr(text)), text_field("campaign", c->conf ? c->name : SLICE_NONE),
-        text_field("stream", c->stream->name), text_field("recipient", rec->address),
-        text_field("subject", c->conf ? c->conf->content.subject : SLICE_NONE)};
+        script_text("message", slice_cstr(text)), script_text("campaign", c->conf ? c->name : SLICE_NONE),
+        script_text("stream", c->stream->name), script_text("recipient", rec->address),
+        script_text("subject", c->conf ? c->conf->content.subject : SLICE_NONE)};
     *call = (struct hook_call){h, id};
     hooks_message(h->script->api, fields, COUNT(fields), columns, rec->values, on_hook_done, call);
-}
-
-enum { EVENT_FIELDS = 26 };
-
-/* An event as scripts see it: the names of contract.md. */
-static size_t event_fields(struct hato *h, const struct rec_event *ev, char *id, size_t nid, char *enhanced,
-                           size_t nenhanced, struct hook_field *f)
-{
-    const struct deliver *d = h->deliver;
-    size_t n = 0;
-    snprintf(id, nid, "m%llu", (unsigned long long)ev->id);
-    f[n++] = text_field("type", rec_event_name(ev->type));
-    f[n++] = int_field("id", (int64_t)ev->event);
-    f[n++] = text_field("message", slice_cstr(id));
-    f[n++] = int_field("time", ev->at_ms);
-    f[n++] = text_field("recipient", ev->recipient);
-    const struct {
-        const char *name;
-        struct slice text;
-    } texts[] = {{"campaign", deliver_name(d, NAME_CAMPAIGN, ev->campaign)},
-                 {"stream", deliver_name(d, NAME_STREAM, ev->stream)},
-                 {"isp", deliver_name(d, NAME_ISP, ev->isp)},
-                 {"source", deliver_name(d, NAME_SOURCE, ev->source)},
-                 {"pool", deliver_name(d, NAME_POOL, ev->pool)},
-                 {"class", ev->class_name},
-                 {"rule", ev->rule},
-                 {"person", slice_cstr(event_person(ev))},
-                 {"text", ev->text}};
-    for (size_t i = 0; i < COUNT(texts); i++)
-        if (texts[i].text.n)
-            f[n++] = text_field(texts[i].name, texts[i].text);
-    if (ev->phase)
-        f[n++] = text_field("phase", slice_cstr(event_phase(ev)));
-    if (ev->enh_class) {
-        snprintf(enhanced, nenhanced, "%u.%u.%u", ev->enh_class, ev->enh_subject, ev->enh_detail);
-        f[n++] = text_field("enhanced", slice_cstr(enhanced));
-    }
-    const struct {
-        const char *name;
-        int64_t value;
-    } numbers[] = {{"attempt", ev->attempt},       {"code", ev->code},
-                   {"next_due", ev->next_due_ms},  {"queued_ms", ev->queued_ms},
-                   {"connect_ms", ev->connect_ms}, {"send_ms", ev->send_ms},
-                   {"size", (int64_t)ev->size},    {"unmappable", ev->unmappable}};
-    for (size_t i = 0; i < COUNT(numbers); i++)
-        if (numbers[i].value)
-            f[n++] = int_field(numbers[i].name, numbers[i].value);
-    if (ev->flags & REC_FLAG_TEST)
-        f[n++] = (struct hook_field){.name = "test", .kind = HOOK_BOOL, .text = SLICE_NONE, .n = 1};
-    if (ev->meta.n)
-        f[n++] = (struct hook_field){.name = "meta", .kind = HOOK_MSGPACK, .text = ev->meta};
-    INVARIANT(n <= EVENT_FIELDS);
-    return n;
 }
 
 struct reply_call {
@@ -309,12 +246,11 @@ static void on_reply_done(void *data, const struct hooks_answer *a)
 static void on_reply(void *data, struct outcome *token, const struct rec_event *ev)
 {
     struct hato *h = data;
-    struct hook_field f[EVENT_FIELDS];
-    char id[32], enhanced[24];
-    size_t n = event_fields(h, ev, id, sizeof id, enhanced, sizeof enhanced, f);
+    struct script_event shown;
     struct reply_call *call = mem_alloc(sizeof *call);
     *call = (struct reply_call){h, token};
-    hooks_reply(h->script->api, f, n, f, n, on_reply_done, call);
+    script_event_fill(&shown, h->deliver, ev);
+    hooks_reply(h->script->api, shown.fields, shown.n, shown.fields, shown.n, on_reply_done, call);
 }
 
 static void on_event(void *data, const struct rec_event *ev)
@@ -323,10 +259,9 @@ static void on_event(void *data, const struct rec_event *ev)
     if (h->o.event)
         h->o.event(h->o.data, ev);
     if (hooks_has(h->script->api, HOOK_EVENTS)) {
-        struct hook_field f[EVENT_FIELDS];
-        char id[32], enhanced[24];
-        size_t n = event_fields(h, ev, id, sizeof id, enhanced, sizeof enhanced, f);
-        hooks_event(h->script->api, f, n);
+        struct script_event shown;
+        script_event_fill(&shown, h->deliver, ev);
+        hooks_event(h->script->api, shown.fields, shown.n);
     }
 }
 
