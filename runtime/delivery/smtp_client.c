@@ -1,7 +1,8 @@
 /* smtp_client.c - the state machine of a sending SMTP session (RFC 5321), with PIPELINING across mails.
  *
- * Replies come in the order of what was asked, so the heart is a queue of asks: a reply always answers its
- * head. A 421 does so too; a reply to an empty queue is unasked for and ends the session.
+ * It stands between two queues: what it asked and is owed replies to (smtp_asks.h), and what it has to say
+ * (smtp_output.h). A reply always answers the head of the first, a 421 too; a reply to an empty queue is
+ * unasked for and ends the session.
  *
  *     new -> greeting (banner, EHLO, HELO, STARTTLS asks) -> ready -> quitting -> closed
  *                 |   ^                                                             (from everywhere)
@@ -14,9 +15,8 @@
  *     held -> begun: MAIL, RCPT, DATA asked, one by one or at once -> 354: body, dot -> EOD asked -> settled
  *
  * A mail refused before its body is settled at once, while replies to what was pipelined behind may still be
- * owed
- * (`settled` with asks left: draining). Where the server answers such a DATA with 354 it gets a lone dot
- * (RFC 2920 3.1). A refusal leaves the server inside a transaction, so a RSET goes before the next MAIL.
+ * owed (`settled` with asks left: draining). Where the server answers such a DATA with 354 it gets a lone
+ * dot (RFC 2920 3.1). A refusal leaves the server inside a transaction, so a RSET goes before the next MAIL.
  *
  * 1. Every mail sent has exactly one OUTCOME before CLOSED.
  * 2. delivered only with a 2xx that came after the last byte of the body had left.
@@ -25,33 +25,13 @@
  *    point at stays true without copies. */
 #include "delivery/smtp_client.h"
 
-#include "format/smtp_data.h"
+#include "delivery/smtp_asks.h"
+#include "delivery/smtp_output.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum state { ST_NEW, ST_GREETING, ST_TLS, ST_READY, ST_QUITTING, ST_CLOSED };
-
-enum ask {
-    ASK_BANNER,
-    ASK_EHLO,
-    ASK_HELO,
-    ASK_STARTTLS,
-    ASK_RSET,
-    ASK_MAIL,
-    ASK_RCPT,
-    ASK_DATA,
-    ASK_EOD,
-    ASK_DOT, /* the end of an empty body nobody will get */
-    ASK_QUIT,
-    ASK_COUNT,
-};
-static const enum smtp_phase phase_of[ASK_COUNT] = {
-    [ASK_BANNER] = SMTP_PHASE_BANNER,     [ASK_EHLO] = SMTP_PHASE_EHLO, [ASK_HELO] = SMTP_PHASE_EHLO,
-    [ASK_STARTTLS] = SMTP_PHASE_STARTTLS, [ASK_RSET] = SMTP_PHASE_MAIL, [ASK_MAIL] = SMTP_PHASE_MAIL,
-    [ASK_RCPT] = SMTP_PHASE_RCPT,         [ASK_DATA] = SMTP_PHASE_DATA, [ASK_EOD] = SMTP_PHASE_EOD,
-    [ASK_DOT] = SMTP_PHASE_EOD,           [ASK_QUIT] = SMTP_PHASE_QUIT,
-};
 
 struct tx {
     const struct smtp_mail *mail; /* not touched once settled */
@@ -63,42 +43,26 @@ struct tx {
     bool data_sent; /* DATA was asked */
 };
 
-/* Events and asks are few at a time: both queues are bounded by what one call can add. */
-enum { RING = 16, ASKS = 8, CHUNK = 65536, IN_MAX = 1 << 20, PATH_BYTES_MAX = 500 };
+enum { IN_MAX = 1 << 20, PATH_BYTES_MAX = 500 };
 
 struct smtp_client {
     struct smtp_client_conf conf;
     enum state state;
-    int64_t now, since; /* since: when the head of the queue became it */
+    int64_t now;
     struct smtp_ehlo ehlo;
     bool in_tls, tls_refused, pipelining, need_rset, quit_wanted;
     unsigned mails;
 
-    struct {
-        enum ask what;
-        uint64_t after; /* bytes that had come when it was asked */
-    } asks[ASKS];
-    unsigned ask_head, nasks;
+    struct smtp_asks asks;
+    struct smtp_output out;
     struct tx cur, next;
 
-    /* The body on its way. */
-    bool stuffing;
-    struct smtp_dot dot;
-    size_t piece, offset;     /* stuffing: how far */
-    uint64_t queued, written; /* bytes: in WRITE and WRITE_BODY so far; handed to the kernel */
-    uint64_t body_end;        /* `queued` behind the last dot */
-    int64_t progress;         /* when `written` last grew */
-
-    struct buf in, out;
+    struct buf in;
     size_t in_used;
     uint64_t in_total, reply_from; /* bytes fed so far; of those, where the reply in hand began */
     bool flooded;
     int lost;
     struct smtp_reply_parser parser;
-
-    struct smtp_event ring[RING];
-    size_t write_at[RING]; /* of a WRITE: where in out */
-    unsigned ev_head, nevents;
 };
 
 /* --- what we say ourselves, in a server's words --- */
@@ -137,58 +101,24 @@ static void moment(struct smtp_client *c, int64_t now_ms)
         c->now = now_ms;
 }
 
-static int64_t or_else(int64_t value, int64_t standard)
-{
-    return value > 0 ? value : standard;
-}
-
 static struct smtp_event *push(struct smtp_client *c, enum smtp_event_type type, const struct smtp_mail *mail)
 {
-    INVARIANT(c->nevents < RING);
-    if (c->nevents == 0)
-        buf_clear(&c->out);
-    struct smtp_event *ev = &c->ring[(c->ev_head + c->nevents++) % RING];
-    *ev = (struct smtp_event){.type = type, .mail = mail, .text = ""};
-    return ev;
+    return smtp_output_push(&c->out, type, mail);
 }
 
-/* The WRITE to append to: the newest event if it is one, else a new one. */
 static void put(struct smtp_client *c, struct slice bytes)
 {
-    unsigned last = (c->ev_head + c->nevents - 1) % RING;
-    if (c->nevents == 0 || c->ring[last].type != SMTP_EV_WRITE) {
-        struct smtp_event *ev = push(c, SMTP_EV_WRITE, NULL);
-        last = (unsigned)(ev - c->ring);
-        c->write_at[last] = c->out.n;
-    }
-    buf_adds(&c->out, bytes);
-    c->ring[last].bytes.n += bytes.n;
-    c->queued += bytes.n;
+    smtp_output_put(&c->out, bytes);
 }
 
-static void ask(struct smtp_client *c, enum ask what)
+static void ask(struct smtp_client *c, enum smtp_ask what)
 {
-    INVARIANT(c->nasks < ASKS);
-    if (c->nasks == 0)
-        c->since = c->now;
-    unsigned at = (c->ask_head + c->nasks++) % ASKS;
-    c->asks[at].what = what;
-    c->asks[at].after = c->in_total;
+    smtp_asks_add(&c->asks, what, c->in_total, c->now);
 }
 
-/* ASK_COUNT: nothing. */
-static enum ask head_of(const struct smtp_client *c)
+static bool body_left(const struct smtp_client *c)
 {
-    return c->nasks ? c->asks[c->ask_head].what : ASK_COUNT;
-}
-
-static enum ask answered(struct smtp_client *c)
-{
-    enum ask head = head_of(c);
-    c->ask_head = (c->ask_head + 1) % ASKS;
-    c->nasks--;
-    c->since = c->now;
-    return head;
+    return smtp_output_body_may_have_left(&c->out, c->in_tls);
 }
 
 /* --- ends --- */
@@ -232,16 +162,8 @@ static void not_taken(struct smtp_client *c, struct tx *tx, const struct why *wh
     *tx = (struct tx){0};
 }
 
-/* Whether the last byte of the body may be with the kernel. Under TLS the owner's count may be short of it by
- * what encryption adds to the bytes behind; a doubt is decided for "may". */
-static bool body_left(const struct smtp_client *c)
-{
-    uint64_t pending = c->queued - c->written, doubt = c->in_tls ? 64 + pending / 256 : 0;
-    return c->written + (doubt < pending ? doubt : pending) >= c->body_end;
-}
-
 /* `head` is what the end answers; ASK_COUNT: nothing was asked. */
-static void end_session(struct smtp_client *c, enum ask head, const struct why *why)
+static void end_session(struct smtp_client *c, enum smtp_ask head, const struct why *why)
 {
     bool charged = false, idle = head == ASK_COUNT && c->state == ST_READY;
     struct tx *cur = &c->cur;
@@ -266,30 +188,29 @@ static void end_session(struct smtp_client *c, enum ask head, const struct why *
     ev->idle = idle;
     ev->charged = charged;
     ev->mails = c->mails;
-    ev->drop = why->how == SMTP_HOW_LOST || why->how == SMTP_HOW_TIMEOUT || c->written < c->body_end;
+    ev->drop = why->how == SMTP_HOW_LOST || why->how == SMTP_HOW_TIMEOUT || smtp_output_body_waits(&c->out);
     c->cur = (struct tx){0};
-    c->nasks = 0;
-    c->stuffing = false;
+    c->asks.n = 0;
+    c->out.stuffing = NULL;
     set_state(c, ST_CLOSED);
 }
 
-static void protocol_error(struct smtp_client *c, enum ask head, const struct smtp_reply *r, const char *text)
+static void protocol_error(struct smtp_client *c, enum smtp_ask head, const struct smtp_reply *r,
+                           const char *text)
 {
-    enum smtp_phase phase = head == ASK_COUNT ? SMTP_PHASE_MAIL : phase_of[head];
-    end_session(c, head, &(struct why){SMTP_HOW_PROTOCOL, phase, r, 0, text});
+    end_session(c, head, &(struct why){SMTP_HOW_PROTOCOL, smtp_ask_phase(head), r, 0, text});
 }
 
 /* A reply that ends the session. RFC 5321 3.1: who is refused still says QUIT; after 421 nobody listens. */
-static void refused(struct smtp_client *c, enum ask head, const struct smtp_reply *r)
+static void refused(struct smtp_client *c, enum smtp_ask head, const struct smtp_reply *r)
 {
-    enum smtp_phase phase = head == ASK_COUNT ? SMTP_PHASE_MAIL : phase_of[head];
     if (r->code != 421 && c->state == ST_GREETING)
         put(c, S("QUIT\r\n"));
-    end_session(c, head, &(struct why){.how = SMTP_HOW_REPLY, .phase = phase, .reply = r});
+    end_session(c, head, &(struct why){.how = SMTP_HOW_REPLY, .phase = smtp_ask_phase(head), .reply = r});
 }
 
 /* --- greeting --- */
-static void say_hello(struct smtp_client *c, enum ask as)
+static void say_hello(struct smtp_client *c, enum smtp_ask as)
 {
     put(c, as == ASK_EHLO ? S("EHLO ") : S("HELO "));
     put(c, c->conf.ehlo);
@@ -304,7 +225,7 @@ static void ready(struct smtp_client *c)
     push(c, SMTP_EV_READY, NULL)->tls_refused = c->tls_refused;
 }
 
-static void on_hello(struct smtp_client *c, enum ask head, const struct smtp_reply *r)
+static void on_hello(struct smtp_client *c, enum smtp_ask head, const struct smtp_reply *r)
 {
     memset(&c->ehlo, 0, sizeof c->ehlo);
     if (r->code / 100 == 2) {
@@ -336,7 +257,7 @@ static void on_starttls(struct smtp_client *c, const struct smtp_reply *r)
         /* RFC 3207 4.2: what came in clear text behind this reply is not from the server we are about to
          * know. */
         set_state(c, ST_TLS);
-        c->since = c->now;
+        c->asks.since_ms = c->now;
         c->in_used = c->in.n;
         push(c, SMTP_EV_STARTTLS, NULL);
     } else if (r->code / 100 == 3) {
@@ -399,95 +320,34 @@ static void begin(struct smtp_client *c, struct tx *tx, bool ahead)
     }
 }
 
-/* Behind the final dot. */
-static void end_body(struct smtp_client *c)
-{
-    c->body_end = c->queued;
-    c->stuffing = false;
-    ask(c, ASK_EOD);
-}
-
-static void begin_body(struct smtp_client *c)
-{
-    const struct smtp_mail *m = c->cur.mail;
-    c->progress = c->now;
-    if (!m->no_leading_dots) {
-        c->stuffing = true;
-        c->dot = (struct smtp_dot){0};
-        c->piece = c->offset = 0;
-        return;
-    }
-    char last[2] = {'\r', '\n'};
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < m->nbody; i++) {
-        struct slice s = m->body[i];
-        bytes += s.n;
-        if (s.n)
-            last[0] = s.n > 1 ? s.p[s.n - 2] : last[1], last[1] = s.p[s.n - 1];
-    }
-    if (bytes) {
-        push(c, SMTP_EV_WRITE_BODY, m);
-        c->queued += bytes;
-    }
-    if (last[0] != '\r' || last[1] != '\n')
-        put(c, S("\r\n"));
-    put(c, S(".\r\n"));
-    end_body(c);
-}
-
-/* The next chunk of a body that made no promises. */
-static void stuff(struct smtp_client *c)
-{
-    const struct smtp_mail *m = c->cur.mail;
-    struct buf chunk = {0};
-    if (c->piece < m->nbody) {
-        struct slice s = m->body[c->piece];
-        s = slice_of(s.p + c->offset, s.n - c->offset);
-        if (s.n > CHUNK)
-            s.n = CHUNK;
-        smtp_dot_add(&c->dot, s, &chunk);
-        c->offset += s.n;
-        if (c->offset == m->body[c->piece].n) {
-            c->piece++;
-            c->offset = 0;
-        }
-        put(c, buf_slice(&chunk));
-    } else {
-        smtp_dot_end(&c->dot, &chunk);
-        put(c, buf_slice(&chunk));
-        end_body(c);
-    }
-    buf_free(&chunk);
-}
-
 /* Whatever can go on without an answer goes on. */
 static void advance(struct smtp_client *c)
 {
-    if (c->state != ST_READY || c->stuffing)
+    if (c->state != ST_READY || c->out.stuffing)
         return;
-    if (c->cur.used && c->cur.settled && c->nasks == 0)
+    if (c->cur.used && c->cur.settled && c->asks.n == 0)
         c->cur = (struct tx){0};
     if (!c->cur.used && c->next.used) {
         c->cur = c->next;
         c->next = (struct tx){0};
     }
-    if (c->cur.used && !c->cur.begun && c->nasks == 0)
+    if (c->cur.used && !c->cur.begun && c->asks.n == 0)
         begin(c, &c->cur, false);
-    if (c->next.used && !c->next.begun && c->pipelining && !c->cur.settled && c->nasks == 1 &&
-        head_of(c) == ASK_EOD)
+    if (c->next.used && !c->next.begun && c->pipelining && !c->cur.settled && c->asks.n == 1 &&
+        smtp_asks_head(&c->asks) == ASK_EOD)
         begin(c, &c->next, true);
-    if (c->quit_wanted && !c->cur.used && c->nasks == 0) {
+    if (c->quit_wanted && !c->cur.used && c->asks.n == 0) {
         put(c, S("QUIT\r\n"));
         ask(c, ASK_QUIT);
         set_state(c, ST_QUITTING);
     }
 }
 
-static void on_mail_reply(struct smtp_client *c, enum ask head, const struct smtp_reply *r)
+static void on_mail_reply(struct smtp_client *c, enum smtp_ask head, const struct smtp_reply *r)
 {
     struct tx *tx = &c->cur;
     int cls = r->code / 100;
-    struct why why = {.how = SMTP_HOW_REPLY, .phase = phase_of[head], .reply = r};
+    struct why why = {.how = SMTP_HOW_REPLY, .phase = smtp_ask_phase(head), .reply = r};
     if (r->code == 421) {
         refused(c, head, r);
         return;
@@ -528,7 +388,8 @@ static void on_mail_reply(struct smtp_client *c, enum ask head, const struct smt
             put(c, S(".\r\n"));
             ask(c, ASK_DOT);
         } else if (cls == 3) {
-            begin_body(c);
+            if (smtp_output_body(&c->out, tx->mail, c->now))
+                ask(c, ASK_EOD);
         } else if (!tx->settled) {
             settle(c, tx, &why, false, false);
         }
@@ -551,24 +412,24 @@ static void on_mail_reply(struct smtp_client *c, enum ask head, const struct smt
     default:
         INVARIANT(!"an ask of a mail");
     }
-    if (c->state == ST_READY && tx->settled && c->nasks == 0)
+    if (c->state == ST_READY && tx->settled && c->asks.n == 0)
         c->need_rset = tx->mail_ok;
 }
 
 static void on_reply(struct smtp_client *c, const struct smtp_reply *r)
 {
-    if (c->nasks == 0) {
+    if (c->asks.n == 0) {
         if (r->code >= 400)
             refused(c, ASK_COUNT, r);
         else
             protocol_error(c, ASK_COUNT, r, "a reply that nothing asked for");
         return;
     }
-    if (r->code < 400 && c->reply_from < c->asks[c->ask_head].after) {
-        protocol_error(c, head_of(c), r, "a reply that came before its command");
+    if (r->code < 400 && smtp_asks_too_early(&c->asks, c->reply_from)) {
+        protocol_error(c, smtp_asks_head(&c->asks), r, "a reply that came before its command");
         return;
     }
-    enum ask head = answered(c);
+    enum smtp_ask head = smtp_asks_pop(&c->asks, c->now);
     switch (head) {
     case ASK_BANNER:
         if (r->code / 100 == 2)
@@ -608,54 +469,25 @@ static void on_reply(struct smtp_client *c, const struct smtp_reply *r)
 }
 
 /* --- time --- */
-static int64_t limit_ms(const struct smtp_client *c, enum ask head)
-{
-    enum { MINUTE = 60000 };
-    switch (head) {
-    case ASK_BANNER:
-        return or_else(c->conf.banner_ms, 5 * MINUTE);
-    case ASK_EHLO:
-    case ASK_HELO:
-        return or_else(c->conf.ehlo_ms, 5 * MINUTE);
-    case ASK_STARTTLS:
-        return or_else(c->conf.starttls_ms, 2 * MINUTE);
-    case ASK_MAIL:
-        return or_else(c->conf.mail_ms, 5 * MINUTE);
-    case ASK_RCPT:
-        return or_else(c->conf.rcpt_ms, 5 * MINUTE);
-    case ASK_DATA:
-        return or_else(c->conf.data_ms, 2 * MINUTE);
-    case ASK_EOD:
-    case ASK_DOT:
-        /* RFC 5321 4.5.3.2.6: less than 10 minutes doubles mail. */
-        return c->conf.eod_ms > 10 * MINUTE ? c->conf.eod_ms : 10 * MINUTE;
-    case ASK_RSET:
-    case ASK_QUIT:
-    case ASK_COUNT:
-        break;
-    }
-    return or_else(c->conf.quit_ms, 5000);
-}
-
 int64_t smtp_client_deadline(const struct smtp_client *c)
 {
     if (c->state == ST_TLS)
-        return c->since + limit_ms(c, ASK_STARTTLS);
-    if (c->nasks == 0)
+        return c->asks.since_ms + smtp_ask_limit_ms(&c->conf, ASK_STARTTLS);
+    if (c->asks.n == 0)
         return INT64_MAX;
-    enum ask head = head_of(c);
-    if (head == ASK_EOD && c->written < c->body_end)
-        return c->progress + or_else(c->conf.block_ms, 3 * 60000);
-    return c->since + limit_ms(c, head);
+    enum smtp_ask head = smtp_asks_head(&c->asks);
+    if (head == ASK_EOD && smtp_output_body_waits(&c->out))
+        return c->out.progress_ms + (c->conf.block_ms > 0 ? c->conf.block_ms : 3 * 60000);
+    return c->asks.since_ms + smtp_ask_limit_ms(&c->conf, head);
 }
 
 /* Lost or too late: of the input nothing is left that could say otherwise. */
 static void give_up(struct smtp_client *c, enum smtp_how how)
 {
-    enum ask head = head_of(c);
+    enum smtp_ask head = smtp_asks_head(&c->asks);
     struct why why = {.how = how, .phase = SMTP_PHASE_MAIL};
     if (head != ASK_COUNT)
-        why.phase = phase_of[head];
+        why.phase = smtp_ask_phase(head);
     else if (c->state == ST_NEW)
         why.phase = SMTP_PHASE_CONNECT;
     else if (c->state == ST_TLS)
@@ -664,8 +496,8 @@ static void give_up(struct smtp_client *c, enum smtp_how how)
         why.err = c->lost;
         why.text = c->lost == ERR_EOF ? "closed by the server" : err_name(c->lost);
     } else {
-        why.text =
-            head == ASK_EOD && c->written < c->body_end ? "the server stopped reading" : "no answer in time";
+        why.text = head == ASK_EOD && smtp_output_body_waits(&c->out) ? "the server stopped reading"
+                                                                      : "no answer in time";
     }
     end_session(c, head, &why);
 }
@@ -688,7 +520,7 @@ void smtp_client_free(struct smtp_client *c)
     free((char *)c->conf.ehlo.p);
     smtp_reply_free(&c->parser);
     buf_free(&c->in);
-    buf_free(&c->out);
+    smtp_output_free(&c->out);
     free(c);
 }
 
@@ -744,13 +576,8 @@ void smtp_client_lost(struct smtp_client *c, int reason, int64_t now_ms)
 void smtp_client_written(struct smtp_client *c, uint64_t total_bytes, int64_t now_ms)
 {
     moment(c, now_ms);
-    INVARIANT(total_bytes <= c->queued);
-    if (total_bytes <= c->written)
-        return;
-    if (c->written < c->body_end && total_bytes >= c->body_end)
-        c->since = c->now; /* the wait for the reply to the final dot begins */
-    c->written = total_bytes;
-    c->progress = c->now;
+    if (smtp_output_written(&c->out, total_bytes, c->now))
+        c->asks.since_ms = c->now; /* the wait for the reply to the final dot begins */
 }
 
 void smtp_client_tick(struct smtp_client *c, int64_t now_ms)
@@ -825,18 +652,13 @@ void smtp_client_quit(struct smtp_client *c, int64_t now_ms)
 bool smtp_client_poll(struct smtp_client *c, struct smtp_event *ev)
 {
     for (;;) {
-        if (c->nevents) {
-            *ev = c->ring[c->ev_head];
-            if (ev->type == SMTP_EV_WRITE)
-                ev->bytes.p = c->out.p + c->write_at[c->ev_head];
-            c->ev_head = (c->ev_head + 1) % RING;
-            c->nevents--;
+        if (smtp_output_take(&c->out, ev))
             return true;
-        }
         if (c->state == ST_CLOSED)
             return false;
-        if (c->stuffing) {
-            stuff(c);
+        if (c->out.stuffing) {
+            if (smtp_output_stuff(&c->out))
+                ask(c, ASK_EOD);
             advance(c);
             continue;
         }
@@ -852,13 +674,13 @@ bool smtp_client_poll(struct smtp_client *c, struct smtp_event *ev)
                 continue;
             }
             if (rc != ERR_AGAIN) {
-                protocol_error(c, head_of(c), NULL,
+                protocol_error(c, smtp_asks_head(&c->asks), NULL,
                                rc == ERR_LIMIT ? "a reply without end" : "not an SMTP reply");
                 continue;
             }
         }
         if (c->flooded)
-            protocol_error(c, head_of(c), NULL, "more replies than were asked for");
+            protocol_error(c, smtp_asks_head(&c->asks), NULL, "more replies than were asked for");
         else if (c->lost)
             give_up(c, SMTP_HOW_LOST);
         else if (c->now >= smtp_client_deadline(c))
