@@ -1,10 +1,11 @@
 -- newsletter - one issue of a Japanese newsletter: HTML and text, a flyer attached, signed twice.
 --
 -- scripts/demo runs it against simulated receivers. By hand: make the keys once,
+--   mkdir keys
 --   hato keygen news.example.jp s1 --out keys/rsa.pem
 --   hato keygen news.example.jp e1 --out keys/ed25519.pem --ed25519
 -- then look at one mail, count, send:
---   hato message init.lua --campaign summer --to hanako@docomo.test
+--   hato message init.lua --campaign summer --to natsukimaeda1@gmail.test
 --   hato run init.lua --dry-run
 --   hato run init.lua
 local hato = require "hato"
