@@ -64,7 +64,7 @@ static const char *action_of(const struct reply_quote *q, const struct rule_out 
     return first == 5 && !found->retry ? "failed" : "delayed";
 }
 
-/* The line of contract.md, in which a reply is a mail of one recipient nobody knows. */
+/* The same line as for returned mail: a reply is a mail of one recipient that nobody knows. */
 static void print_json(struct classifier *c, const struct reply_quote *q, const struct rule_out *found)
 {
     struct buf *o = &c->out;

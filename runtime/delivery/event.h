@@ -48,7 +48,7 @@ const char *event_person(const struct rec_event *ev);
 /* An attempt, or the end of one: has phase, code, class … */
 bool event_is_attempt(const struct rec_event *ev);
 
-/* One JSON object (contract.md, "Event"), no line end. What is not known is null. Numbers over 2^53 are
+/* One JSON object, no line end. What is not known is null. Numbers over 2^53 are
  * strings, as many readers of JSON round them. */
 void event_json(struct buf *out, const struct rec_event *ev, const struct event_names *n);
 /* One line for people, no line end. */

@@ -7,7 +7,7 @@
 enum { HOUR_MS = 3600000, MINUTE_MS = 60000, RATE_ANSWERS = 5 };
 static const uint32_t RECENT = (1u << TALLY_ANSWERS) - 1;
 
-/* How many hits a rule wants; lua.md, Bounce rules: not fewer than three unless it says so. */
+/* How many hits a rule wants: not fewer than three unless it says so. */
 static uint32_t hits_wanted(const struct act_rule *r)
 {
     if (r->least || r->after)

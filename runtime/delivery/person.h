@@ -24,7 +24,7 @@ struct person_conf {
     int64_t nxdomain_ms;    /* how long NXDOMAIN is a fault of DNS where mail was taken lately */
     int64_t clear_ms;       /* how long a delivery must hold before it clears what was counted */
 };
-/* What lua.md says: 20 % in 200 where it is under 5 %; 24 h; 24 h; 5 days. */
+/* Of a script that says nothing: an outbreak is 20 % in 200 where it is under 5 %; 24 h; 24 h; 5 days. */
 void person_conf_default(struct person_conf *conf);
 
 struct person;

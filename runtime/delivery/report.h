@@ -53,7 +53,7 @@ int64_t report_unaccounted(const struct report *r);
 
 /* The end report, in columns, with its last line end. */
 void report_text(const struct report *r, struct buf *out);
-/* One JSON object, no line end: contract.md's totals of `run --json` first, then detail. */
+/* One JSON object, no line end: the totals that `hato run --json` ends with first, then detail. */
 void report_json(const struct report *r, struct buf *out);
 
 #endif

@@ -7,7 +7,7 @@
  *
  *   OPENING ── READY ──▶ TALKING ◀──▶ IDLE ── 5 s, limit, shed ──▶ QUITTING ──▶ gone
  *      │  ▲                  └──────── lost, 421 ─────────────────────────────▶ gone
- *      └──┘ next address, next host (lua.md, Replies)
+ *      └──┘ next address, next host
  *
  * What answers mean is verdict's; what becomes of a message is settled above, through struct sessions_conf.
  */

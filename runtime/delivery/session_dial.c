@@ -1,5 +1,5 @@
 /* session_dial.c - from a claimed recipient to a host that talks: hosts in their order, their addresses, and
- * what a failed try means for the next (lua.md, Replies). */
+ * what a failed try means for the next. */
 #include "delivery/session_impl.h"
 
 #include <stdio.h>

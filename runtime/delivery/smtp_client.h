@@ -1,7 +1,7 @@
 /* smtp_client.h - one SMTP session as its sender: bytes, moments and mails in; one ordered queue of events
  * out.
  *
- * The client touches no socket, clock or file (seam 3). Its owner moves bytes and does what the events say,
+ * The client touches no socket, clock or file. Its owner moves bytes and does what the events say,
  * in their order:
  *
  *     c = smtp_client_new(&conf, now);          smtp_client_open(c, now) when TCP is up

@@ -13,7 +13,7 @@
  * every five minutes, until the next refusal; a rate that is not used does not grow. Four times the last rate
  * without a refusal, or a day, and it is FREE.
  *
- * No measure on fewer than 3 refusals in the last 20 replies (lua.md, Bounce rules); one is enough once it is
+ * No measure on fewer than 3 refusals in the last 20 replies; one is enough once it is
  * PACED. No clock, no floating point: times are UTC milliseconds that are passed in, rates are mails a day.
  */
 #ifndef HATO_FORMAT_BACKOFF_H

@@ -88,7 +88,7 @@ struct rec_session {
     bool tls_verified, tls_resumed;
 };
 
-/* Types of contract.md's "Event", in its order. */
+/* What an event's type says; rec_event_name() has the words. Numbers never change. */
 enum rec_event_type {
     EVENT_ACCEPTED = 1,
     EVENT_DELIVERED,

@@ -77,7 +77,8 @@ enum report_category {
 };
 enum { REPORT_COUNT = REPORT_UNKNOWN + 1 };
 
-/* Names as the contract has them; never NULL ("?" for a number that is none). */
+/* Names as events, rules and scripts have them, which never change; never NULL ("?" for a number that is
+ * none). */
 const char *class_name(enum reply_class c);
 const char *class_kind_name(enum class_kind k);            /* "none", "hard", "soft", "block" */
 const char *class_group_name(enum class_group g);          /* "invalid_recipient" ... */

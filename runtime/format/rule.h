@@ -55,7 +55,7 @@ struct rule_out {
     int index;        /* among the specs as given, the script's first; -1: nothing matched */
 };
 
-/* Phases that a rule means when it names this one: data is also eod (contract: Commands). */
+/* Phases that a rule means when it names this one: data is also eod. */
 unsigned rule_phase_bits(enum smtp_phase named);
 
 /* Is it well-formed? ERR_INVAL with a sentence that names the field ("text: missing closing parenthesis at

@@ -1,4 +1,4 @@
-/* smtp_phase.h - where an SMTP session stands; the words are those of the contract and never change. */
+/* smtp_phase.h - where an SMTP session stands; events and rules have these words, which never change. */
 #ifndef HATO_FORMAT_SMTP_PHASE_H
 #define HATO_FORMAT_SMTP_PHASE_H
 

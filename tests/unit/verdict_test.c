@@ -312,7 +312,7 @@ TEST(verdict_retry_follows_the_schedule_and_repeats_its_last_step)
     CHECK_INT(verdict_retry_ms(&s, 1, 12345), 0);
 }
 
-TEST(class_names_are_the_contracts_and_kinds_follow_the_code)
+TEST(class_names_never_change_and_kinds_follow_the_code)
 {
     static const struct {
         const char *name;
