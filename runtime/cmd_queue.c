@@ -185,15 +185,6 @@ static uint64_t number(const json_t *row, const char *name)
     return (uint64_t)json_integer_value(json_object_get(row, name));
 }
 
-static void put_text(struct buf *out, struct slice s, size_t columns)
-{
-    struct buf safe = {0};
-    text_safe(&safe, s);
-    text_left(out, slice_of(buf_slice(&safe).p, text_fit(buf_slice(&safe), columns)), columns);
-    buf_adds(out, S("  "));
-    buf_free(&safe);
-}
-
 static void put_number(struct buf *out, uint64_t n, size_t columns)
 {
     struct buf text = {0};
@@ -239,9 +230,9 @@ static void show_rows(const struct view *v, struct buf *out)
                "WAITING", "IN FLIGHT", "DEFERRED", "HELD", "WAITS FOR");
     for (size_t i = 0; i < n; i++) {
         const json_t *row = json_array_get(v->rows, i);
-        put_text(out, member(row, "isp", "not known yet"), 20);
-        put_text(out, member(row, "campaign", "(hato.send)"), 18);
-        put_text(out, member(row, "stream", "-"), 10);
+        text_cell(out, member(row, "isp", "not known yet"), 20);
+        text_cell(out, member(row, "campaign", "(hato.send)"), 18);
+        text_cell(out, member(row, "stream", "-"), 10);
         put_number(out, number(row, "waiting"), 9);
         put_number(out, number(row, "in_flight"), 9);
         put_number(out, number(row, "deferred"), 9);

@@ -149,15 +149,6 @@ static void on_line(void *data, const json_t *line)
         json_array_append_new(v->rows, json_deep_copy(line));
 }
 
-static void put_text(struct buf *out, struct slice s, size_t columns)
-{
-    struct buf safe = {0};
-    text_safe(&safe, s);
-    text_left(out, slice_of(buf_slice(&safe).p, text_fit(buf_slice(&safe), columns)), columns);
-    buf_adds(out, S("  "));
-    buf_free(&safe);
-}
-
 static void put_rate(struct buf *out, const json_t *row, const char *name)
 {
     text_count(out, number(row, name));
@@ -206,9 +197,9 @@ static void show_rows(const struct view *v, struct buf *out)
     for (size_t i = 0; i < n; i++) {
         const json_t *row = json_array_get(v->rows, i);
         struct buf cell = {0};
-        put_text(out, member(row, "source"), 12);
-        put_text(out, member(row, "isp"), 16);
-        put_text(out, member(row, "from"), 24);
+        text_cell(out, member(row, "source"), 12);
+        text_cell(out, member(row, "isp"), 16);
+        text_cell(out, member(row, "from"), 24);
         buf_printf(out, "%4llu  ", (unsigned long long)number(row, "day"));
         put_rate(&cell, row, "rate");
         text_right(out, buf_slice(&cell), 10);

@@ -111,6 +111,15 @@ void text_left(struct buf *out, struct slice s, size_t columns)
     blanks(out, s, columns);
 }
 
+void text_cell(struct buf *out, struct slice s, size_t columns)
+{
+    struct buf safe = {0};
+    text_safe(&safe, s);
+    text_left(out, slice_of(buf_slice(&safe).p, text_fit(buf_slice(&safe), columns)), columns);
+    buf_adds(out, S("  "));
+    buf_free(&safe);
+}
+
 void text_right(struct buf *out, struct slice s, size_t columns)
 {
     blanks(out, s, columns);

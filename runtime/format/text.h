@@ -17,6 +17,8 @@ size_t text_fit(struct slice s, size_t columns);
 /* s and blanks up to so many columns; a wider s is left as it is. */
 void text_left(struct buf *out, struct slice s, size_t columns);
 void text_right(struct buf *out, struct slice s, size_t columns);
+/* A cell of a table: s made safe and exactly so wide, cut or filled, and two blanks. */
+void text_cell(struct buf *out, struct slice s, size_t columns);
 
 /* "4,594" */
 void text_count(struct buf *out, uint64_t n);

@@ -30,6 +30,17 @@ TEST(text_is_cut_and_filled_by_columns)
     buf_free(&b);
 }
 
+TEST(a_cell_is_safe_and_exactly_as_wide_as_its_column)
+{
+    struct buf b = {0};
+    text_cell(&b, S("夏祭り"), 5);
+    text_cell(&b, S("a\033[2J"), 8);
+    text_cell(&b, S(""), 2);
+    CHECK_STR(buf_slice(&b), S("夏祭   a\\x1b[2J  "
+                               "    "));
+    buf_free(&b);
+}
+
 TEST(text_that_a_receiver_sent_cannot_steer_the_terminal)
 {
     static const struct {
