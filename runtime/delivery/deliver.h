@@ -50,8 +50,8 @@ struct deliver_conf {
     uint16_t smtp_port;
     int threads;            /* of assembly; 0: one for each core */
     uint32_t segment_bytes; /* 0: the spool's own */
-    uint64_t journal_max;
-    const char *redirect;                        /* all mail goes to this address, marked as test; NULL: no */
+    uint64_t journal_max;   /* bytes of journal from which new mail is refused; 0: no bound */
+    const char *redirect;   /* all mail goes to this address, marked as test; NULL: no */
     int (*offset_at)(void *arg, int64_t unix_s); /* hato.tz; any thread; NULL: UTC */
     void *offset_arg;
     const struct tz *zone;           /* hato.tz; NULL: UTC. Lives as long as conf */

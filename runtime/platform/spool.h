@@ -118,7 +118,7 @@ struct spool_conf {
     struct work *sync;      /* a pool of one thread */
     struct file *lock;      /* spool_lock() of dir, the spool's from now on; NULL: it takes it itself */
     uint32_t segment_bytes; /* 0: 64 MiB; at most 1 GiB */
-    uint64_t journal_max;   /* 0: no bound; all segments together */
+    uint64_t journal_max;   /* bytes, all segments together; 0: no bound */
     uint32_t reserve_bytes; /* room kept for outcomes on a full disk; 0: 16 MiB */
     int sync_delay_ms;      /* 0: 10 */
     bool aside;             /* only a word is added: how the process before ended stays to be found */
