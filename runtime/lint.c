@@ -41,10 +41,6 @@ static void lint_stream(const struct lint *l, const struct conf_stream *s)
     if (!s->ndkim)
         lint_say(l, LINT_WARNING, &s->place, "stream \"%.*s\" is not signed: give it `dkim`",
                  SLICE_FMT(s->name));
-    if (s->charset != MIME_ISO2022JP && s->unmappable != MIME_UNMAPPABLE_UTF8)
-        lint_say(l, LINT_WARNING, &s->place,
-                 "stream \"%.*s\": unmappable has no meaning in UTF-8, which has every character",
-                 SLICE_FMT(s->name));
     for (size_t i = 0; i < s->ndkim; i++)
         for (size_t j = 0; j < i; j++)
             if (slice_ieq(s->dkim[i].domain, s->dkim[j].domain) &&
@@ -317,10 +313,6 @@ static void lint_start(const struct lint *l)
                 l, LINT_WARNING, &k->place,
                 "campaign \"%.*s\": its time is over by more than `late` (%s): it does not start any more",
                 SLICE_FMT(k->name), lint_duration(k->late_ms, a));
-        if (k->stream != CONF_NONE && c->streams[k->stream].charset == MIME_ISO2022JP &&
-            k->content.preheader.n && !k->content.html.n)
-            lint_say(l, LINT_WARNING, &k->place, "campaign \"%.*s\" has a preheader and no html to put it in",
-                     SLICE_FMT(k->name));
     }
     if (!c->nstreams)
         lint_say(l, LINT_NOTE, NULL, "the script declares no stream: nothing can be sent");

@@ -203,6 +203,10 @@ WRONG = {
     "a DKIM key of another type": ({RSA: "s1._domainkey.m TXT @ED@"}, "dkim", None, "error", "is not the key in rsa.pem",
                                    "k=rsa"),
     "a revoked DKIM key": ({RSA: 's1._domainkey.m TXT "v=DKIM1; p="'}, "dkim", None, "error", "revoked", "k=rsa"),
+    "a DKIM key for SHA-1": ({RSA: 's1._domainkey.m TXT "h=sha1; " @RSA@'}, "dkim", None, "error",
+                             "forbids SHA-256 or e-mail", "k=rsa"),
+    "a DKIM key that is a test": ({RSA: 's1._domainkey.m TXT "t=y; " @RSA@'}, "dkim", None, "warning",
+                                  "signatures count for nothing", "k=rsa"),
     "two DKIM keys": ({RSA: [RSA, "s1._domainkey.m TXT @OTHER@"]}, "dkim", None, "error", "2 key records", "k=rsa"),
     "no DMARC": ({DMARC: None}, "dmarc", None, "error", "no DMARC record", "_dmarc.m.example.test. IN TXT \"v=DMARC1; p=none"),
     "two DMARC records": ({DMARC: [DMARC, '_dmarc TXT "v=DMARC1; p=none"']}, "dmarc", None, "error", "more than one record",
@@ -222,6 +226,8 @@ WRONG = {
                 "has a policy at mta-sts.b.example.test", None),
     "MTA-STS without its host": ({"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"']}, "mta-sts", None, "error",
                                  "has no address", "mta-sts.b.example.test. IN A"),
+    "MTA-STS twice": ({"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"', '_mta-sts.b TXT "v=STSv1; id=8"',
+                                         "mta-sts.b A 192.0.2.3"]}, "mta-sts", None, "error", "stands 2 times", "id=1"),
     "MTA-STS without id": ({"+example.test": ['_mta-sts.b TXT "v=STSv1"', "mta-sts.b A 192.0.2.3"]}, "mta-sts", None,
                            "error", "has no id=", "id=1"),
 }
@@ -252,6 +258,25 @@ def test_strangers_signatures_do_not_agree(hato, sender, tmp_path, published):
                and "agrees with no signature and not with the return path of b.other.test" in line["text"] for line in lines)
 
 
+def test_what_a_script_leaves_out_is_said(sender, published):
+    folder, _ = sender
+    was = (folder / "init.lua").read_text()
+    (folder / "init.lua").write_text("""local hato = require "hato"
+hato.stream "news" { from = "News <news@example.test>", bounce = "other.test" }
+""")
+    try:
+        code, lines = published({})
+    finally:
+        (folder / "init.lua").write_text(was)
+    said = {(line["check"], line["level"]): line["text"] for line in lines}
+    assert code == 1
+    assert "no source is declared, so its address is not known here" in said["ptr", "note"]
+    assert "example.test exists, but has neither MX nor address" in said["from", "warning"]
+    assert "other.test exists, but has neither MX nor address" in said["bounce", "error"]
+    assert said["spf", "error"] == "other.test has no SPF record"
+    assert said["dkim", "error"] == "the stream is not signed: give it `dkim`; hato keygen makes a key"
+
+
 def test_no_name_server_is_no_verdict(hato, sender):
     folder, _ = sender
     code, lines, _ = check(hato, folder, "--published", "--dns", f"127.0.0.1:{PORTS.take()}")
@@ -279,6 +304,16 @@ LINT = {
     'hato.bounces { { isp = "gmial", text = "x", class = "spam" } }': [
         'rule 1 can never fire: no isp is called "gmial"; did you mean "gmail"?'],
     'hato.bounces { retry = { "3 days", give_up = "2 days" } }': ["nothing is ever tried again"],
+    'hato.bounces { retry = { "1 day", "3 days", "4 days", give_up = "2 days" } }': [
+        "the wait number 2 (3 days) ends behind give_up (2 days): it and those after it are never used"],
+    'hato.bounces { { class = "spam", act = hato.slow() }, { class = "spam", act = hato.suspend() } }': [
+        "rule 2 can never fire: rule 1 is asked before it and knows all its classes"],
+    'hato.bounces { { isp = "microsft", failure = "lost", act = hato.slow() } }': ["rule 1 can never fire: no isp is called"],
+    'hato.tz = "UTC"': ["the script declares no stream: nothing can be sent"],
+    'hato.stream "s" { from = "a@example.test", unsubscribe = { url = "https://example.test/u/{{ token }}" } }': [
+        'stream "s" has no one_click'],
+    'hato.source "a" { address = "::1", ehlo = "a.test" }\nhato.source "b" { address = "127.0.0.1", ehlo = "b.test" }\n'
+    'hato.pool "p" { "a" }\nhato.stream "s" { from = "a@example.test", pool = "p" }': ['stream "s" has IPv6 sources only'],
 }
 
 
@@ -312,6 +347,23 @@ def test_a_script_without_fault_is_told_so(hato, folder):
     assert (code, found) == (0, [])
     done = subprocess.run([hato, "check", folder / "init.lua"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "nothing to find fault with\n")
+
+
+def test_signatures_are_looked_at(hato, folder):
+    def texts(dkim):
+        _, found, _ = check(hato, folder, script=GOOD.replace('{ domain = "example.test", selector = "s1", key = "key.pem" }',
+                                                               dkim))
+        return [(line["level"], line["text"]) for line in found]
+    one = '{ domain = "%s", selector = "s1", key = "%s" }'
+    assert texts(one % ("example.test", "key.pem")) == []
+    assert texts(", ".join([one % ("example.test", "key.pem")] * 2)) == [
+        ("error", 'stream "s": dkim[1] and dkim[2] are the same selector')]
+    (level, text), = texts(one % ("other.test", "key.pem"))
+    assert level == "warning" and "no signature is of its From domain example.test or one above" in text
+    subprocess.run(["openssl", "genrsa", "-out", folder / "weak.pem", "1024"], check=True, capture_output=True)
+    os.chmod(folder / "weak.pem", 0o600)
+    assert texts(one % ("example.test", "weak.pem")) == [
+        ("warning", 'stream "s": weak.pem has 1024 bits; 2048 are wanted (RFC 8301)')]
 
 
 def test_people_keys_and_time_are_looked_at(hato, folder):
