@@ -250,7 +250,7 @@ static void lint_rules(const struct lint *l)
 /* Of the second pass, and about failures. */
 static bool act_covers(const struct act_rule *a, const struct act_rule *b)
 {
-    if (act_is_about_person(a->act.kind) != act_is_about_person(b->act.kind))
+    if (!a->act.ignore && act_is_about_person(a->act.kind) != act_is_about_person(b->act.kind))
         return false;
     if (a->failures || b->failures)
         return b->failures && !(b->failures & ~a->failures) && (!a->isp.n || slice_eq(a->isp, b->isp));

@@ -238,7 +238,8 @@ hato.warmup "mx1" { curve = { start = 60, factor = 2, most = 5000 }, hold = 3, o
       .. "or without. `hato classify --reply \"550 …\"` says what the shipped rules make of a reply.\n\n"
       .. "A rule that knows only a `class` (or a list of them) or a `kind` (`\"hard\"`, `\"soft\"`, `\"block\"`) says "
       .. "what is done where the first kind gave no act: the first that fits for the person (`hato.suppress`, "
-      .. "`hato.quarantine`), and the first that fits for the path (all other acts).\n\n"
+      .. "`hato.quarantine`), and the first that fits for the path (all other acts). `hato.ignore` is for both, and "
+      .. "switches off what ships.\n\n"
       .. "When: for a person, `after` mails that ended so `within` a time; without them, at the first. For a "
       .. "path, `least` (or `after`) such answers, and `share` of all answers, `within` a time; without them at 3 in "
       .. "the last 20 answers, a pause not before 100.\n\n"
@@ -366,6 +367,13 @@ hato.bounces { { class = "auth_failed", share = 0.2, least = 20, within = "10 mi
     returns = "the act",
     example = [[
 hato.bounces { { class = "mailbox_full", after = 3, within = "30 days", act = hato.suppress "90 days" } }]],
+  },
+  {
+    name = "ignore", call = "hato.ignore()",
+    does = "An act: nothing is done, to the person or the path, and no rule behind it is asked, those that ship with hato "
+      .. "included. Whether the mail is tried again stays as it is.",
+    returns = "the act",
+    example = [[hato.bounces { { class = "mailbox_full", act = hato.ignore() } }]],
   },
   {
     name = "quarantine", call = "hato.quarantine { options }",

@@ -67,7 +67,7 @@ struct act act_default(enum act_kind k)
 
 void act_text(struct buf *out, const struct act *a)
 {
-    buf_adds(out, slice_cstr(act_kind_name(a->kind)));
+    buf_adds(out, a->ignore ? S("ignore") : slice_cstr(act_kind_name(a->kind)));
     if (a->kind == ACT_SLOW || a->kind == ACT_FEWER)
         buf_printf(out, " to %u %%", (a->factor_ppm + 5000) / 10000);
     if (a->for_ms > 0) {
@@ -99,9 +99,13 @@ static bool fits(const struct act_rule *r, const struct acts_in *in)
 
 static void take(const struct act_rule *r, struct acts_found *out)
 {
-    const struct act_rule **at = act_is_about_person(r->act.kind) ? &out->person : &out->path;
-    if (r->act.kind != ACT_NONE && !*at)
-        *at = r;
+    bool person = act_is_about_person(r->act.kind);
+    if (!act_is_given(&r->act))
+        return;
+    if ((person || r->act.ignore) && !out->person)
+        out->person = r;
+    if (!person && !out->path)
+        out->path = r;
 }
 
 void acts_find(const struct acts *acts, const struct acts_in *in, struct acts_found *out)

@@ -42,6 +42,7 @@ struct act {
     int64_t for_ms;      /* how long; ACT_FOREVER; never 0 where kind needs it */
     int64_t recover_ms;  /* how long the way back takes, step by step; 0: at once */
     bool alert;
+    bool ignore; /* ACT_NONE and no rule behind it is asked: neither for the path nor for the person */
 };
 
 /* Failures that are no reply: bits of act_rule.failures. */
@@ -49,7 +50,7 @@ enum act_failure { ACT_REFUSED_CONNECTION = 1, ACT_LOST_CONNECTION = 2, ACT_SILE
 
 struct act_rule {
     struct slice name; /* "init.lua:12 rule 3", "shipped:microsoft.block-list" */
-    struct act act;    /* ACT_NONE: the rule gives none */
+    struct act act;    /* not act_is_given(): the rule gives none */
     struct slice isp;  /* empty: any; not of a rule that gives the class, which knows it itself */
     struct slice of;   /* shipped: the rule that gave the class; empty: any */
     struct slice has;  /* shipped: what the reply holds, no case; empty: anything */
@@ -87,6 +88,10 @@ struct acts_found {
 };
 void acts_find(const struct acts *acts, const struct acts_in *in, struct acts_found *out);
 
+static inline bool act_is_given(const struct act *a)
+{
+    return a->kind != ACT_NONE || a->ignore;
+}
 static inline bool act_is_about_person(enum act_kind k)
 {
     return k == ACT_SUPPRESS || k == ACT_QUARANTINE;

@@ -251,7 +251,9 @@ void deliver_reply_done(struct deliver *d, struct outcome *o, enum reply_class c
                                       .has = SLICE_NONE,
                                       .after = 1,
                                       .least = 1};
-        *(act_is_about_person(act->kind) ? &o->v.act.person : &o->v.act.path) = &o->hooked;
+        bool person = act_is_about_person(act->kind);
+        o->v.act.person = person || act->ignore ? &o->hooked : o->v.act.person;
+        o->v.act.path = !person ? &o->hooked : o->v.act.path;
     }
     answer_count(o);
     deliver_settle(o);

@@ -224,7 +224,7 @@ static void judge_end(struct person *p, struct hash128 who, const struct act_rul
     enum class_kind kind = event_kind(ev, cls);
     const struct act_rule *r = find_rule(p, given, isp, cls, kind);
     ev->person |= REC_PERSON_JUDGED;
-    if (!r)
+    if (!r || r->act.ignore)
         return;
     buf_clear(&p->why);
     bool counts = r->after > 1, enough = !counts || has_enough(p, who, r, cls, ev);

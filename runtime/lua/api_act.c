@@ -131,6 +131,11 @@ static int quarantine(lua_State *L)
     return make(L, ACT_QUARANTINE, "hato.quarantine", alert_fields);
 }
 
+static int ignore(lua_State *L)
+{
+    return push(L, (struct act){.kind = ACT_NONE, .ignore = true});
+}
+
 /* hato.pause { "stream", "isp" }: what is paused is named by what it is made of. */
 static int pause_(lua_State *L)
 {
@@ -221,6 +226,7 @@ void api_act_open(lua_State *L)
                                          {"pause", pause_},
                                          {"suppress", suppress},
                                          {"quarantine", quarantine},
+                                         {"ignore", ignore},
                                          {0}};
     luaL_newmetatable(L, ACT_META);
     lua_pushcfunction(L, act_tostring);

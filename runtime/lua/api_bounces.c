@@ -212,7 +212,9 @@ static const struct conv_field rule_fields[] = {
 static void check_counts(struct conv *c, const struct act_rule *r)
 {
     bool person = act_is_about_person(r->act.kind);
-    if (r->act.kind == ACT_NONE && (r->after || r->within_ms || r->share_ppm || r->least))
+    if (r->act.ignore && (r->after || r->within_ms || r->share_ppm || r->least))
+        conv_fail(c, "act = hato.ignore() counts nothing: it goes without after, least, share and within");
+    if (!act_is_given(&r->act) && (r->after || r->within_ms || r->share_ppm || r->least))
         conv_fail(c, "act is missing: what is done when that many have come");
     if (person && (r->share_ppm || r->least))
         conv_fail(c, "share and least count a receiver's answers; for a person, after counts the mails that "
@@ -252,7 +254,7 @@ static struct written read_rule(struct conv *c, size_t number)
         conv_fail(
             c, "it says nothing about the reply: class, kind, isp, phase, code, enhanced, text or failure is "
                "missing");
-    if (!first && w.act.act.kind == ACT_NONE)
+    if (!first && !act_is_given(&w.act.act))
         conv_fail(
             c, "act is missing: a rule with no isp, phase, code, enhanced and text says what is done about "
                "a class");

@@ -179,6 +179,13 @@ def test_the_scripts_rules_come_first(hato, tmp_path):
     assert days.life("gone@a.test") == ["bounced", "bounced", "bounced", "suppressed", "suppressed"]
 
 
+def test_a_script_switches_off_what_ships(hato, tmp_path):
+    days = Days(hato, tmp_path, ["full@a.test", "gone@a.test"], (1, 2, 3, 4, 5),
+                a=FULL % 'to = "^full",' + "," + UNKNOWN % 'to = "^gone",',
+                more="hato.bounces { { class = { 'mailbox_full', 'no_such_user' }, act = hato.ignore() } }")
+    assert days.life("full@a.test") == days.life("gone@a.test") == ["bounced"] * 5
+
+
 def test_simulations_of_people_are_the_same_each_time(hato, tmp_path):
     runs = [Days(hato, tmp_path, crowd(300) + ["full@a.test"], (1, 2, 3, 4),
                  a=UNKNOWN % 'to = "^p", share = 0.5, between = { "33 h", "35 h" },' + "," + FULL % 'to = "^full",')

@@ -179,8 +179,9 @@ TEST(what_each_receiver_wants_done_is_done)
 
 TEST(the_first_rule_that_fits_speaks_for_the_path_and_another_for_the_person)
 {
-    struct act_rule of_rules[2] = {{.name = S("r1"), .act = {.kind = ACT_NONE}},
-                                   {.name = S("r2"), .act = {.kind = ACT_SLOW}}};
+    struct act_rule of_rules[] = {{.name = S("r1"), .act = {.kind = ACT_NONE}},
+                                  {.name = S("r2"), .act = {.kind = ACT_SLOW}},
+                                  {.name = S("r0"), .act = {.ignore = true}}};
     struct act_rule others[] = {
         {.name = S("r3"), .act = {.kind = ACT_SUSPEND}, .failures = ACT_LOST_CONNECTION, .isp = S("au")},
         {.name = S("r4"), .act = {.kind = ACT_SUPPRESS}, .classes = 1ull << CLASS_NO_SUCH_USER},
@@ -190,7 +191,7 @@ TEST(the_first_rule_that_fits_speaks_for_the_path_and_another_for_the_person)
         {.name = S("s1"), .act = {.kind = ACT_SUSPEND}, .of = S("shipped:x"), .has = S("Block List")},
         {.name = S("s2"), .act = {.kind = ACT_RECONNECT}, .of = S("shipped:x")}};
     struct acts acts = {.of_rules = of_rules,
-                        .nof_rules = 2,
+                        .nof_rules = COUNT(of_rules),
                         .rules = others,
                         .nrules = COUNT(others),
                         .shipped = shipped,
@@ -200,6 +201,7 @@ TEST(the_first_rule_that_fits_speaks_for_the_path_and_another_for_the_person)
         const char *path, *person;
     } cases[] = {
         {{.rule = 1, .name = "r2", .cls = CLASS_NO_SUCH_USER, .kind = KIND_HARD}, "r2", "r4"},
+        {{.rule = 2, .name = "r0", .cls = CLASS_NO_SUCH_USER, .kind = KIND_HARD}, "r0", "r0"},
         {{.rule = 0, .name = "r1", .cls = CLASS_NO_SUCH_USER, .kind = KIND_HARD}, "r5", "r4"},
         {{.rule = 9, .name = "shipped:x", .text = S("554 on our block list"), .cls = CLASS_BLOCKED},
          "s1",

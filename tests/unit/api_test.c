@@ -327,6 +327,9 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
          "days' } }",
          "dir/init.lua:1: hato.bounces: [1].share and least count a receiver's answers; for a person, after "
          "counts the mails that ended so, within their time"},
+        {"hato.bounces { { class = 'mailbox_full', after = 3, within = '1 h', act = hato.ignore() } }",
+         "dir/init.lua:1: hato.bounces: [1].act = hato.ignore() counts nothing: it goes without after, "
+         "least, share and within"},
         {"hato.bounces { { class = 'blocked', within = '1 h', act = hato.slow() } }",
          "dir/init.lua:1: hato.bounces: [1].within is the time in which something is counted: after, least "
          "or share is missing"},

@@ -8,12 +8,14 @@ static const int64_t HOUR = 3600000, DAY = 24 * 3600000,
 enum { ISP = 3 };
 
 /* Of a script. */
-static const struct act_rule rules[] = {{.name = {"init.lua:3 rule 1", 17},
-                                         .act = {.kind = ACT_SUPPRESS, .for_ms = 9 * 86400000LL},
-                                         .classes = 1ull << CLASS_EXPIRED},
-                                        {.name = {"init.lua:3 rule 2", 17},
-                                         .act = {.kind = ACT_QUARANTINE, .for_ms = ACT_FOREVER},
-                                         .kinds = 1u << KIND_HARD}};
+static const struct act_rule rules[] = {
+    {.name = {"init.lua:3 rule 1", 17},
+     .act = {.kind = ACT_SUPPRESS, .for_ms = 9 * 86400000LL},
+     .classes = 1ull << CLASS_EXPIRED},
+    {.name = {"init.lua:4 rule 2", 17}, .act = {.ignore = true}, .classes = 1ull << CLASS_INACTIVE},
+    {.name = {"init.lua:5 rule 3", 17},
+     .act = {.kind = ACT_QUARANTINE, .for_ms = ACT_FOREVER},
+     .kinds = 1u << KIND_HARD}};
 static const struct acts script = {.rules = rules, .nrules = COUNT(rules)};
 
 struct rig {
@@ -113,6 +115,7 @@ TEST(what_the_script_says_of_a_class_comes_before_what_ships)
     struct rig r = rig_of(&script);
     CHECK(ends(&r, EVENT_EXPIRED, "expired", 0, 0) & REC_PERSON_SUPPRESSED);
     CHECK(ends(&r, EVENT_BOUNCED, "no_such_user", 550, 0) & REC_PERSON_QUARANTINED);
+    CHECK_INT(ends(&r, EVENT_BOUNCED, "inactive", 550, 0), REC_PERSON_JUDGED);
     CHECK_INT(ends(&r, EVENT_EXPIRED, "mailbox_full", 452, 0), REC_PERSON_JUDGED | REC_PERSON_COUNTED);
     person_free(r.person);
 }
