@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -394,6 +395,13 @@ def test_install_puts_the_program_and_its_unit_in_place(hato, tmp_path):
     unit = (tmp_path / "usr/lib/systemd/system/hato.service").read_text()
     assert "Type=notify" in unit and "@" not in unit
     start = next(line for line in unit.splitlines() if line.startswith("ExecStart=")).split()
-    assert start[1:3] == ["serve", "/etc/hato/init.lua"]
+    program = str(tmp_path / "usr/bin/hato")
+    assert start[:3] == [f"ExecStart={program}", "serve", "/etc/hato/init.lua"]
+    assert f"\nExecReload={program} reload --state /var/lib/hato\n" in unit
+    verify = shutil.which("systemd-analyze")
+    if verify:
+        said = subprocess.run([verify, "verify", tmp_path / "usr/lib/systemd/system/hato.service"], capture_output=True,
+                              text=True, timeout=60, check=False)
+        assert "hato.service" not in said.stdout + said.stderr, said    # of this machine's other units it may complain
     help_text = subprocess.run([hato, "serve", "--help"], capture_output=True, text=True, check=True, timeout=10).stdout
     assert all(word in help_text for word in start if word.startswith("--"))
