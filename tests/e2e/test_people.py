@@ -262,6 +262,15 @@ def test_quarantine_is_listed_released_and_confirmed(town):
     t.suppress("release", "all", code=1)
 
 
+def test_an_outbreak_outlives_a_restart(town):
+    t = town(*(f"p{i}@a.test" for i in range(150)), *(f"none{i}@a.test" for i in range(50)))
+    t.deliver("hello")
+    assert len(t.listed("--quarantine")) == 50 and not t.listed()
+    (t.folder / "people.csv").write_text("email\r\nnone99@a.test\r\n")
+    t.deliver("two")
+    assert "none99@a.test" in t.listed("--quarantine") and not t.listed()
+
+
 def test_decisions_reach_the_hato_that_runs(town):
     """p0 … wait at a slow receiver while none… bounce at the other."""
     t = town(*(f"none{i}@a.test" for i in range(60)), *(f"p{i}@b.test" for i in range(40)),

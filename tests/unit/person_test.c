@@ -136,3 +136,35 @@ TEST(who_is_lifted_by_hand_begins_anew_and_what_is_a_year_old_is_forgotten)
     CHECK(!person_watches(r.person));
     person_free(r.person);
 }
+
+static void count_one(void *data, struct hash128 who)
+{
+    ++*(int *)data;
+}
+
+TEST(a_new_process_knows_from_the_journal_who_may_be_taken_back_and_what_was_answered)
+{
+    struct rig r = rig_of(NULL);
+    const struct hash128 taro = {7, 1ull << 40};
+    struct rec_event ev = {.type = EVENT_BOUNCED,
+                           .at_ms = NOON,
+                           .isp = ISP,
+                           .session = 1,
+                           .class_name = S("no_such_user"),
+                           .person = REC_PERSON_JUDGED | REC_PERSON_SUPPRESSED,
+                           .person_certain_ms = NOON + DAY};
+    int n = 0;
+    person_uncertain(r.person, taro, &ev);
+    person_take_back(r.person, ISP + 1, NOON + 2 * HOUR, count_one, &n); /* an outbreak elsewhere */
+    CHECK_INT(n, 0);
+    person_take_back(r.person, ISP, NOON + 2 * HOUR, count_one, &n);
+    CHECK_INT(n, 1);
+    CHECK(person_is_aside(r.person, taro));
+    person_uncertain(r.person, taro, &ev);
+    person_take_back(r.person, ISP, NOON + DAY, count_one, &n); /* it is certain by now */
+    CHECK_INT(n, 1);
+    for (int i = 0; i < 41; i++)
+        person_replay(r.person, &ev);
+    CHECK(person_outbreak(r.person, ISP));
+    person_free(r.person);
+}
