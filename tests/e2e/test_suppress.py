@@ -19,7 +19,7 @@ return { isps = {
         replies = { { phase = "rcpt", to = "^none", reply = "550 5.1.1 no such user" },
                     { phase = "rcpt", to = "^odd", reply = "550 5.7.1 we would rather not" } } },
   slow = { domains = { "slow.test" }, mx = { "mx.slow.test" }, address = "127.0.47.2", delay = "200 ms" },
-} }
+}, dns = { ["dark.test"] = "servfail" } }
 """
 
 
@@ -80,6 +80,14 @@ def test_nobody_on_an_imported_list_gets_mail(town):
         "suppressed", "suppressed for all mail: opted out", "suppression")
     assert "50 known" in t.suppress("import", t.folder / "list.csv")
     t.deliver()    # once is once, also for them
+
+
+def test_who_is_suppressed_ends_when_taken_in_and_waits_for_nothing(town):
+    """Not only at hand-off, which mail to a domain that nobody finds never reaches."""
+    t = town("a@dark.test", "b@dark.test")
+    t.suppress("add", "a@dark.test")
+    outcome = t.deliver(accepted=2, suppressed=1, deferred=1)
+    assert [e["type"] for e in outcome.of("a@dark.test") if e["type"] != "accepted"] == ["suppressed"]
 
 
 def test_a_hard_bounce_of_one_run_is_suppressed_in_the_next_and_a_block_is_not(town):
