@@ -158,11 +158,16 @@ static void print_end(struct program *p)
 {
     if (p->a.json)
         return;
-    if (!p->findings)
+    if (!p->findings) {
         printf("nothing to find fault with\n");
-    else
-        printf("%llu finding%s, %llu of them error%s\n", (unsigned long long)p->findings,
-               p->findings == 1 ? "" : "s", (unsigned long long)p->errors, p->errors == 1 ? "" : "s");
+        return;
+    }
+    printf("%llu finding%s, %llu of them error%s", (unsigned long long)p->findings,
+           p->findings == 1 ? "" : "s", (unsigned long long)p->errors, p->errors == 1 ? "" : "s");
+    if (p->unknown)
+        printf("; DNS gave no answer %llu time%s: try again", (unsigned long long)p->unknown,
+               p->unknown == 1 ? "" : "s");
+    putchar('\n');
 }
 
 int cmd_check(int argc, char **argv)
