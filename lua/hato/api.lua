@@ -370,8 +370,8 @@ hato.bounces { { class = "mailbox_full", after = 3, within = "30 days", act = ha
   },
   {
     name = "ignore", call = "hato.ignore()",
-    does = "An act: nothing is done, to the person or the path, and no rule behind it is asked, those that ship with hato "
-      .. "included. Whether the mail is tried again stays as it is.",
+    does = "An act: nothing is done, to the person or the path, and no rule behind it is asked, those that ship with "
+      .. "hato included. Whether the mail is tried again stays as it is.",
     returns = "the act",
     example = [[hato.bounces { { class = "mailbox_full", act = hato.ignore() } }]],
   },
