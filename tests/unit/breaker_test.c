@@ -57,6 +57,19 @@ static void complaints(struct rig *r, uint32_t n)
     feed(r, EVENT_COMPLAINED, "", 1, true, n);
 }
 
+TEST(breakers_stand_where_it_is_documented)
+{
+    struct breaker_conf c = breaker_default();
+    const struct breaker_bar *errors = &c.of[BREAKER_ERRORS], *complaints = &c.of[BREAKER_COMPLAINTS];
+    CHECK_INT(errors->least, 500);
+    CHECK_INT(errors->warn_ppm, 30000);
+    CHECK_INT(errors->stop_ppm, 100000);
+    CHECK_INT(complaints->least, 1000);
+    CHECK_INT(complaints->warn_ppm, 1000);
+    CHECK_INT(complaints->stop_ppm, 3000);
+    CHECK_INT(c.within_ms, 24 * 3600000LL);
+}
+
 TEST(hard_errors_warn_at_three_percent_and_stop_at_ten_from_500_attempts_on)
 {
     struct rig r;
