@@ -262,6 +262,16 @@ def test_quarantine_is_listed_released_and_confirmed(town):
     t.suppress("release", "all", code=1)
 
 
+def test_who_is_lifted_by_hand_has_nothing_counted_against_them_in_the_database_either(town):
+    t = town("full1@a.test", "full2@a.test")
+    t.deliver("hello")
+    t.suppress("add", "full1@a.test")
+    t.suppress("remove", "full1@a.test")
+    rows = subprocess.run(["sqlite3", t.state / "hato.db", "SELECT address FROM soft_bounce"], capture_output=True,
+                          text=True, check=True).stdout.split()
+    assert rows == ["full2@a.test"]
+
+
 def test_an_outbreak_outlives_a_restart(town):
     t = town(*(f"p{i}@a.test" for i in range(150)), *(f"none{i}@a.test" for i in range(50)))
     t.deliver("hello")

@@ -559,9 +559,9 @@ static int nothing(void *data, enum spool_kind kind, struct spool_pos pos, struc
     return 0;
 }
 
-static bool lone_open(struct lone *l, struct err *e)
+static bool lone_open_on(struct lone *l, struct fs *fs, struct err *e)
 {
-    *l = (struct lone){.loop = loop_new_virtual(1, 1764000000000), .fs = fs_memory()};
+    *l = (struct lone){.loop = loop_new_virtual(1, 1764000000000), .fs = fs};
     l->sync = work_new(&(struct work_conf){.loop = l->loop, .name = "sync", .threads = 1});
     struct spool_conf sc = {.fs = l->fs, .dir = "state", .loop = l->loop, .sync = l->sync};
     struct suppress_conf conf = {.loop = l->loop, .fs = l->fs, .state = "state"};
@@ -570,7 +570,12 @@ static bool lone_open(struct lone *l, struct err *e)
            !spool_open(&l->spool, &sc, nothing, NULL, NULL, e) && !suppress_start(l->s, l->spool, e);
 }
 
-static void lone_close(struct lone *l)
+static bool lone_open(struct lone *l, struct err *e)
+{
+    return lone_open_on(l, fs_memory(), e);
+}
+
+static void lone_stop(struct lone *l)
 {
     suppress_stop(l->s);
     spool_stop(l->spool);
@@ -578,6 +583,11 @@ static void lone_close(struct lone *l)
     spool_free(l->spool);
     suppress_free(l->s);
     loop_free(l->loop);
+}
+
+static void lone_close(struct lone *l)
+{
+    lone_stop(l);
     fs_free(l->fs);
 }
 
@@ -611,6 +621,28 @@ TEST(a_change_counts_when_it_is_synced_and_events_after_it_count_too)
     CHECK(removed.called && removed.status == 0 && removed.each == 0);
     CHECK(lone_has(&l, "taro@example.jp"));
     lone_close(&l);
+}
+
+TEST(a_change_that_was_answered_outlives_a_cut_of_the_power)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct lone l;
+        struct err e;
+        struct answer added = {0};
+        struct suppress_change add = {.s = manual};
+        CHECK(lone_open_on(&l, fs_forgetting(), &e));
+        suppress_change(l.s, &add, 1, on_changed, &added);
+        loop_run(l.loop);
+        CHECK(added.called && added.status == 0);
+        fs_set_faults(l.fs, &(struct fs_faults){.stop_after = 1});
+        fs_unlink(l.fs, "state/nothing", NULL); /* the one operation that is left */
+        lone_stop(&l);
+        fs_set_faults(l.fs, &(struct fs_faults){0});
+        fs_power_loss(l.fs, seed);
+        CHECK(lone_open_on(&l, l.fs, &e));
+        CHECK(lone_has(&l, "taro@example.jp"));
+        lone_close(&l);
+    }
 }
 
 TEST(a_change_on_a_full_disk_is_refused_and_nothing_of_it_counts)
