@@ -321,8 +321,9 @@ def test_the_script_rules_have_the_first_word(town, isp):
     assert bounce["class"] == "filtered" and "init.lua:" in bounce["rule"] and t.suppressed() == {}
 
 
-def test_a_rule_about_a_class_alone_decides_about_a_late_bounce_too(town):
-    t = town("p0@a.test", script=plain_script('hato.bounces { { class = "no_such_user", act = hato.suppress "9 days" } }\n',
+@pytest.mark.parametrize("rule", ['class = "no_such_user"', 'text = "unknown user", class = "filtered"'])
+def test_what_a_rule_says_of_the_person_holds_for_a_late_bounce_too(town, rule):
+    t = town("p0@a.test", script=plain_script('hato.bounces { { %s, act = hato.suppress "9 days" } }\n' % rule,
                                               stream=STREAM))
     t.deliver()
     with serving(t):

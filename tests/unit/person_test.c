@@ -168,3 +168,32 @@ TEST(a_new_process_knows_from_the_journal_who_may_be_taken_back_and_what_was_ans
     CHECK(person_outbreak(r.person, ISP));
     person_free(r.person);
 }
+
+TEST(a_late_bounce_takes_back_the_delivery_before_it)
+{
+    struct rig r = rig_of(NULL);
+    const struct hash128 taro = {7, 1ull << 40};
+    struct rec_event well = {.type = EVENT_DELIVERED,
+                             .at_ms = NOON + 2 * DAY,
+                             .isp = ISP,
+                             .session = 1,
+                             .class_name = SLICE_NONE,
+                             .person_why = SLICE_NONE};
+    struct rec_event late = {.type = EVENT_BOUNCED,
+                             .phase = REC_PHASE_ASYNC,
+                             .at_ms = NOON + 3 * DAY,
+                             .isp = ISP,
+                             .class_name = S("filtered"),
+                             .person_why = SLICE_NONE};
+    for (int day = 0; day < 2; day++)
+        ends_for(&r, taro, NOON + day * DAY, "mailbox_full");
+    person_judge(r.person, &taro, NULL, S("mx.a.test"), &well);
+    CHECK(well.person & REC_PERSON_WELL);
+    person_learn(r.person, taro, &well);
+    person_judge(r.person, &taro, NULL, S("mx.a.test"), &late);
+    CHECK(late.person & REC_PERSON_LATE);
+    person_learn(r.person, taro, &late);
+    /* Without it the two before would have been cleared by now. */
+    CHECK(ends_for(&r, taro, NOON + 9 * DAY, "mailbox_full") & REC_PERSON_SUPPRESSED);
+    person_free(r.person);
+}
