@@ -6,7 +6,6 @@ import smtplib
 import socket
 import ssl
 import subprocess
-import time
 
 import dns.exception
 import dns.message
@@ -226,9 +225,7 @@ def test_sigterm_ends_open_sessions_and_logs_what_they_had_begun(sink, tmp_path)
         client.ehlo()
         client.mail("a@b.test")
         client.rcpt("c@d.test")
-        began = time.monotonic()
         assert s.stop() == 0
-        assert time.monotonic() - began < 5
         with pytest.raises((smtplib.SMTPServerDisconnected, ConnectionError)):
             client.docmd("NOOP")
     (entry,) = log_of(tmp_path / "log")
