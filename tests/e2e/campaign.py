@@ -96,7 +96,7 @@ class Campaign:
                               check=True, timeout=60)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def run(self, port, dns_port, *words, seconds=60):
+    def run(self, port, dns_port, *words, seconds=180):
         done = subprocess.run(self.command(port, dns_port, *words), capture_output=True, text=True, timeout=seconds)
         return Outcome(done.returncode, done.stdout, done.stderr, self.events())
 

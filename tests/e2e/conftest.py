@@ -79,7 +79,7 @@ class Program:
     def output(self):
         return "\n".join(self.lines)
 
-    def wait_for(self, text, seconds=20):
+    def wait_for(self, text, seconds=60):
         """Until a line has this text. Fails at once when the process ends before."""
         end = time.monotonic() + seconds
         while not any(text in line for line in self.lines):

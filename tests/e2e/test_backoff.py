@@ -23,7 +23,7 @@ def simulate(hato, folder, world, script, people, *words):
     (folder / "people.csv").write_text("email\n" + "".join(f"{p}\n" for p in people))
     (folder / "init.lua").write_text('local hato = require "hato"\n' + script)
     done = subprocess.run([hato, "sim", folder / "init.lua", "--world", folder / "world.lua", "--json", *words],
-                          capture_output=True, text=True, check=True, timeout=300)
+                          capture_output=True, text=True, check=True, timeout=600)
     *lines, last = done.stdout.splitlines()
     return lines, json.loads(last), done.stderr
 

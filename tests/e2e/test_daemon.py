@@ -75,13 +75,13 @@ class Daemon:
         events = [json.loads(line) for line in self.ask("events", "--json").splitlines()]
         return [e for e in events if not types or e["type"] in types]
 
-    def until(self, true, seconds=20):
+    def until(self, true, seconds=60):
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, self.program.output + "\n" + self.ask("queue")
             time.sleep(0.05)
 
-    def until_delivered(self, n, seconds=20):
+    def until_delivered(self, n, seconds=60):
         self.until(lambda: len(self.events("delivered")) >= n, seconds)
         assert len(self.events("delivered")) == n
 
@@ -283,7 +283,7 @@ def test_sigterm_lets_the_open_transaction_end(daemon):
     assert not daemon.events("ambiguous")
     assert 2 <= len(daemon.events("delivered")) <= 4
     daemon.start()
-    daemon.until_delivered(5, seconds=40)
+    daemon.until_delivered(5)
     daemon.accounted(*(f"p{i}@slow.test" for i in range(5)))
 
 

@@ -68,7 +68,7 @@ class Town(Campaign):
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def end(self, process, code=0):
-        out, says = process.communicate(timeout=60)
+        out, says = process.communicate(timeout=180)
         assert process.returncode == code, out + says
         return out, says
 

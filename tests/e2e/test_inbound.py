@@ -144,7 +144,7 @@ class Town(Campaign):
         with open(self.folder / "people.csv", "a", encoding="utf-8") as f:
             f.writelines(f"{a}\r\n" for a in addresses)
 
-    def until(self, true, seconds=30):
+    def until(self, true, seconds=90):
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, "it did not happen"

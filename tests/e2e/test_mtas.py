@@ -42,7 +42,7 @@ def world_of(hosts):
     return 'return { isps = { none = { domains = { "none.test" }, address = "127.0.36.250" },\n' + isps + "} }\n"
 
 
-def until(true, what, seconds=20):
+def until(true, what, seconds=60):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, what

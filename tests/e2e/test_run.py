@@ -80,7 +80,7 @@ class Town:
                                  self.sink.port, "--dns", f"127.0.0.1:{self.sink.dns}", *words)]
 
     def call(self, *words):
-        return Ended(subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=60))
+        return Ended(subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=180))
 
     def run(self, *words, code=0):
         done = self.call(*self.command("--wait", "0", *words))
@@ -379,11 +379,11 @@ def test_ctrl_c_lets_open_transactions_finish_and_the_next_run_goes_on(town, sta
     town.people(*people)
     town.script(HELLO)
     program = start(town.command("--json"))
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(town.log()) < 3:
         assert time.monotonic() < end, program.output
         time.sleep(0.02)
-    assert program.stop(signal.SIGINT) == 0, program.output
+    assert program.stop(signal.SIGINT, seconds=8) == 0, program.output
     counts = json.loads(program.lines[-1])
     first = town.taken()
     assert counts["delivered"] == len(first) and counts["deferred"] == 30 - len(first) > 0
@@ -398,14 +398,14 @@ def test_ctrl_c_while_the_iterator_waits(town, start):
   hato.sleep "1 h"
 end }""")
     program = start(town.command()).wait_for("asked")
-    assert program.stop(signal.SIGINT, seconds=5) == 0, program.output
+    assert program.stop(signal.SIGINT, seconds=8) == 0, program.output
 
 
 def test_ctrl_c_waits_for_no_hook_of_a_mail_that_did_not_begin(town, start):
     town.people("a@big.test")
     town.script('hato.on("message", function() hato.log.warn "asked"; hato.sleep "1 h" end)' + HELLO)
     program = start(town.command()).wait_for("asked")
-    assert program.stop(signal.SIGINT, seconds=5) == 0, program.output
+    assert program.stop(signal.SIGINT, seconds=8) == 0, program.output
     town.script(HELLO)
     town.run()
     assert town.taken() == ["a@big.test"]
@@ -427,7 +427,7 @@ def test_the_second_process_on_a_state_folder_names_the_first(town, start):
     first = start(town.command("--wait", "forever")).wait_for("1 new")
     second = town.run(code=1)
     assert re.search(rf"\b{first.process.pid}\b", second.says) and "state" in second.says, second.says
-    assert first.stop(signal.SIGINT) == 0
+    assert first.stop(signal.SIGINT, seconds=8) == 0
     town.run()
     assert town.taken() == ["a@big.test"]
 
@@ -555,7 +555,7 @@ def test_choosing_rsa_code_changes_neither_name_nor_arguments(town, start, given
     assert (proc / "cmdline").read_bytes().split(b"\0")[:-1] == [w.encode() for w in program.command]
     chosen = dict(v.split(b"=", 1) for v in (proc / "environ").read_bytes().split(b"\0") if b"=" in v)
     assert chosen.get(b"OPENSSL_ia32cap") in ([b""] if given == "" else [None, b":~0x80000"])
-    assert program.stop(signal.SIGINT) == 0
+    assert program.stop(signal.SIGINT, seconds=8) == 0
 
 
 # --- what is seen ---

@@ -38,7 +38,7 @@ def test_a_pause_holds_through_a_kill_until_it_is_resumed(daemon, what):  # noqa
     assert len(daemon.events("delivered")) == done
     assert "paused by hand: " + what in why_of(daemon, people[-1])
     assert counts(daemon.ask("resume", what, "--json"))["touched"] == 6 - done
-    daemon.until_delivered(6, seconds=40)
+    daemon.until_delivered(6)
     daemon.accounted(*people)
 
 

@@ -61,7 +61,7 @@ class Terminal:
             return ""
         return re.sub(r"\r+\n", "\n", re.sub(r"\x1b\[(\d*m|K|J)", "", whole[-1].decode()))
 
-    def until(self, true, seconds=15):
+    def until(self, true, seconds=60):
         end = time.monotonic() + seconds
         while not true(self.page()):
             assert time.monotonic() < end, self.page() or self.seen

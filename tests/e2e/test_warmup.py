@@ -189,7 +189,7 @@ def test_a_warm_up_keeps_its_pace_through_a_kill(daemon):  # noqa: F811
     daemon.until(lambda: len(daemon.events("delivered")) >= 4)
     daemon.program.stop(signal.SIGKILL)
     daemon.start()
-    daemon.until_delivered(12, seconds=40)
+    daemon.until_delivered(12)
     times = times_of(daemon.folder / "sink.log")
     assert never_ahead(times, begun, 1, 1), "one a second, also across the restart"
     assert warmups(daemon)[0]["used"] == 12
