@@ -164,7 +164,7 @@ static void sweep_site(struct deliver *d, struct site *site, const char *text)
         for (; lanes && sh->ring; lanes--) { /* a sweep may take its lane out of the ring */
             struct lane *lane = sh->ring;
             sh->ring = lane->next;
-            sweep_hopeless(d, lane, site->down_since_ms, text);
+            sweep_hopeless(d, lane, text);
         }
     }
 }

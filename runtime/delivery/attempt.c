@@ -167,6 +167,7 @@ void on_begin(void *data, struct session *s, struct flight *f)
     struct rec rec = {.type = REC_BEGIN};
     record_session(d, s);
     path_begin(f->path, f->lane, f->id);
+    const struct q_memo *m = queue_memo(d->queue, f->id, false);
     rec.begin = (struct rec_begin){.id = f->id,
                                    .at_ms = f->begun_wall_ms,
                                    .date_s = f->in.date_s,
@@ -174,6 +175,7 @@ void on_begin(void *data, struct session *s, struct flight *f)
                                    .claim_ms = claim_ms(d, f),
                                    .source = source_number(d, facts->source),
                                    .isp = isp_number(d, facts->site->isp),
+                                   .clock_ms = m ? m->past.clock_ms : 0,
                                    .edits = f->in.edits};
     if (limits_have_by(paths_limits(d->paths), CONF_BY_MX))
         rec.begin.mx = name_number(d, NAME_MX, facts->site->key);
@@ -285,14 +287,15 @@ void on_back(void *data, struct flight *f)
         struct outcome *o = outcome_new(d, f->id, f->lane);
         struct q_memo *m = queue_memo(d->queue, f->id, true);
         m->past.date_s = f->in.date_s;
-        if (!m->past.first_ms)
-            m->past.first_ms = f->begun_wall_ms;
+        if (!m->past.clock_ms)
+            m->past.clock_ms = f->begun_wall_ms;
         outcome_take_record(o, &f->message->rec);
         o->ev.type = EVENT_DEFERRED;
         o->ev.attempt = m->past.attempts;
         o->ev.text = S("the session ended before its turn");
         o->ev.rule = S("not taken");
         o->ev.date_s = f->in.date_s;
+        o->ev.clock_ms = m->past.clock_ms;
         write_event(d, &o->ev);
         outcome_free(o);
     } else {

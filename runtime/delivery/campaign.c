@@ -323,6 +323,7 @@ static void update(struct deliver *d, struct campaign *c)
     }
     if (!c->started) {
         c->started = true;
+        c->runs_since_ms = now;
         write_campaign(d, c, CAMPAIGN_STARTED);
     }
     c->run = CAMPAIGN_RUNNING;

@@ -55,6 +55,7 @@ struct campaign {
     bool reading;              /* its source is being read by this process */
     bool read_once, cancelled; /* its source was read to the end at some time */
     bool started;
+    int64_t runs_since_ms;   /* UTC; 0: since earlier than this process */
     struct lane *lanes;      /* by lane->of_campaign */
     struct interval *waits;  /* while it does not run */
     struct loop_timer timer; /* to its start */

@@ -2,6 +2,7 @@
  * accept.c, the way out attempt.c and unsent.c to settle.c, restart restore.c. */
 #include "delivery/keycheck.h"
 #include "delivery/breaker_act.h"
+#include "delivery/clock.h"
 #include "delivery/inbound.h"
 #include "delivery/measure.h"
 #include "delivery/secret.h"
@@ -269,6 +270,7 @@ static void make_rooms(struct deliver *d)
     d->intervals = intervals_new(&(struct intervals_conf){.loop = loop, .data = d, .write = write_interval});
     d->queue = queue_new(loop);
     queue_on_due(d->queue, on_due, d);
+    clock_start(d);
     d->sites = sites_new(&(struct sites_conf){.loop = loop,
                                               .intervals = d->intervals,
                                               .resolve = d->conf.resolve,

@@ -94,6 +94,7 @@ struct deliver {
     uint32_t event_segment; /* where the last event went */
     size_t readings;        /* records on their way from a pool thread */
     struct map pauses;      /* steer.c: words → struct pause */
+    struct pause *pauses_ended;
     struct steering *steering;
     struct keycheck *keycheck; /* NULL: nothing has wanted to go beyond loopback */
     size_t cancelling;         /* of the readings */
@@ -165,7 +166,7 @@ void outcome_free(struct outcome *o);
 /* --- unsent.c --- */
 /* Settle what is ready at a dead domain, or what waited too long where nobody answers; in slices. */
 void sweep_dead(struct deliver *d, struct domain *dom);
-void sweep_hopeless(struct deliver *d, struct lane *lane, int64_t failing_since_ms, const char *why);
+void sweep_hopeless(struct deliver *d, struct lane *lane, const char *why);
 /* It ends, in no list (or popped from one), because people said so; its record is read first. */
 void settle_cancelled(struct deliver *d, uint64_t id, struct lane *lane);
 /* Start message hooks for what is raw in the lane, a few ahead of what is ready. */

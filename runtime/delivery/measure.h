@@ -103,10 +103,10 @@ void measures_return(struct path *p, const struct site *s, const struct campaign
  * is not known, INT64_MAX where people have to lift it. Site and campaign may be NULL. */
 const struct measure *measures_holder(const struct path *p, const struct site *s, const struct campaign *c,
                                       int64_t *until_ms);
-/* How long between the two (UTC) nothing of this could go from any of n sources, because of measures. */
-int64_t measures_closed_ms(struct measures *ms, const struct isp *isp, const struct site *s,
-                           const struct campaign *c, const uint16_t *sources, size_t n, int64_t from_ms,
-                           int64_t to_ms);
+/* Whether such mail was kept back altogether at that time (UTC), by one that holds or is over. *next_ms comes
+ * down to when that changed, if it is later. */
+bool measures_were_closed(const struct measures *ms, const struct path *p, const struct site *s,
+                          const struct campaign *c, int64_t at_ms, int64_t *next_ms);
 
 /* --- answers --- */
 struct measure_answer {

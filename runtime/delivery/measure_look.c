@@ -163,36 +163,19 @@ const struct measure *measures_holder(const struct path *p, const struct site *s
     return found;
 }
 
-int64_t measures_closed_ms(struct measures *ms, const struct isp *isp, const struct site *s,
-                           const struct campaign *c, const uint16_t *sources, size_t n, int64_t from_ms,
-                           int64_t to_ms)
+bool measures_were_closed(const struct measures *ms, const struct path *p, const struct site *s,
+                          const struct campaign *c, int64_t at_ms, int64_t *next_ms)
 {
-    int64_t sum = 0, at = from_ms;
-    /* From one moment at which something begins or ends to the next: who is closed all through it? */
-    while (at < to_ms) {
-        int64_t next = to_ms;
-        size_t closed = 0;
-        for (size_t i = 0; i < n; i++) {
-            bool shut = false;
-            for (const struct measure *m = ms->first; m; m = m->next) {
-                int64_t end = m->over_ms && m->over_ms < m->until_ms ? m->over_ms : m->until_ms;
-                if (!closes(m) || end <= at || m->begin_ms >= to_ms ||
-                    !measure_is_about(m, &isp->by_source[sources[i]], s, c))
-                    continue;
-                if (m->begin_ms > at) {
-                    next = m->begin_ms < next ? m->begin_ms : next;
-                } else {
-                    shut = true;
-                    next = end < next ? end : next;
-                }
-            }
-            closed += shut;
-        }
-        if (n && closed == n)
-            sum += next - at;
-        at = next;
+    bool closed = false;
+    for (const struct measure *m = ms->first; m; m = m->next) {
+        int64_t end = m->over_ms && m->over_ms < m->until_ms ? m->over_ms : m->until_ms;
+        if (!closes(m) || end <= at_ms || m->begin_ms >= *next_ms || !measure_is_about(m, p, s, c))
+            continue;
+        int64_t change = m->begin_ms > at_ms ? m->begin_ms : end;
+        closed |= m->begin_ms <= at_ms;
+        *next_ms = change < *next_ms ? change : *next_ms;
     }
-    return sum;
+    return closed;
 }
 
 static void put(struct buf *out, const char *name, struct slice text)

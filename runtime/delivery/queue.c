@@ -31,6 +31,8 @@ struct queue {
     struct loop_timer timer;
     void (*on_due)(void *, uint64_t);
     void *due_data;
+    int64_t (*counts_time)(void *, const struct q_entry *, enum q_state, int64_t, int64_t);
+    void *clock_data;
 };
 
 struct queue *queue_new(struct loop *loop)
@@ -85,6 +87,14 @@ void queue_on_due(struct queue *q, void (*on_due)(void *, uint64_t), void *data)
 {
     q->on_due = on_due;
     q->due_data = data;
+}
+
+void queue_clock(struct queue *q,
+                 int64_t (*counts)(void *, const struct q_entry *, enum q_state, int64_t, int64_t),
+                 void *data)
+{
+    q->counts_time = counts;
+    q->clock_data = data;
 }
 
 /* --- lanes --- */
@@ -201,7 +211,64 @@ static struct q_entry *must(struct queue *q, uint64_t id)
     return e;
 }
 
-static void set_state(struct queue *q, struct q_entry *e, enum q_state to)
+/* --- the clock --- */
+
+static int64_t counted(const struct queue *q, const struct q_entry *e, enum q_state in, int64_t from_ms,
+                       int64_t to_ms)
+{
+    if (from_ms >= to_ms) /* also where people set the machine's clock back */
+        return 0;
+    return q->counts_time ? q->counts_time(q->clock_data, e, in, from_ms, to_ms) : to_ms - from_ms;
+}
+
+static int64_t not_counted(const struct queue *q, const struct q_entry *e, enum q_state in, int64_t from_ms,
+                           int64_t to_ms)
+{
+    return from_ms < to_ms ? to_ms - from_ms - counted(q, e, in, from_ms, to_ms) : 0;
+}
+
+/* Whether mail of a source was shut out while it was in RETRY is known when it is READY: then it has a site.
+ */
+static int64_t rest_not_counted(const struct queue *q, const struct q_entry *e, const struct q_memo *m)
+{
+    return not_counted(q, e, Q_RETRY, m->rest_from_ms, m->rest_to_ms);
+}
+
+int64_t queue_clock_ms(struct queue *q, uint64_t id)
+{
+    const struct q_entry *e = must(q, id);
+    const struct q_memo *m = queue_memo(q, id, false);
+    int64_t now = loop_wall_ms(q->loop);
+    if (m && m->past.clock_ms)
+        return now - m->past.clock_ms - rest_not_counted(q, e, m) -
+               not_counted(q, e, (enum q_state)e->state, m->since_ms, now);
+    return e->state == Q_READY ? counted(q, e, Q_READY, (int64_t)e->since_s * 1000, now) : 0;
+}
+
+/* The entry leaves its container. */
+static void set_clock(struct queue *q, uint64_t id, struct q_entry *e, enum q_state to)
+{
+    enum q_state from = (enum q_state)e->state;
+    struct q_memo *m = queue_memo(q, id, false);
+    int64_t now = loop_wall_ms(q->loop);
+    if (!(m && m->past.clock_ms)) {
+        int64_t shows =
+            from == Q_READY && to == Q_CLAIMED ? counted(q, e, from, (int64_t)e->since_s * 1000, now) : 0;
+        if (shows > 0)
+            queue_memo(q, id, true)->past.clock_ms = now - shows;
+    } else if (from == Q_RETRY) {
+        m->past.clock_ms += rest_not_counted(q, e, m);
+        m->rest_from_ms = m->since_ms;
+        m->rest_to_ms = now;
+    } else if (from != Q_FREE) {
+        m->past.clock_ms += rest_not_counted(q, e, m) + not_counted(q, e, from, m->since_ms, now);
+        m->rest_from_ms = m->rest_to_ms = 0;
+    }
+    if ((m = queue_memo(q, id, false)))
+        m->since_ms = now;
+}
+
+static void set_state(struct queue *q, uint64_t id, struct q_entry *e, enum q_state to)
 {
     static const uint8_t from[Q_STATES] = {
         /* which states may come before: a bit each */
@@ -214,6 +281,7 @@ static void set_state(struct queue *q, struct q_entry *e, enum q_state to)
         [Q_HELD] = 1 << Q_HOOK | 1 << Q_CLAIMED | 1 << Q_FREE,
     };
     INVARIANT(from[to] & 1 << e->state);
+    set_clock(q, id, e, to);
     if (e->state != Q_FREE)
         q->counts[e->state]--;
     if (to != Q_FREE)
@@ -227,7 +295,7 @@ void queue_remove(struct queue *q, uint64_t id)
     if (e->state == Q_HOOK)
         q->lanes[e->lane]->hooking--;
     if (e->state != Q_FREE)
-        set_state(q, e, Q_FREE);
+        set_state(q, id, e, Q_FREE);
     if (e->memo) {
         free_memo(q, e->memo - 1);
         q->free_memos[q->nfree++] = e->memo - 1;
@@ -247,7 +315,7 @@ void lane_push(struct queue *q, struct lane *lane, uint64_t id, bool raw, bool f
     struct q_list *list = raw ? &lane->raw : &lane->ready;
     if (e->state == Q_HOOK)
         q->lanes[e->lane]->hooking--;
-    set_state(q, e, raw ? Q_RAW : Q_READY);
+    set_state(q, id, e, raw ? Q_RAW : Q_READY);
     e->lane = lane->index;
     if (front) {
         e->next = (uint32_t)list->head;
@@ -278,9 +346,22 @@ uint64_t lane_pop(struct queue *q, struct lane *lane, bool raw)
         list->head = whole_id(q, e->next);
     list->n--;
     e->next = 0;
-    set_state(q, e, raw ? Q_HOOK : Q_CLAIMED);
+    set_state(q, id, e, raw ? Q_HOOK : Q_CLAIMED);
     lane->hooking += raw;
     return id;
+}
+
+void lane_turn(struct queue *q, struct lane *lane)
+{
+    struct q_list *list = &lane->ready;
+    if (list->n < 2)
+        return;
+    struct q_entry *first = must(q, list->head), *last = must(q, list->tail);
+    uint64_t id = list->head;
+    list->head = whole_id(q, first->next);
+    last->next = (uint32_t)id;
+    first->next = 0;
+    list->tail = id;
 }
 
 void lane_take(struct queue *q, struct lane *lane, uint64_t id)
@@ -303,7 +384,7 @@ void lane_take(struct queue *q, struct lane *lane, uint64_t id)
         list->tail = before_id;
     list->n--;
     e->next = 0;
-    set_state(q, e, Q_FREE);
+    set_state(q, id, e, Q_FREE);
 }
 
 /* --- memos and retries --- */
@@ -328,6 +409,7 @@ struct q_memo *queue_memo(struct queue *q, uint64_t id, bool make)
     }
     struct q_memo *m = q->memos[index] = mem_zalloc(sizeof *m);
     m->id = id;
+    m->since_ms = loop_wall_ms(q->loop);
     m->source = UINT16_MAX;
     m->edits = SLICE_NONE;
     e->memo = index + 1;
@@ -365,7 +447,7 @@ static void on_timer(struct loop_timer *t)
 void queue_retry(struct queue *q, uint64_t id, int64_t due_ms)
 {
     struct q_memo *m = queue_memo(q, id, true);
-    set_state(q, must(q, id), Q_RETRY);
+    set_state(q, id, must(q, id), Q_RETRY);
     heap_insert(&q->retry, &m->node, due_ms);
     if (heap_min(&q->retry) == &m->node)
         arm(q);
@@ -377,7 +459,7 @@ void queue_hold(struct queue *q, uint64_t id, const char *why)
     struct q_memo *m = queue_memo(q, id, true);
     if (e->state == Q_HOOK)
         q->lanes[e->lane]->hooking--;
-    set_state(q, e, Q_HELD);
+    set_state(q, id, e, Q_HELD);
     free(m->held);
     m->held = mem_dup(why, strlen(why));
 }
@@ -387,7 +469,7 @@ void queue_take(struct queue *q, uint64_t id)
     struct q_entry *e = must(q, id);
     INVARIANT(e->state == Q_RETRY || e->state == Q_HELD);
     heap_remove(&q->retry, &queue_memo(q, id, true)->node);
-    set_state(q, e, Q_FREE);
+    set_state(q, id, e, Q_FREE);
 }
 
 /* --- looking --- */

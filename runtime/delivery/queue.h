@@ -32,7 +32,7 @@ struct q_entry {
     uint32_t next;            /* low half of the next id in its list; 0: last */
     uint32_t lane;            /* index of its lane */
     uint32_t memo;            /* index + 1; 0: none */
-    uint32_t since_s;         /* UTC seconds since when it could be sent, for give_up while nothing answers */
+    uint32_t since_s;         /* UTC seconds since when it could be sent */
     uint8_t state;            /* enum q_state */
 };
 
@@ -40,15 +40,17 @@ struct q_memo {
     struct heap_node node; /* while RETRY; key: due time, UTC ms */
     uint64_t id;
     struct standing past; /* as of its last deferral, and what the journal says while that is replayed */
-    uint16_t source;      /* of the first attempt; UINT16_MAX: none */
-    char *host;           /* after an ambiguous end: the only host for the next try; NULL: any */
-    struct slice edits;   /* owned; what the message hook changed; n 0: nothing */
-    bool hooked;          /* the message hook ran */
-    bool cancelled;       /* by people, while it was in flight: it has no next try */
-    bool paused;          /* by people, on its own: it is HELD, or will be when its attempt has ended */
-    bool left_out;        /* while the journal is replayed: this run is not for it */
-    char *held;           /* why it is held; NULL: it is not */
-    char *address;        /* while its message hook runs; NULL: not kept */
+    int64_t since_ms;     /* UTC: in its container since then */
+    int64_t rest_from_ms, rest_to_ms; /* its last RETRY, as long as the clock has not been set for it; or 0 */
+    uint16_t source;                  /* of the first attempt; UINT16_MAX: none */
+    char *host;                       /* after an ambiguous end: the only host for the next try; NULL: any */
+    struct slice edits;               /* owned; what the message hook changed; n 0: nothing */
+    bool hooked;                      /* the message hook ran */
+    bool cancelled;                   /* by people, while it was in flight: it has no next try */
+    bool paused;   /* by people, on its own: it is HELD, or will be when its attempt has ended */
+    bool left_out; /* while the journal is replayed: this run is not for it */
+    char *held;    /* why it is held; NULL: it is not */
+    char *address; /* while its message hook runs; NULL: not kept */
 };
 
 struct lane;
@@ -80,6 +82,15 @@ void queue_free(struct queue *q);
 /* on_due(data, id): the entry's retry time has come; it was taken out of RETRY and must be put in a lane. */
 void queue_on_due(struct queue *q, void (*on_due)(void *data, uint64_t id), void *data);
 
+/* counts(data, e, in, from_ms, to_ms): how much of the time that the entry spent in this container its clock
+ * is to count (clock.h). The clock is set when the entry leaves it; in READY it may begin. NULL: all. */
+void queue_clock(struct queue *q,
+                 int64_t (*counts)(void *data, const struct q_entry *e, enum q_state in, int64_t from_ms,
+                                   int64_t to_ms),
+                 void *data);
+/* What the entry's clock shows now. */
+int64_t queue_clock_ms(struct queue *q, uint64_t id);
+
 /* The lane for this key, made if need be. host may be NULL. */
 struct lane *queue_lane(struct queue *q, struct campaign *campaign, struct domain *domain, uint16_t source,
                         const char *host);
@@ -98,6 +109,9 @@ void queue_remove(struct queue *q, uint64_t id);
 void lane_push(struct queue *q, struct lane *lane, uint64_t id, bool raw, bool front);
 /* The first of the ready (→ CLAIMED) or raw (→ HOOK) list; 0 when it is empty. */
 uint64_t lane_pop(struct queue *q, struct lane *lane, bool raw);
+
+/* The first of the ready goes to their end. */
+void lane_turn(struct queue *q, struct lane *lane);
 
 /* Out of the lane's lists wherever it is there, into no container; walks through the list. */
 void lane_take(struct queue *q, struct lane *lane, uint64_t id);

@@ -450,6 +450,17 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
     return 0;
 }
 
+/* Where it was is what the journal says, not where it is put now: it rested until it was due, then waited. */
+static void restore_clock(struct q_memo *m, int64_t since_ms, int64_t now_ms, bool rests)
+{
+    int64_t due_ms = m->past.due_ms < now_ms ? m->past.due_ms : now_ms;
+    m->since_ms = since_ms;
+    if (!rests && due_ms > since_ms) {
+        m->rest_from_ms = since_ms;
+        m->rest_to_ms = m->since_ms = due_ms;
+    }
+}
+
 /* Every recipient that the replay left without a container gets its place. */
 static void place_all(struct deliver *d)
 {
@@ -458,21 +469,23 @@ static void place_all(struct deliver *d)
         struct q_entry *e = queue_get(d->queue, id);
         struct q_memo *m = queue_memo(d->queue, id, false);
         struct lane *lane = queue_lane_at(d->queue, e->lane);
+        int64_t since_ms = m && m->past.begun_ms ? m->past.begun_ms : m ? m->past.last_ms : 0;
+        bool rests = m && m->past.due_ms > now && !m->left_out;
         if (m && m->past.source)
             m->source = source_by_number(d, m->past.source);
         if (m && m->past.attempts && m->source != UINT16_MAX)
             lane = lane_of(d, lane->campaign, lane->domain, m->source, m->host);
         if (m && m->left_out) {
             queue_hold(d->queue, id, "this run is for others");
-            continue;
-        }
-        if (m && m->past.due_ms > now) {
+        } else if (rests) {
             e->lane = lane->index;
             queue_retry(d->queue, id, m->past.due_ms);
-            continue;
+        } else {
+            bool raw = d->conf.hooks.message && !(m && m->hooked);
+            lane_push(d->queue, lane, id, raw, false);
         }
-        bool raw = d->conf.hooks.message && !(m && m->hooked);
-        lane_push(d->queue, lane, id, raw, false);
+        if (m && m->past.clock_ms)
+            restore_clock(m, since_ms, now, rests);
     }
 }
 

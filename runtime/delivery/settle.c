@@ -5,8 +5,8 @@
  * reached one. */
 #include "delivery/settle.h"
 #include "delivery/breaker_act.h"
+#include "delivery/clock.h"
 #include "delivery/event.h"
-#include "delivery/measure.h"
 #include "delivery/steer.h"
 #include "format/mp.h"
 
@@ -184,8 +184,8 @@ void outcome_forget(struct outcome *o)
 
 static void remember(struct outcome *o, struct q_memo *m)
 {
-    if (o->begun_ms && !m->past.first_ms)
-        m->past.first_ms = o->begun_ms;
+    if (o->begun_ms && !m->past.clock_ms)
+        m->past.clock_ms = o->begun_ms;
     standing_event(&m->past, &o->ev);
     if (m->source == UINT16_MAX && o->v.charged)
         m->source = o->source;
@@ -218,6 +218,7 @@ static void defer(struct deliver *d, struct outcome *o)
     ev->type = o->v.ambiguous ? EVENT_AMBIGUOUS : EVENT_DEFERRED;
     ev->attempt = m->past.attempts + o->v.charged;
     ev->date_s = o->date_s ? o->date_s : m->past.date_s;
+    ev->clock_ms = m->past.clock_ms;
     ev->charged = o->v.charged;
     remember(o, m);
     if (m->cancelled || m->paused) {
@@ -234,22 +235,6 @@ static void defer(struct deliver *d, struct outcome *o)
     d->counts.deferred += ev->type == EVENT_DEFERRED;
     d->counts.ambiguous += ev->type == EVENT_AMBIGUOUS;
     write_event(d, ev);
-}
-
-static bool gave_up(struct deliver *d, const struct outcome *o)
-{
-    const struct q_memo *m = queue_memo(d->queue, o->id, false);
-    const struct stream *st = o->lane->campaign->stream;
-    const struct site *site = o->lane->domain->site;
-    if (!m || !m->past.first_ms || o->ev.at_ms - m->past.first_ms < d->conf.conf->retry.give_up_ms)
-        return false;
-    /* What receivers asked us to wait is not held against the message. */
-    bool bound = m->source != UINT16_MAX;
-    int64_t closed = !site ? 0
-                           : measures_closed_ms(paths_measures(d->paths), site->isp, site, o->lane->campaign,
-                                                bound ? &m->source : st->sources, bound ? 1 : st->nsources,
-                                                m->past.first_ms, o->ev.at_ms);
-    return o->ev.at_ms - m->past.first_ms - closed >= d->conf.conf->retry.give_up_ms;
 }
 
 void deliver_settle(struct outcome *o)
@@ -270,7 +255,7 @@ void deliver_settle(struct outcome *o)
     } else if (o->v.final) {
         ev->type = EVENT_BOUNCED;
         d->counts.bounced++;
-    } else if (ev->type == EVENT_EXPIRED || gave_up(d, o)) {
+    } else if (ev->type == EVENT_EXPIRED || clock_is_over(d, o->id)) {
         ev->type = EVENT_EXPIRED;
         if (!(m && m->past.replied) && !ev->code) {
             o->v.cls = CLASS_EXPIRED;

@@ -180,13 +180,25 @@ void domain_again(struct domain *d)
     loop_timer_start(d->sites->conf.loop, &d->timer, 10, on_wait_over);
 }
 
+static void outage_begin(struct outage *o, int64_t now_ms)
+{
+    if (!o->from_ms || o->to_ms)
+        *o = (struct outage){now_ms, 0};
+}
+
+static void outage_end(struct outage *o, int64_t now_ms)
+{
+    if (o->from_ms && !o->to_ms)
+        o->to_ms = now_ms;
+}
+
 static void set_dead(struct domain *d, enum verdict_cause cause, const struct mx_set *set)
 {
     d->state = DOMAIN_DEAD;
     d->cause = cause;
     d->why = cause == CAUSE_NULL_MX ? "null MX" : resolve_status_name(set->status);
     d->site = NULL;
-    d->failing_since_ms = 0;
+    outage_end(&d->outage, loop_wall_ms(d->sites->conf.loop));
     d->failures = 0;
 }
 
@@ -201,11 +213,10 @@ static void set_waiting(struct domain *d, const struct mx_set *set)
     if (wait > DNS_WAIT_MOST_MS)
         wait = DNS_WAIT_MOST_MS;
     d->failures++;
-    if (!d->failing_since_ms)
-        d->failing_since_ms = loop_wall_ms(s->conf.loop);
     d->fresh_until_ms = loop_now_ms(s->conf.loop) + wait;
     if (d->site)
         return;
+    outage_begin(&d->outage, loop_wall_ms(s->conf.loop));
     d->state = DOMAIN_WAITING;
     d->cause = CAUSE_DNS_FAILED;
     d->why = resolve_status_name(set->status);
@@ -230,7 +241,7 @@ static void on_mx(struct resolve_req *req, const struct mx_set *set)
         }
         d->state = DOMAIN_OK;
         d->site = site_of(s, set, d->name);
-        d->failing_since_ms = 0;
+        outage_end(&d->outage, loop_wall_ms(s->conf.loop));
         d->failures = 0;
         break;
     case RESOLVE_NXDOMAIN:
@@ -369,8 +380,7 @@ void site_down(struct site *s)
     }
     if (soonest < 1000) /* failed without a host to blame: not at once again all the same */
         soonest = 60000;
-    if (!s->down_since_ms)
-        s->down_since_ms = loop_wall_ms(loop);
+    outage_begin(&s->outage, loop_wall_ms(loop));
     if (!s->waits && s->sites->conf.intervals)
         site_waits(s);
     s->state = SITE_DOWN;
@@ -383,7 +393,7 @@ void site_up(struct site *s)
     interval_close(s->waits);
     s->waits = NULL;
     s->state = SITE_UP;
-    s->down_since_ms = 0;
+    outage_end(&s->outage, loop_wall_ms(s->sites->conf.loop));
 }
 
 struct domain *sites_next_domain(struct sites *s, size_t *at)

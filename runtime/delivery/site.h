@@ -24,6 +24,11 @@ struct site;
 struct lane;
 struct tls_session;
 
+/* When nobody could be reached: the last time, or now. UTC. */
+struct outage {
+    int64_t from_ms, to_ms; /* from_ms 0: never; to_ms 0: it lasts */
+};
+
 enum domain_state { DOMAIN_NEW, DOMAIN_QUEUED, DOMAIN_ASKING, DOMAIN_OK, DOMAIN_DEAD, DOMAIN_WAITING };
 
 struct domain {
@@ -34,7 +39,7 @@ struct domain {
     enum verdict_cause cause; /* DEAD, WAITING */
     const char *why;          /* DEAD, WAITING: "nxdomain", "servfail" …; static */
     int64_t fresh_until_ms;   /* loop_now_ms(): OK and DEAD hold until then */
-    int64_t failing_since_ms; /* UTC; 0: the last answer was one */
+    struct outage outage;     /* DNS did not say where its mail goes, and no earlier answer is left */
     unsigned failures;
     struct loop_timer timer;
     struct resolve_req req;
@@ -66,7 +71,7 @@ struct site {
     struct site_host *hosts; /* by preference, then name */
     size_t nhosts;
     enum site_state state;
-    int64_t down_since_ms;  /* UTC; 0: up */
+    struct outage outage;
     struct interval *waits; /* while it is not up */
     struct loop_timer timer;
     /* path.c's */
@@ -118,7 +123,8 @@ size_t site_order(struct site *s, uint16_t *order, size_t max, int64_t *rest_ms)
 /* A host could not be reached or did not speak: it rests. */
 void host_rest(struct sites *s, struct host *h);
 
-/* No host could be reached: DOWN until the first one's rest is over. The first failure sets down_since_ms. */
+/* No host could be reached: DOWN until the first one's rest is over. Its outage begins with the first
+ * failure. */
 void site_down(struct site *s);
 void site_up(struct site *s);
 

@@ -23,8 +23,10 @@ void standing_begin(struct standing *s, const struct rec_begin *b)
     s->due_ms = 0; /* without an end it is due again */
     if (b->attempt > s->attempts)
         s->attempts = b->attempt;
-    if (!s->first_ms)
-        s->first_ms = b->at_ms;
+    if (b->clock_ms)
+        s->clock_ms = b->clock_ms;
+    else if (!s->clock_ms)
+        s->clock_ms = b->at_ms;
     s->source = b->source;
 }
 
@@ -87,8 +89,10 @@ static void put_off(struct standing *s, const struct rec_event *ev)
         s->source = 0;
     if (ev->date_s)
         s->date_s = ev->date_s;
-    if (!s->first_ms)
-        s->first_ms = ev->at_ms;
+    if (ev->clock_ms)
+        s->clock_ms = ev->clock_ms;
+    else if (!s->clock_ms)
+        s->clock_ms = ev->at_ms;
 }
 
 static void answered(struct standing *s, const struct rec_event *ev)

@@ -34,7 +34,7 @@ struct standing {
     struct smtp_enhanced enhanced;
     int64_t due_ms;   /* UTC; 0: at once, or not known */
     int64_t begun_ms; /* of the attempt in flight */
-    int64_t first_ms; /* of the first attempt, or of the first failure to reach anybody; 0: none yet */
+    int64_t clock_ms; /* its clock (clock.h) shows the time since then; 0: it has not begun */
     int64_t last_ms;  /* of the last event */
     int64_t date_s;   /* Date of the message; 0: not yet given */
     char *text;       /* owned; of the last reply, or why it is held or ended; NULL: none */

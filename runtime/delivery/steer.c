@@ -9,10 +9,12 @@
 #include <stdlib.h>
 
 enum { STEP = 2000, READINGS_MOST = 200, TICK_MS = 1 };
+#define ENDED_KEPT_MS ((int64_t)31 * 86400000)
 
 struct pause {
     enum steer_kind kind;
-    int64_t since_ms;
+    int64_t since_ms, end_ms; /* UTC; end_ms: of those that are over */
+    struct pause *next_ended;
     bool passing; /* only while a cancel is carried out */
     struct interval *waits;
     char words[]; /* "campaign=hello" */
@@ -76,6 +78,16 @@ int steer_parse(struct slice word, enum steer_kind *kind, struct slice *name, st
 
 /* --- pauses --- */
 
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static struct pause *pause_get(const struct deliver *d, enum steer_kind kind, struct slice name)
 {
     char key[512];
@@ -119,13 +131,28 @@ static void pause_put(struct deliver *d, enum steer_kind kind, struct slice name
     map_put(&d->pauses, slice_of(key, (size_t)n), p);
 }
 
-static void pause_del(struct deliver *d, enum steer_kind kind, struct slice name)
+/* What is over is still asked for by clocks (clock.h), as long as events are kept. */
+static void pause_del(struct deliver *d, enum steer_kind kind, struct slice name, int64_t end_ms)
 {
-    struct pause *p = pause_get(d, kind, name);
+    struct pause *p = pause_get(d, kind, name), **at = &d->pauses_ended;
     if (!p)
         return;
     interval_close(p->waits);
-    free(map_del(&d->pauses, slice_cstr(p->words)));
+    map_del(&d->pauses, slice_cstr(p->words));
+    if (p->passing || kind == STEER_ID) {
+        free(p);
+        return;
+    }
+    p->waits = NULL;
+    p->end_ms = end_ms;
+    p->next_ended = *at;
+    *at = p;
+    while (*at && end_ms - (*at)->end_ms < ENDED_KEPT_MS)
+        at = &(*at)->next_ended;
+    for (struct pause *old; (old = *at);) {
+        *at = old->next_ended;
+        free(old);
+    }
 }
 
 static const char *words_of(const struct pause *p)
@@ -155,6 +182,47 @@ const char *steer_path_paused(const struct deliver *d, const struct path *path)
         return NULL;
     p = pause_get(d, STEER_ISP, path->isp->name);
     return words_of(p ? p : pause_get(d, STEER_SOURCE, d->conf.conf->sources[path->source].name));
+}
+
+static bool held_at(const struct pause *p, bool is_over, int64_t at_ms, int64_t *next_ms)
+{
+    if (!p || (is_over && p->end_ms <= at_ms))
+        return false;
+    int64_t change = p->since_ms > at_ms ? p->since_ms : is_over ? p->end_ms : *next_ms;
+    *next_ms = least(*next_ms, change);
+    return p->since_ms <= at_ms;
+}
+
+static bool were_paused(const struct deliver *d, const struct slice names[STEER_KINDS], int64_t at_ms,
+                        int64_t *next_ms)
+{
+    bool held = false;
+    for (int k = 0; d->pauses.live && k < STEER_KINDS; k++)
+        if (names[k].n)
+            held |= held_at(pause_get(d, (enum steer_kind)k, names[k]), false, at_ms, next_ms);
+    for (const struct pause *p = d->pauses_ended; p; p = p->next_ended) {
+        struct slice name;
+        slice_cut(slice_cstr(p->words), '=', &name);
+        if (names[p->kind].n && slice_eq(names[p->kind], name))
+            held |= held_at(p, true, at_ms, next_ms);
+    }
+    return held;
+}
+
+bool steer_lane_was_paused(const struct deliver *d, const struct lane *lane, int64_t at_ms, int64_t *next_ms)
+{
+    const struct campaign *c = lane->campaign;
+    struct slice names[STEER_KINDS] = {[STEER_CAMPAIGN] = c->number ? c->name : SLICE_NONE,
+                                       [STEER_STREAM] = c->stream->name,
+                                       [STEER_DOMAIN] = lane->domain->name};
+    return were_paused(d, names, at_ms, next_ms);
+}
+
+bool steer_path_was_paused(const struct deliver *d, const struct path *path, int64_t at_ms, int64_t *next_ms)
+{
+    struct slice names[STEER_KINDS] = {
+        [STEER_ISP] = path->isp->name, [STEER_SOURCE] = d->conf.conf->sources[path->source].name};
+    return were_paused(d, names, at_ms, next_ms);
 }
 
 void steer_pauses(struct deliver *d,
@@ -187,14 +255,31 @@ static void apply(struct deliver *d)
     sessions_refit(d->sessions);
 }
 
+/* A message that was held out of its rest: its clock stood still. */
+static void replay_held(struct deliver *d, const struct pause *p, int64_t end_ms)
+{
+    struct slice name;
+    uint64_t id;
+    slice_cut(slice_cstr(p->words), '=', &name);
+    if (p->kind != STEER_ID || event_message_parse(name, &id) || !queue_get(d->queue, id))
+        return;
+    struct q_memo *m = queue_memo(d->queue, id, true);
+    int64_t from_ms = most(p->since_ms, m->since_ms), to_ms = least(end_ms, m->past.due_ms);
+    if (m->past.clock_ms && from_ms < to_ms)
+        m->past.clock_ms += to_ms - from_ms;
+}
+
 void steer_replay(struct deliver *d, const struct rec_steer *r)
 {
+    const struct pause *p;
     if (r->kind >= STEER_KINDS)
         return;
+    if (!r->paused && (p = pause_get(d, (enum steer_kind)r->kind, r->name)))
+        replay_held(d, p, r->at_ms);
     if (r->paused)
         pause_put(d, (enum steer_kind)r->kind, r->name, r->at_ms, false);
     else
-        pause_del(d, (enum steer_kind)r->kind, r->name);
+        pause_del(d, (enum steer_kind)r->kind, r->name, r->at_ms);
 }
 
 /* --- single messages --- */
@@ -265,6 +350,13 @@ bool steer_takes(struct deliver *d, uint64_t id, struct lane *lane)
     return true;
 }
 
+/* An earlier process had held it: its rest ended then. */
+static void held_since(struct q_memo *m, int64_t since_ms)
+{
+    if (m->rest_to_ms > since_ms)
+        m->rest_to_ms = m->since_ms = most(since_ms, m->rest_from_ms);
+}
+
 void steer_start(struct deliver *d)
 {
     size_t at = 0;
@@ -273,8 +365,11 @@ void steer_start(struct deliver *d)
         struct slice name;
         uint64_t id;
         slice_cut(slice_cstr(p->words), '=', &name);
-        if (p->kind == STEER_ID && !event_message_parse(name, &id) && queue_get(d->queue, id))
-            hold_one(d, id);
+        if (p->kind != STEER_ID || event_message_parse(name, &id) || !queue_get(d->queue, id))
+            continue;
+        held_since(queue_memo(d->queue, id, true), p->since_ms);
+        hold_one(d, id);
+        held_since(queue_memo(d->queue, id, true), p->since_ms);
     }
 }
 
@@ -437,7 +532,7 @@ static void steering_free(struct steering *s)
 {
     loop_timer_stop(s->d->loop, &s->timer);
     if (s->paused_here)
-        pause_del(s->d, s->order.kind, slice_cstr(s->name));
+        pause_del(s->d, s->order.kind, slice_cstr(s->name), loop_wall_ms(s->d->loop));
     s->d->steering = NULL;
     free(s->name);
     free(s);
@@ -572,7 +667,7 @@ int steer(struct deliver *d, const struct steer_order *o, steer_done *done, void
             break;
         }
         if (pause_get(d, o->kind, o->name)) {
-            pause_del(d, o->kind, o->name);
+            pause_del(d, o->kind, o->name, loop_wall_ms(d->loop));
             record_pause(d, o, false);
         }
         apply(d);
@@ -633,4 +728,8 @@ void steer_free(struct deliver *d)
     for (struct map_entry *e; (e = map_next(&d->pauses, &at));)
         free(e->value);
     map_free(&d->pauses);
+    for (struct pause *p; (p = d->pauses_ended);) {
+        d->pauses_ended = p->next_ended;
+        free(p);
+    }
 }

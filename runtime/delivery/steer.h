@@ -54,6 +54,9 @@ void steer_pauses(struct deliver *d,
 /* NULL, or the words for what is paused: "campaign=hello". Borrowed until it is resumed. */
 const char *steer_lane_paused(const struct deliver *d, const struct lane *lane);
 const char *steer_path_paused(const struct deliver *d, const struct path *p);
+/* Whether people had paused it at that time (UTC); *next_ms comes down to when that changed. */
+bool steer_lane_was_paused(const struct deliver *d, const struct lane *lane, int64_t at_ms, int64_t *next_ms);
+bool steer_path_was_paused(const struct deliver *d, const struct path *p, int64_t at_ms, int64_t *next_ms);
 /* A record of a pause is replayed. */
 void steer_replay(struct deliver *d, const struct rec_steer *r);
 /* Everybody has a container: apply what was replayed to single messages. */

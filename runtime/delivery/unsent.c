@@ -1,6 +1,7 @@
 /* unsent.c - recipients that no session carries now: a dead domain's, what waited too long, what people
  * cancelled, and what a message hook must see first. An event names the recipient and the loop never reads
  * the spool, so a pool thread reads its record before. */
+#include "delivery/clock.h"
 #include "delivery/settle.h"
 #include "delivery/steer.h"
 
@@ -148,18 +149,22 @@ void sweep_dead(struct deliver *d, struct domain *dom)
     }
 }
 
-void sweep_hopeless(struct deliver *d, struct lane *lane, int64_t failing_since_ms, const char *why)
+/* Fresh mail is in order of time: behind one whose clock goes on, all do. Retries are not. */
+void sweep_hopeless(struct deliver *d, struct lane *lane, const char *why)
 {
-    int64_t now = loop_wall_ms(d->loop), give_up = d->conf.conf->retry.give_up_ms;
-    if (!failing_since_ms || now - failing_since_ms < give_up || steer_lane_paused(d, lane))
+    if (lane->campaign->run != CAMPAIGN_RUNNING || steer_lane_paused(d, lane))
         return;
-    while (lane->ready.n && d->readings < SLICE) {
-        int64_t since = (int64_t)queue_get(d->queue, lane->ready.head)->since_s * 1000;
-        if (now - since < give_up)
-            return; /* a lane is in order of time: the rest is younger */
-        uint64_t id = path_take_first(d->paths, lane);
-        struct reading *r = read_start(d, lane, id, settle_hopeless);
-        snprintf(r->why, sizeof r->why, "%s", why);
+    for (uint32_t n = lane->ready.n; n && d->readings < SLICE; n--) {
+        uint64_t id = lane->ready.head;
+        if (clock_is_over(d, id)) {
+            path_take_first(d->paths, lane);
+            struct reading *r = read_start(d, lane, id, settle_hopeless);
+            snprintf(r->why, sizeof r->why, "%s", why);
+        } else if (lane->source == UINT16_MAX) {
+            return;
+        } else {
+            lane_turn(d->queue, lane);
+        }
     }
 }
 
@@ -229,7 +234,7 @@ void on_domain(void *data, struct domain *dom)
         if (lane->share && lane->share->site != dom->site)
             path_detach(d->paths, lane);
         if (dom->state == DOMAIN_WAITING || dom->state == DOMAIN_NEW)
-            sweep_hopeless(d, lane, dom->failing_since_ms, dom->why ? dom->why : "");
+            sweep_hopeless(d, lane, dom->why ? dom->why : "");
         lane_service(d, lane);
     }
 }

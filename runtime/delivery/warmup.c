@@ -159,6 +159,19 @@ int64_t warmup_due_ms(struct warmup *w)
     return due > open ? due : open;
 }
 
+bool warmups_were_closed(const struct warmups *ws, const struct conf_warmup *conf, int64_t at_ms,
+                         int64_t *next_ms)
+{
+    struct warmup_state any = warmup_fresh();
+    struct warmup_today t;
+    if (conf->curve.open_s == conf->curve.close_s)
+        return false;
+    warmup_look(&conf->curve, ws->conf.zone, &any, at_ms, &t);
+    int64_t change = at_ms < t.close_ms ? t.close_ms : t.next_open_ms;
+    *next_ms = change < *next_ms ? change : *next_ms;
+    return at_ms >= t.close_ms;
+}
+
 int64_t warmup_permit_ms(struct warmup *w)
 {
     int64_t due = warmup_due_ms(w);

@@ -82,6 +82,10 @@ void warmup_watch(struct warmup *w, void (*fn)(void *data), void *data);
 /* "warm-up mx1×gmail (60/h, day 2)" */
 void warmup_text(struct warmup *w, struct buf *out);
 
+/* Whether its window was closed at that time (UTC); *next_ms comes down to when that changed. */
+bool warmups_were_closed(const struct warmups *ws, const struct conf_warmup *conf, int64_t at_ms,
+                         int64_t *next_ms);
+
 /* How many mails it could still take today, waiting for each; before its window opens, in that of today. */
 uint64_t warmup_room(struct warmup *w);
 

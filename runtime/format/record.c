@@ -41,17 +41,13 @@ static const struct field recipient_fields[] = {FIELD(1, F_U64, rec_recipient, i
 static const struct field key_fields[] = {
     FIELD(1, F_U64, rec_key, id), FIELD(2, F_U32, rec_key, campaign), FIELD(3, F_HASH, rec_key, key), {0}};
 
-static const struct field begin_fields[] = {FIELD(1, F_U64, rec_begin, id),
-                                            FIELD(2, F_I64, rec_begin, at_ms),
-                                            FIELD(3, F_I64, rec_begin, date_s),
-                                            FIELD(4, F_U32, rec_begin, attempt),
-                                            FIELD(5, F_U32, rec_begin, source),
-                                            FIELD(6, F_U32, rec_begin, isp),
-                                            FIELD(7, F_RAW, rec_begin, edits),
-                                            FIELD(8, F_U32, rec_begin, mx),
-                                            FIELD(9, F_U32, rec_begin, claim_ms),
-                                            FIELD(10, F_U32, rec_begin, from),
-                                            {0}};
+static const struct field begin_fields[] = {
+    FIELD(1, F_U64, rec_begin, id),        FIELD(2, F_I64, rec_begin, at_ms),
+    FIELD(3, F_I64, rec_begin, date_s),    FIELD(4, F_U32, rec_begin, attempt),
+    FIELD(5, F_U32, rec_begin, source),    FIELD(6, F_U32, rec_begin, isp),
+    FIELD(7, F_RAW, rec_begin, edits),     FIELD(8, F_U32, rec_begin, mx),
+    FIELD(9, F_U32, rec_begin, claim_ms),  FIELD(10, F_U32, rec_begin, from),
+    FIELD(11, F_I64, rec_begin, clock_ms), {0}};
 
 static const struct field session_fields[] = {FIELD(1, F_U64, rec_session, session),
                                               FIELD(2, F_I64, rec_session, at_ms),
@@ -110,6 +106,7 @@ static const struct field event_fields[] = {FIELD(1, F_U64, rec_event, event),
                                             FIELD(41, F_I64, rec_event, person_until_ms),
                                             FIELD(42, F_I64, rec_event, person_certain_ms),
                                             FIELD(43, F_STR, rec_event, person_why),
+                                            FIELD(44, F_I64, rec_event, clock_ms),
                                             {0}};
 
 static const struct field campaign_fields[] = {

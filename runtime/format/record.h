@@ -76,6 +76,7 @@ struct rec_begin {
     uint32_t mx;        /* NAME_MX, where a limit counts by it; else 0 */
     uint32_t claim_ms;  /* how long before this a connection took it up */
     uint32_t from;      /* NAME_DOMAIN of the From address, where a warm-up counts it; else 0 */
+    int64_t clock_ms;   /* UTC: its clock (delivery/clock.h) shows the time since then; 0: since at_ms */
 };
 
 struct rec_session {
@@ -141,6 +142,7 @@ struct rec_event {
     uint32_t queued_ms, connect_ms, send_ms;
     uint64_t size;
     int64_t date_s;    /* on deferred: the Date to keep */
+    int64_t clock_ms;  /* on deferred: UTC, from when its clock counts (delivery/clock.h) */
     bool charged;      /* counts as an attempt of the message */
     bool raw_rcpt;     /* an old carrier's address was taken unquoted */
     struct slice meta; /* raw msgpack map of the campaign's log columns */

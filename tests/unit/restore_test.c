@@ -31,7 +31,7 @@ static void look(struct town *t, struct row rows[ROWS])
         buf_printf(&r->text,
                    "attempts %u first %lld date %lld source %u class %u replied %d phase %u code %u "
                    "enhanced %u.%u.%u text \"%s\" host %s due %lld edits %zu",
-                   p->attempts, (long long)p->first_ms, (long long)p->date_s, m->source, p->cls, p->replied,
+                   p->attempts, (long long)p->clock_ms, (long long)p->date_s, m->source, p->cls, p->replied,
                    p->phase, p->code, p->enhanced.cls, p->enhanced.subject, p->enhanced.detail,
                    p->text ? p->text : "", m->host ? m->host : "any",
                    (long long)(r->state == Q_RETRY ? m->node.key : 0), m->edits.n);

@@ -34,7 +34,7 @@ TEST(standing_follows_a_message_through_its_attempts)
     put_off.class_name = S("greylisted");
     standing_event(&s, &put_off);
     CHECK(s.state == STANDING_WAITING && s.tried && s.charged && s.replied && s.due_ms == 9000);
-    CHECK(s.cls == CLASS_GREYLISTED && s.code == 451 && s.first_ms == 1000 && s.source == 3);
+    CHECK(s.cls == CLASS_GREYLISTED && s.code == 451 && s.clock_ms == 1000 && s.source == 3);
 
     /* Taken back before anything was answered: the last reply stays. */
     standing_begin(&s, &(struct rec_begin){.at_ms = 9000, .attempt = 2, .source = 3, .date_s = 1});
