@@ -249,7 +249,9 @@ hato.warmup "mx1" { curve = { start = 60, factor = 2, most = 5000 }, hold = 3, o
       .. "system, system_full, mailer, protocol, expired, unknown.",
     options = {
       { name = "retry", type = "list", default = '{ "5 min", "30 min", "2 h", "6 h", give_up = "2 days" }',
-        doc = "Waits after the first, second … failed attempt; the last one repeats until `give_up`." },
+        doc = "Waits after the first, second … failed attempt; the last one repeats until `give_up`: the time since "
+          .. "the first attempt, or since nobody could be reached. Time under a pause, a suspension, a closed "
+          .. "window or a limit does not count." },
       { name = "guard", type = "table", default = "{ share = 0.2, attempts = 200, usual = 0.05 }",
         doc = "The outbreak guard, or false: while more than `share` of the latest `attempts` at an isp are "
         .. "no_such_user, and most days before had less than `usual` of them, the isp is ill and its people are not "

@@ -98,7 +98,7 @@ function hato.limit(options) end
 function hato.warmup(name) end
 
 ---@class hato.BouncesOptions
----@field retry? table Waits after the first, second … failed attempt; the last one repeats until `give_up`.
+---@field retry? table Waits after the first, second … failed attempt; the last one repeats until `give_up`: the time since the first attempt, or since nobody could be reached. Time under a pause, a suspension, a closed window or a limit does not count.
 ---@field guard? table The outbreak guard, or false: while more than `share` of the latest `attempts` at an isp are no_such_user, and most days before had less than `usual` of them, the isp is ill and its people are not gone. A hard bounce there is set aside, and mail goes on; `hato suppress list --quarantine` shows them, `hato suppress confirm` and `release` decide, and a delivery clears them.
 ---@field provisional? string How long a hard bounce's suppression may be taken back: if the guard wakes in that time, it is set aside too.
 ---@field nxdomain? string How long NXDOMAIN is taken for a fault of DNS, where the domain took mail in the last 30 days: its mail waits. After that its people bounce.
