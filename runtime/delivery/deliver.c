@@ -169,7 +169,10 @@ static void on_qualify(void *data, struct slice domain, const struct slice *host
 static void on_site(void *data, struct site *s, struct slice domain)
 {
     struct deliver *d = data;
+    const struct outage *o = outage_known(d, INTERVAL_SITE, s->key);
     paths_place_site(d->paths, s, domain);
+    if (o)
+        s->outage = *o;
 }
 
 static void on_probe(void *data, struct site *s)
@@ -332,6 +335,7 @@ int deliver_new(const struct deliver_conf *conf, struct deliver **out, struct er
     map_init(&d->streams, hk);
     map_init(&d->campaigns, hk);
     map_init(&d->pauses, hk);
+    map_init(&d->outages, hk);
     for (int i = 0; i < NAME_KINDS; i++)
         map_init(&d->names[i].by_name, hk);
     INVARIANT(conf->conf->nsources > 0);
@@ -476,6 +480,10 @@ void deliver_free(struct deliver *d)
     breakers_free(d->breakers);
     map_free(&d->streams);
     map_free(&d->campaigns);
+    at = 0;
+    for (struct map_entry *m; (m = map_next(&d->outages, &at));)
+        free(m->value);
+    map_free(&d->outages);
     keyset_free(&d->keys);
     keyset_free(&d->rewrite_live);
     free(d->by_number);

@@ -67,6 +67,7 @@ struct deliver {
 
     struct names names[NAME_KINDS];
     struct map streams, campaigns; /* by name */
+    struct map outages;            /* of earlier processes: kind of interval and its key → struct outage */
     struct campaign **by_number;   /* campaigns[number - 1]; NULL: hato.send's or unknown */
     size_t nby_number;
     struct keyset keys;
@@ -150,6 +151,9 @@ struct lane *lane_of(struct deliver *d, struct campaign *c, struct domain *dom, 
 void batch_free_all(struct deliver *d);
 
 /* --- restore.c --- */
+/* When nobody could be reached in the time of earlier processes: a site (INTERVAL_SITE) or DNS
+ * (INTERVAL_DNS). NULL: never. */
+const struct outage *outage_known(const struct deliver *d, uint8_t kind, struct slice key);
 int restore(struct deliver *d, struct err *e);
 
 /* --- compact.c --- */

@@ -31,6 +31,7 @@ struct found_lane {
 struct replay {
     struct deliver *d;
     int64_t now_ms;   /* UTC, when it began */
+    int64_t seen_ms;  /* UTC, of the latest record so far: the process that wrote it ran then */
     struct map hosts; /* session number → host name, for ambiguous ends */
     struct limit_replay limits;
     struct arena arena;
@@ -188,7 +189,7 @@ static void take_up(struct replay *rp, const struct coming *in)
     u->live++;
     struct q_entry *e = queue_get(d->queue, r->id);
     e->lane = lane - 1;
-    e->since_s = (uint32_t)(r->accepted_ms / 1000);
+    e->since_s = (uint32_t)((r->due_ms > r->accepted_ms ? r->due_ms : r->accepted_ms) / 1000);
     in->campaign->queued++;
     if (r->due_ms > rp->now_ms)
         standing_recipient(&queue_memo(d->queue, r->id, true)->past, r);
@@ -332,6 +333,8 @@ static void replay_event(struct replay *rp, struct spool_pos pos, const struct r
     struct deliver *d = rp->d;
     limit_replay_event(&rp->limits, ev);
     segment_use_event(d, pos.segment, ev->at_ms);
+    if (ev->at_ms > rp->seen_ms)
+        rp->seen_ms = ev->at_ms;
     settled_note(d->settled, pos.segment, ev);
     breakers_replay(d, ev);
     if (ev->event >= d->next_event)
@@ -389,6 +392,61 @@ static void replay_measure(struct replay *rp, const struct rec_measure *m)
                      deliver_name(d, NAME_SOURCE, m->source));
 }
 
+/* --- outages --- */
+
+static struct buf outage_key(uint8_t kind, struct slice key)
+{
+    struct buf b = {0};
+    buf_addc(&b, (char)kind);
+    buf_adds(&b, key);
+    return b;
+}
+
+const struct outage *outage_known(const struct deliver *d, uint8_t kind, struct slice key)
+{
+    struct buf b = outage_key(kind, key);
+    const struct outage *o = map_get(&d->outages, buf_slice(&b));
+    buf_free(&b);
+    return o;
+}
+
+/* Clocks count it (clock.h), but for what a kill left open: that ended when the process was seen last. */
+static void replay_outage(struct replay *rp, const struct rec_interval *r)
+{
+    bool site = r->kind == INTERVAL_SITE, dns = r->kind == INTERVAL_DNS && r->until_ms;
+    if (r->begin_ms > rp->seen_ms || r->end_ms > rp->seen_ms)
+        rp->seen_ms = r->end_ms > r->begin_ms ? r->end_ms : r->begin_ms;
+    if (!site && !dns)
+        return;
+    struct buf key = outage_key(r->kind, site ? r->mx : r->domain);
+    struct outage *o = map_get(&rp->d->outages, buf_slice(&key));
+    if (!o) {
+        o = mem_zalloc(sizeof *o);
+        map_put(&rp->d->outages, buf_slice(&key), o);
+    }
+    if (o->from_ms < r->begin_ms) {
+        outage_end(o, rp->seen_ms);
+        outage_begin(o, r->begin_ms);
+    }
+    if (o->from_ms == r->begin_ms) /* else it is of an earlier one, and was ended by this */
+        o->to_ms = r->end_ms;
+    buf_free(&key);
+}
+
+static void restore_outages(struct replay *rp)
+{
+    struct deliver *d = rp->d;
+    size_t at = 0;
+    for (struct map_entry *m; (m = map_next(&d->outages, &at));)
+        outage_end(m->value, rp->seen_ms);
+    at = 0;
+    for (struct domain *dom; d->outages.live && (dom = sites_next_domain(d->sites, &at));) {
+        const struct outage *o = outage_known(d, INTERVAL_DNS, dom->name);
+        if (o)
+            dom->outage = *o;
+    }
+}
+
 static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos, struct slice payload)
 {
     struct replay *rp = data;
@@ -439,7 +497,8 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
     case REC_STEER:
         steer_replay(rp->d, &r.steer);
         break;
-    case REC_INTERVAL: /* for those who ask why, and nobody else; but its segment grows old by it */
+    case REC_INTERVAL: /* for those who ask why; its segment grows old by it */
+        replay_outage(rp, &r.interval);
         segment_use_event(rp->d, pos.segment, r.interval.end_ms ? r.interval.end_ms : r.interval.begin_ms);
         break;
     case REC_DUE:
@@ -514,6 +573,7 @@ int restore(struct deliver *d, struct err *e)
     d->lock = NULL; /* the spool's now */
     int r = spool_open(&d->spool, &conf, replay_record, &rp, &d->report, e);
     take_up_all(&rp);
+    restore_outages(&rp);
     if (!r) {
         if (rp.unreadable)
             notice(d, 2, "spool: %llu records could not be read and were passed over",

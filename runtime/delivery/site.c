@@ -149,6 +149,8 @@ static void domain_waits(struct domain *d, const char *failed)
         buf_printf(&words, "for DNS to say where mail for %.*s goes", SLICE_FMT(d->name));
     c.domain = d->name;
     c.why = buf_slice(&words);
+    if (failed) /* also what tells an outage from a question, in the journal */
+        c.until_ms = loop_wall_ms(d->sites->conf.loop) + d->fresh_until_ms - loop_now_ms(d->sites->conf.loop);
     d->waits = interval_open(d->sites->conf.intervals, &c);
     buf_free(&words);
 }
@@ -180,13 +182,19 @@ void domain_again(struct domain *d)
     loop_timer_start(d->sites->conf.loop, &d->timer, 10, on_wait_over);
 }
 
-static void outage_begin(struct outage *o, int64_t now_ms)
+enum { APART_MS = 3600000 };
+
+/* What is no more than an hour apart is kept as one of their lengths together. */
+void outage_begin(struct outage *o, int64_t now_ms)
 {
-    if (!o->from_ms || o->to_ms)
-        *o = (struct outage){now_ms, 0};
+    if (o->from_ms && !o->to_ms)
+        return;
+    if (o->before_from_ms && o->from_ms - o->before_to_ms < APART_MS)
+        o->from_ms -= o->before_to_ms - o->before_from_ms;
+    *o = (struct outage){now_ms, 0, o->from_ms, o->to_ms};
 }
 
-static void outage_end(struct outage *o, int64_t now_ms)
+void outage_end(struct outage *o, int64_t now_ms)
 {
     if (o->from_ms && !o->to_ms)
         o->to_ms = now_ms;

@@ -24,10 +24,13 @@ struct site;
 struct lane;
 struct tls_session;
 
-/* When nobody could be reached: the last time, or now. UTC. */
+/* When nobody could be reached: now or the last time, and the time before that. UTC. */
 struct outage {
-    int64_t from_ms, to_ms; /* from_ms 0: never; to_ms 0: it lasts */
+    int64_t from_ms, to_ms;               /* from_ms 0: never; to_ms 0: it lasts */
+    int64_t before_from_ms, before_to_ms; /* 0: there was none */
 };
+void outage_begin(struct outage *o, int64_t now_ms); /* nothing where one lasts */
+void outage_end(struct outage *o, int64_t now_ms);   /* nothing where none does */
 
 enum domain_state { DOMAIN_NEW, DOMAIN_QUEUED, DOMAIN_ASKING, DOMAIN_OK, DOMAIN_DEAD, DOMAIN_WAITING };
 

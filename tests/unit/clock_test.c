@@ -299,7 +299,7 @@ TEST(time_in_which_nobody_can_be_reached_counts_also_for_who_waits_behind_the_pr
     static const struct {
         const char *const *domain;
         bool killed;
-    } cases[] = {{a, false}, {dns_test, false}};
+    } cases[] = {{a, false}, {a, true}, {dns_test, false}, {dns_test, true}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct town t;
         CHECK(start(&t, NULL));
