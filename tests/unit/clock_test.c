@@ -4,6 +4,7 @@
 #include "delivery/deliver_impl.h"
 #include "delivery/measure.h"
 #include "delivery/steer.h"
+#include "format/mp.h"
 #include "test.h"
 #include "town.h"
 
@@ -309,6 +310,7 @@ TEST(time_in_which_nobody_can_be_reached_counts_also_for_who_waits_behind_the_pr
         town_run_for(&t, 90 * MINUTE);
         CHECK_INT(count_of(EVENT_EXPIRED), 0);
         CHECK(is_about(clock_of(&t, 20), 90 * MINUTE));
+        CHECK_INT(count_of(EVENT_DEFERRED), cases[i].domain == a ? 9 : 0); /* one tries every ten minutes */
         if (cases[i].killed)
             CHECK(kill_and_start(&t));
         town_run_for(&t, 80 * MINUTE);
@@ -367,4 +369,56 @@ TEST(the_last_wait_repeats_and_the_end_has_the_last_reply)
     CHECK(last->at_ms - seen[0].at_ms >= 3 * (int64_t)HOUR);
     CHECK_STR(slice_cstr(last->class_name), slice_cstr(seen[0].class_name));
     town_free(&t);
+}
+
+static bool send_one(struct town *t, int64_t expires_ms)
+{
+    struct arena arena = {0};
+    struct addr addr;
+    struct buf values = {0};
+    struct campaign *c = deliver_campaign(t->d, S("hello"));
+    uint64_t id;
+    mp_put_array(&values, 1);
+    mp_put_str(&values, S("Taro"));
+    deliver_intake_begin(t->d, c);
+    bool ok = !addr_parse(S("p0@a.test"), &arena, &addr, &t->err) &&
+              !deliver_accept(t->d,
+                              &(struct deliver_accept){.campaign = c,
+                                                       .columns = deliver_columns(t->d, S("name")),
+                                                       .address = S("p0@a.test"),
+                                                       .addr = &addr,
+                                                       .values = buf_slice(&values),
+                                                       .content = SLICE_NONE,
+                                                       .key = SLICE_NONE,
+                                                       .expires_ms = expires_ms},
+                              &id);
+    deliver_intake_end(t->d, c, true);
+    arena_free(&arena);
+    buf_free(&values);
+    return ok;
+}
+
+TEST(expire_is_looked_at_before_every_hand_off)
+{
+    for (int tried = 0; tried < 2; tried++) {
+        struct town t;
+        CHECK(start(&t, NULL));
+        if (!tried)
+            CHECK(do_steer(&t, STEER_PAUSE, "stream=news"));
+        CHECK(send_one(&t, loop_wall_ms(t.loop) + 90 * MINUTE));
+        town_run_for(&t, 100 * MINUTE);
+        CHECK_INT(count_of(EVENT_DEFERRED), tried ? 2 : 0);
+        CHECK_INT(count_of(EVENT_EXPIRED), 0);
+        if (!tried)
+            CHECK(do_steer(&t, STEER_RESUME, "stream=news"));
+        town_run_for(&t, 40 * MINUTE);
+        const struct seen *last = &seen[nseen - 1];
+        CHECK_INT(last->type, EVENT_EXPIRED);
+        CHECK_INT(last->code, tried ? 450 : 0);
+        CHECK_STR(slice_cstr(last->text),
+                  tried ? S("450 4.2.1 not now") : S("its time ended before it was sent"));
+        CHECK_STR(slice_cstr(last->class_name), tried ? slice_cstr(seen[0].class_name) : S("expired"));
+        CHECK_INT(nseen, tried ? 3 : 1);
+        town_free(&t);
+    }
 }
