@@ -77,7 +77,8 @@ M.functions = {
       { name = "reply_to", type = "text", doc = "Reply-To of every mail that gives no other." },
       { name = "pool", type = "pool", default = "all sources", doc = "Which sources it sends from." },
       { name = "priority", type = "word", words = { "urgent", "normal", "bulk" }, default = "bulk",
-        doc = "Which waiting mail goes first." },
+        doc = "Which waiting mail goes first: with the next permit, and on each connection right behind the message "
+        .. "that is being sent there." },
       { name = "weight", type = "integer", default = "1", doc = "Share among streams of one priority, 1 to 1000." },
       { name = "tls", type = "word", words = { "none", "opportunistic", "require" }, default = "opportunistic",
         doc = "Holds for all its mail; an isp may ask for more." },

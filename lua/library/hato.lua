@@ -27,7 +27,7 @@ hato.isps = "shipped"
 ---@field list? string The list that its mail goes to: who is suppressed with scope `list=NAME` (`hato suppress`) gets none of it. A campaign may name another.
 ---@field reply_to? string Reply-To of every mail that gives no other.
 ---@field pool? hato.Pool|string Which sources it sends from.
----@field priority? "urgent"|"normal"|"bulk" Which waiting mail goes first.
+---@field priority? "urgent"|"normal"|"bulk" Which waiting mail goes first: with the next permit, and on each connection right behind the message that is being sent there.
 ---@field weight? integer Share among streams of one priority, 1 to 1000.
 ---@field tls? "none"|"opportunistic"|"require" Holds for all its mail; an isp may ask for more.
 ---@field charset? "utf-8"|"iso-2022-jp" Of its mail. ISO-2022-JP has Windows's characters too (CP50221): ① ㈱ 髙, half-width kana.

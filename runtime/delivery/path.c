@@ -120,6 +120,7 @@ static struct isp *isp_get(struct paths *ps, struct slice name, const struct con
                                           .ramp = 1,
                                           .usable = is_usable(ps, conf, (uint16_t)i),
                                           .paths = ps};
+    isp->pressing = CONF_PRIORITIES;
     map_put(&ps->isps, name, isp);
     measures_meet(ps->measures, isp);
     return isp;
@@ -188,6 +189,7 @@ static void site_ring_remove(struct site *s)
             s->isp->ready = s->next_ready;
     }
     s->next_ready = s->prev_ready = NULL;
+    s->awaited = false;
 }
 
 bool share_is_active(const struct share *sh)
@@ -251,6 +253,7 @@ void path_attach(struct paths *ps, struct lane *lane)
     if (limit_waits(&sh->wait))
         return;
     site_ring_add(site);
+    isp_press(site, lane->campaign->stream);
     isp_stand_forward(site->isp, lane->campaign->stream);
     isp_service(site->isp);
 }
@@ -345,6 +348,24 @@ static bool carries(const struct path *p, const struct share *sh)
     return index == SIZE_MAX || path_may_carry(p->isp, st, index);
 }
 
+bool path_may_go(const struct path *p, const struct share *sh)
+{
+    const struct isp *isp = p->isp;
+    return share_is_active(sh) && !(isp->beyond && sh->campaign->stream->unproven) &&
+           !measures_hold_mail(isp, sh->campaign) && carries(p, sh);
+}
+
+bool path_fits_one(const struct path *p, const struct share *sh, const struct host *host, enum conf_tls tls)
+{
+    const struct lane *lane = sh->ring;
+    do {
+        if (lane_fits(p, lane, host, tls))
+            return true;
+        lane = lane->next;
+    } while (lane != sh->ring);
+    return false;
+}
+
 uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls, bool ahead,
                    struct lane **out)
 {
@@ -355,9 +376,7 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
         (ahead && (limits_pace(ls, p->isp->conf) || measures_pace(p))) || path_lacks(p, s))
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
-        if (!share_is_active(sh) || (best && !goes_before(sh, best)) ||
-            (s->isp->beyond && sh->campaign->stream->unproven) || measures_hold_mail(s->isp, sh->campaign) ||
-            !carries(p, sh) || share_lacks(p, sh))
+        if ((best && !goes_before(sh, best)) || !path_may_go(p, sh) || share_lacks(p, sh))
             continue;
         struct lane *found = find_lane(p, sh, host, tls);
         if (found) {
@@ -419,7 +438,7 @@ bool path_has_room(const struct path *p)
     return p->sessions < path_connections_now(p);
 }
 
-static bool site_takes_session(const struct site *s)
+bool site_takes_session(const struct site *s)
 {
     switch (s->state) {
     case SITE_UP:
@@ -517,6 +536,7 @@ static bool open_one(struct isp *isp, struct site *s)
         struct limit_who who = path_who_of(p);
         limits_take(ps->limits, LIMIT_OPEN, &who, 0);
     }
+    s->awaited = false;
     p->sessions++;
     ps->sockets++;
     ps->source_sockets[p->source]++;
@@ -542,6 +562,7 @@ void isp_serve(struct isp *isp)
     size_t fruitless = 0;
     if (conf->may_open && !conf->may_open(conf->data))
         return;
+    isp_serve_pressing(isp);
     while (isp->ready && fruitless < isp->nready && isp_has_room(isp)) {
         struct site *s = isp->ready;
         isp->ready = s->next_ready;

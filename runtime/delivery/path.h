@@ -11,6 +11,12 @@
  * where it is about a domain. When its turn comes the share and its neighbours at the site are back in the
  * rings, and the pull decides between them by priority and pass as ever.
  *
+ * Urgent before normal before bulk: mail goes with the next permit that it needs, and on a connection right
+ * behind the message that has begun there. That is one: MAIL of the next goes out ahead of the answer to the
+ * one before only when that one has left whole (RFC 2920). What a session holds and has not begun goes back
+ * for it (path_is_overtaken), and so does a connection to another host of the isp, if all are in use
+ * (path_is_pressed).
+ *
  * Connections of a path: 1, one more for every 10 accepted, up to its limit (10 unless an isp table says
  * otherwise), back to 1 after a refusal. What receivers' answers put in place is measure.h's. */
 #ifndef HATO_DELIVERY_PATH_H
@@ -68,6 +74,8 @@ struct isp {
     bool beyond;                /* it has a host beyond loopback */
     unsigned nfull;             /* paths that are full */
     struct interval *waits;     /* while it is starved */
+    /* No mail that presses (path_urgent.c) is less urgent than this; CONF_PRIORITIES: none presses. */
+    enum conf_priority pressing;
 };
 
 /* A campaign at a site. */
@@ -128,6 +136,14 @@ uint64_t path_take_first(struct paths *ps, struct lane *lane);
  * behind another; a permit is for now, so mail that has a rate is not taken then. 0: nothing that fits. */
 uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls, bool ahead,
                    struct lane **lane);
+/* Whether more urgent mail is ready here, for the same session, than what was pulled from this lane and has
+ * not begun: then that goes first. */
+bool path_is_overtaken(const struct path *p, const struct site *s, const struct host *host, enum conf_tls tls,
+                       const struct lane *claimed);
+/* Whether the session of s ends now for more urgent mail of another site of its isp than what was pulled from
+ * this lane: there is no connection to that site, and there may be none until another ends. True once for
+ * each such site. */
+bool path_is_pressed(struct path *p, const struct site *s, const struct lane *claimed);
 /* What was pulled begins now. */
 void path_begin(struct path *p, struct lane *lane, uint64_t id);
 /* What was pulled never began: its permits are there again. */

@@ -1,4 +1,4 @@
-/* path_impl.h - the insides that path.c, path_wait.c and path_spill.c share. */
+/* path_impl.h - the insides that path.c, path_wait.c, path_urgent.c and path_spill.c share. */
 #ifndef HATO_DELIVERY_PATH_IMPL_H
 #define HATO_DELIVERY_PATH_IMPL_H
 
@@ -26,6 +26,10 @@ void lane_ring_remove(struct lane *lane);
 bool share_is_active(const struct share *sh);
 bool path_is_closed(const struct path *p); /* restricted, or paused */
 bool path_has_room(const struct path *p);  /* for one more session */
+/* Measures and keys leave it to permits; one of its lanes fits (host NULL, tls unset: a new connection). */
+bool path_may_go(const struct path *p, const struct share *sh);
+bool path_fits_one(const struct path *p, const struct share *sh, const struct host *host, enum conf_tls tls);
+bool site_takes_session(const struct site *s);
 /* Open sessions and wake idle ones until nothing more can go. */
 void isp_serve(struct isp *isp);
 
@@ -48,6 +52,12 @@ void isp_waits(struct isp *isp);
 void isp_waits_no_more(struct isp *isp);
 /* A limit has a permit: the first in its line looks whether it has all that it needs. */
 void path_serve(void *data, struct limit_wait *w, struct limit *at);
+
+/* --- path_urgent.c --- */
+/* Mail of this stream is ready at this site now. */
+void isp_press(struct site *s, const struct stream *st);
+/* The site that presses most comes first in the ring. */
+void isp_serve_pressing(struct isp *isp);
 
 /* --- path_spill.c --- */
 /* Whether the stream's source of this index may carry what is ready here: its own always, another's where it

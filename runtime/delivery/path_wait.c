@@ -194,6 +194,7 @@ static struct isp *share_back(struct share *sh, struct limit *at)
     if (!sh->ring)
         return s->isp;
     site_ring_add(s);
+    isp_press(s, sh->campaign->stream);
     s->isp->ready = s;
     return s->isp;
 }

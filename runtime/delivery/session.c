@@ -292,6 +292,21 @@ static void offer(struct session *s, struct flight *f)
     smtp_client_send(s->smtp, &f->mail, loop_now_ms(s->ss->conf.loop));
 }
 
+/* More urgent mail came after it was claimed: it goes back, at the price of making its message once more. */
+static bool gives_way(struct session *s, struct flight *f)
+{
+    bool pressed = path_is_pressed(s->path, s->site, f->lane);
+    if (!pressed && !path_is_overtaken(s->path, s->site, s->facts.host, s->facts.tls_use, f->lane))
+        return false;
+    session_unlink_flight(s, f);
+    s->claimed--;
+    s->ss->conf.back(s->ss->conf.data, f);
+    flight_free(f);
+    if (pressed)
+        start_quit(s);
+    return true;
+}
+
 /* Give the client what is ready, claim what comes behind it, go idle or quit when there is nothing. True if
  * the client was told something and may have an answer. */
 static bool feed_client(struct session *s)
@@ -300,7 +315,8 @@ static bool feed_client(struct session *s)
     bool told = false;
     if (s->state == SESSION_OPENING || s->state == SESSION_QUITTING)
         return false;
-    while (smtp_client_room(s->smtp) > 0 && (f = next_to_offer(s))) {
+    /* Not before it begins: until then it can give way. */
+    while (smtp_client_begins(s->smtp) && (f = next_to_offer(s))) {
         if (!s->ss->conf.may_begin(s->ss->conf.data)) {
             start_quit(s);
             return true;
@@ -309,6 +325,11 @@ static bool feed_client(struct session *s)
             session_unlink_flight(s, f);
             flight_free(f);
             continue;
+        }
+        if (gives_way(s, f)) {
+            if (s->state == SESSION_QUITTING)
+                return true;
+            break;
         }
         offer(s, f);
         told = true;

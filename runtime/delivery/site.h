@@ -83,6 +83,7 @@ struct site {
     struct site *next_ready, *prev_ready; /* ring of its isp's sites with ready lanes; NULL: not in it */
     unsigned opening;                     /* sessions that have not connected yet */
     unsigned connected;
+    bool awaited; /* a connection to another site of its isp ends for its more urgent mail */
 };
 
 struct sites_conf {

@@ -320,6 +320,12 @@ static void begin(struct smtp_client *c, struct tx *tx, bool ahead)
     }
 }
 
+/* All that is left of the mail in front is the reply to its body. */
+static bool only_eod_is_owed(const struct smtp_client *c)
+{
+    return !c->cur.settled && c->asks.n == 1 && smtp_asks_head(&c->asks) == ASK_EOD;
+}
+
 /* Whatever can go on without an answer goes on. */
 static void advance(struct smtp_client *c)
 {
@@ -333,8 +339,7 @@ static void advance(struct smtp_client *c)
     }
     if (c->cur.used && !c->cur.begun && c->asks.n == 0)
         begin(c, &c->cur, false);
-    if (c->next.used && !c->next.begun && c->pipelining && !c->cur.settled && c->asks.n == 1 &&
-        smtp_asks_head(&c->asks) == ASK_EOD)
+    if (c->next.used && !c->next.begun && c->pipelining && only_eod_is_owed(c))
         begin(c, &c->next, true);
     if (c->quit_wanted && !c->cur.used && c->asks.n == 0) {
         put(c, S("QUIT\r\n"));
@@ -592,6 +597,11 @@ int smtp_client_room(const struct smtp_client *c)
     if (!c->cur.used || c->cur.settled)
         return 1;
     return c->pipelining && c->mails > 0;
+}
+
+bool smtp_client_begins(const struct smtp_client *c)
+{
+    return smtp_client_room(c) && !c->out.stuffing && (c->asks.n == 0 || only_eod_is_owed(c));
 }
 
 static bool path_is_writable(struct slice s)

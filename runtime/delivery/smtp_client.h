@@ -119,6 +119,9 @@ void smtp_client_tick(struct smtp_client *c, int64_t now_ms);
  * offers PIPELINING and this is not the session's first mail: its MAIL, RCPT and DATA then leave behind the
  * last byte of the one before (RFC 2920 3.1). */
 int smtp_client_room(const struct smtp_client *c);
+/* Room, and what is sent now begins at once. Who asks for this instead can still change its mind until the
+ * wire is free: the client holds nothing then. */
+bool smtp_client_begins(const struct smtp_client *c);
 /* Needs room. Takes the mail until its OUTCOME. */
 void smtp_client_send(struct smtp_client *c, const struct smtp_mail *mail, int64_t now_ms);
 /* End the session in good manners after the mails under way; one not begun yet is not_taken. */
