@@ -5,7 +5,7 @@ import sys
 from rig import Failed, Rig, say
 
 ALL = ["setup", "deliver", "ed25519", "peers", "big", "enqueue", "queued", "spool", "steady", "turns", "lanes",
-       "liquid"]
+       "pacing", "liquid"]
 
 
 def main():

@@ -15,10 +15,10 @@ class Sink:
     What it has read is known at any time without asking it: its reads are all from sockets, and the kernel counts
     them. How many messages that was it says at its end."""
 
-    def __init__(self, rig, name="sink", world=None):
+    def __init__(self, rig, name="sink", world=None, log=None):
         self.room = rig.room(name)
         self.port = free_port()
-        command = [HATO, "sink", "--dns", f"127.0.0.2:{self.port}", "--discard"]
+        command = [HATO, "sink", "--dns", f"127.0.0.2:{self.port}", "--discard", *(["--log", log] if log else [])]
         if world:
             path = self.room / "world.lua"
             path.write_text(world)
