@@ -26,6 +26,7 @@ struct flight {
     int status;              /* of assembly */
     struct err error;
     bool assembled, offered, begun;
+    bool firm;             /* gives way to nothing more urgent */
     bool raw_first;        /* its domain takes an old carrier's address unquoted: that form is in mail.rcpt */
     unsigned attempt;      /* the number this one has, from 1 */
     int64_t begun_wall_ms; /* UTC */

@@ -287,6 +287,13 @@ struct limit *limits_lacking(struct limits *ls, unsigned scopes, const struct li
     return last;
 }
 
+struct limit *limits_lacking_without(struct limits *ls, unsigned scopes, const struct limit_who *who,
+                                     uint64_t id)
+{
+    struct limit *l = limits_lacking(ls, scopes, who);
+    return l && id && l->last_id == id ? NULL : l;
+}
+
 void limits_take(struct limits *ls, unsigned scopes, const struct limit_who *who, uint64_t id)
 {
     int64_t now = loop_now_ms(ls->conf.loop);

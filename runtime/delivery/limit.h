@@ -67,6 +67,9 @@ bool limits_pace(const struct limits *ls, const struct conf_isp *isp);
 
 /* Of these scopes the limit that has no permit now; of several the one that is due last. NULL: all have. */
 struct limit *limits_lacking(struct limits *ls, unsigned scopes, const struct limit_who *who);
+/* The same, but who asks would give back what this message took: NULL also if that is what lacks. */
+struct limit *limits_lacking_without(struct limits *ls, unsigned scopes, const struct limit_who *who,
+                                     uint64_t id);
 /* One permit of each that applies. id: of the message, or 0. */
 void limits_take(struct limits *ls, unsigned scopes, const struct limit_who *who, uint64_t id);
 /* The message never began: permits that nobody has taken after it are there again. */

@@ -308,8 +308,7 @@ enum conf_tls path_tls(const struct isp *isp, const struct lane *lane)
     return strict == CONF_TLS_UNSET ? CONF_TLS_OPPORTUNISTIC : strict;
 }
 
-static bool lane_fits(const struct path *p, const struct lane *lane, const struct host *host,
-                      enum conf_tls tls)
+bool lane_fits(const struct path *p, const struct lane *lane, const struct host *host, enum conf_tls tls)
 {
     uint16_t source = p->source;
     if (tls != CONF_TLS_UNSET && tls != path_tls(p->isp, lane))
@@ -353,17 +352,6 @@ bool path_may_go(const struct path *p, const struct share *sh)
     const struct isp *isp = p->isp;
     return share_is_active(sh) && !(isp->beyond && sh->campaign->stream->unproven) &&
            !measures_hold_mail(isp, sh->campaign) && carries(p, sh);
-}
-
-bool path_fits_one(const struct path *p, const struct share *sh, const struct host *host, enum conf_tls tls)
-{
-    const struct lane *lane = sh->ring;
-    do {
-        if (lane_fits(p, lane, host, tls))
-            return true;
-        lane = lane->next;
-    } while (lane != sh->ring);
-    return false;
 }
 
 uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls, bool ahead,

@@ -139,11 +139,11 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
 /* Whether more urgent mail is ready here, for the same session, than what was pulled from this lane and has
  * not begun: then that goes first. */
 bool path_is_overtaken(const struct path *p, const struct site *s, const struct host *host, enum conf_tls tls,
-                       const struct lane *claimed);
+                       const struct lane *claimed, uint64_t id);
 /* Whether the session of s ends now for more urgent mail of another site of its isp than what was pulled from
  * this lane: there is no connection to that site, and there may be none until another ends. True once for
  * each such site. */
-bool path_is_pressed(struct path *p, const struct site *s, const struct lane *claimed);
+bool path_is_pressed(struct path *p, const struct site *s, const struct lane *claimed, uint64_t id);
 /* What was pulled begins now. */
 void path_begin(struct path *p, struct lane *lane, uint64_t id);
 /* What was pulled never began: its permits are there again. */

@@ -26,9 +26,10 @@ void lane_ring_remove(struct lane *lane);
 bool share_is_active(const struct share *sh);
 bool path_is_closed(const struct path *p); /* restricted, or paused */
 bool path_has_room(const struct path *p);  /* for one more session */
-/* Measures and keys leave it to permits; one of its lanes fits (host NULL, tls unset: a new connection). */
+/* Measures and keys leave it to permits. */
 bool path_may_go(const struct path *p, const struct share *sh);
-bool path_fits_one(const struct path *p, const struct share *sh, const struct host *host, enum conf_tls tls);
+/* By source, host and TLS; host NULL, tls unset: over a new connection. */
+bool lane_fits(const struct path *p, const struct lane *lane, const struct host *host, enum conf_tls tls);
 bool site_takes_session(const struct site *s);
 /* Open sessions and wake idle ones until nothing more can go. */
 void isp_serve(struct isp *isp);

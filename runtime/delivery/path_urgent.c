@@ -5,14 +5,31 @@
  * next connection is its, and one that only has less urgent mail ends for it behind its current message. */
 #include "delivery/path_impl.h"
 
+/* One of its lanes fits, and lacks no permit of its own beside what message id took (0: no message). */
+static bool has_mail_for(const struct path *p, const struct share *sh, const struct host *host,
+                         enum conf_tls tls, uint64_t id)
+{
+    struct limits *ls = p->paths->limits;
+    const struct lane *lane = sh->ring;
+    do {
+        if (lane_fits(p, lane, host, tls)) {
+            struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, lane);
+            if (!limits_lacking_without(ls, LIMIT_SHARE | LIMIT_LANE, &who, id))
+                return true;
+        }
+        lane = lane->next;
+    } while (lane != sh->ring);
+    return false;
+}
+
 bool path_is_overtaken(const struct path *p, const struct site *s, const struct host *host, enum conf_tls tls,
-                       const struct lane *claimed)
+                       const struct lane *claimed, uint64_t id)
 {
     enum conf_priority priority = claimed->campaign->stream->priority;
     for (const struct share *sh = s->shares; sh; sh = sh->next) {
         if (sh->campaign->stream->priority >= priority || !path_may_go(p, sh))
             continue;
-        if (path_fits_one(p, sh, host, tls))
+        if (has_mail_for(p, sh, host, tls, id))
             return !path_is_closed(p) && !measures_hold_site(s);
     }
     return false;
@@ -25,7 +42,7 @@ void isp_press(struct site *s, const struct stream *st)
 }
 
 /* The most urgent of its mail that this path could carry over a new connection, if it presses. */
-static enum conf_priority pressure(struct path *p, const struct site *s)
+static enum conf_priority pressure(struct path *p, const struct site *s, uint64_t id)
 {
     enum conf_priority best = CONF_BULK;
     if (s->opening + s->connected || s->state != SITE_UP || !site_takes_session(s) || !p->usable ||
@@ -33,7 +50,7 @@ static enum conf_priority pressure(struct path *p, const struct site *s)
         return CONF_BULK;
     for (const struct share *sh = s->shares; sh; sh = sh->next)
         if (sh->campaign->stream->priority < best && path_may_go(p, sh) &&
-            path_fits_one(p, sh, NULL, CONF_TLS_UNSET))
+            has_mail_for(p, sh, NULL, CONF_TLS_UNSET, id))
             best = sh->campaign->stream->priority;
     return best;
 }
@@ -46,7 +63,7 @@ void isp_serve_pressing(struct isp *isp)
         return;
     do {
         for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
-            enum conf_priority mine = pressure(&isp->by_source[i], s);
+            enum conf_priority mine = pressure(&isp->by_source[i], s, 0);
             if (mine < best) {
                 best = mine;
                 first = s;
@@ -67,7 +84,7 @@ static bool waits_for_an_end(struct path *p)
     return l ? limit_due_ms(l) == INT64_MAX : !path_has_room(p);
 }
 
-bool path_is_pressed(struct path *p, const struct site *s, const struct lane *claimed)
+bool path_is_pressed(struct path *p, const struct site *s, const struct lane *claimed, uint64_t id)
 {
     struct isp *isp = p->isp;
     enum conf_priority priority = claimed->campaign->stream->priority;
@@ -75,7 +92,7 @@ bool path_is_pressed(struct path *p, const struct site *s, const struct lane *cl
     if (isp->pressing >= priority || !other || !waits_for_an_end(p))
         return false;
     do {
-        if (other != s && !other->awaited && pressure(p, other) < priority) {
+        if (other != s && !other->awaited && pressure(p, other, id) < priority) {
             other->awaited = true;
             return true;
         }

@@ -59,11 +59,12 @@ static void on_assembled(void *data, struct flight *f)
 }
 
 /* A claimed recipient joins the session; false: it went elsewhere. */
-bool session_start_flight(struct session *s, struct lane *lane, uint64_t id)
+bool session_start_flight(struct session *s, struct lane *lane, uint64_t id, bool firm)
 {
     struct sessions *ss = s->ss;
     struct flight *f = flight_new(ss->flights, s, lane, id, loop_now_ms(ss->conf.loop));
     f->path = s->path;
+    f->firm = firm;
     if (!ss->conf.prepare(ss->conf.data, f)) {
         flight_free(f);
         return false;
@@ -292,18 +293,38 @@ static void offer(struct session *s, struct flight *f)
     smtp_client_send(s->smtp, &f->mail, loop_now_ms(s->ss->conf.loop));
 }
 
+/* One more for this session; false: there is none. gave: the priority of one that has just given way to it;
+ * CONF_PRIORITIES: none has. What is no more urgent after all (a permit was lacking) does not do so again. */
+static bool claim(struct session *s, enum conf_priority gave)
+{
+    struct lane *lane;
+    if (!may_claim(s))
+        return false;
+    uint64_t id = path_pull(s->path, s->site, s->facts.host, s->facts.tls_use, s->nflights > 0, &lane);
+    if (!id)
+        return false;
+    idle_remove(s);
+    session_start_flight(s, lane, id, lane->campaign->stream->priority >= gave);
+    return true;
+}
+
 /* More urgent mail came after it was claimed: it goes back, at the price of making its message once more. */
 static bool gives_way(struct session *s, struct flight *f)
 {
-    bool pressed = path_is_pressed(s->path, s->site, f->lane);
-    if (!pressed && !path_is_overtaken(s->path, s->site, s->facts.host, s->facts.tls_use, f->lane))
+    if (f->firm)
         return false;
+    bool pressed = path_is_pressed(s->path, s->site, f->lane, f->id);
+    if (!pressed && !path_is_overtaken(s->path, s->site, s->facts.host, s->facts.tls_use, f->lane, f->id))
+        return false;
+    enum conf_priority priority = f->lane->campaign->stream->priority;
     session_unlink_flight(s, f);
     s->claimed--;
     s->ss->conf.back(s->ss->conf.data, f);
     flight_free(f);
     if (pressed)
         start_quit(s);
+    else
+        claim(s, priority);
     return true;
 }
 
@@ -334,14 +355,8 @@ static bool feed_client(struct session *s)
         offer(s, f);
         told = true;
     }
-    while (not_offered(s) == 0 && s->nflights < 2 && may_claim(s)) {
-        struct lane *lane;
-        uint64_t id = path_pull(s->path, s->site, s->facts.host, s->facts.tls_use, s->nflights > 0, &lane);
-        if (!id)
-            break;
-        idle_remove(s);
-        session_start_flight(s, lane, id);
-    }
+    while (not_offered(s) == 0 && s->nflights < 2 && claim(s, CONF_PRIORITIES))
+        ;
     if (told || s->nflights || s->state == SESSION_IDLE)
         return told;
     if (!may_claim(s)) {

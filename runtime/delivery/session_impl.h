@@ -72,8 +72,8 @@ void session_end(struct session *s, enum conn_close_mode mode);
 /* The connection and its client go, the session stays. c: who waits for the close; NULL: nobody. */
 void session_drop_conn(struct session *s, enum conn_close_mode mode, struct closing *c);
 void session_uncount(struct session *s); /* no longer opening or connected, for its site */
-/* A claimed recipient joins; false: it went elsewhere. */
-bool session_start_flight(struct session *s, struct lane *lane, uint64_t id);
+/* A claimed recipient joins; false: it went elsewhere. firm: it gives way to nothing more urgent. */
+bool session_start_flight(struct session *s, struct lane *lane, uint64_t id, bool firm);
 void session_unlink_flight(struct session *s, struct flight *f);
 struct verdict_in session_verdict_in(const struct session *s, const struct smtp_event *ev);
 
