@@ -190,3 +190,39 @@ TEST(urgent_mail_for_another_host_of_the_isp_gets_the_next_connection)
     }
     buf_free(&world);
 }
+
+/* The urgent mail's permit is another source's: there it goes, and here bulk mail goes on. */
+TEST(what_lacks_a_permit_here_takes_no_place_here)
+{
+    static const char *const domains[] = {"a.test"};
+    struct conf_source sources[] = {
+        {.name = S("one"), .address = ip_v4(127, 0, 0, 11), .ehlo = S("one.example.jp")},
+        {.name = S("two"), .address = ip_v4(127, 0, 0, 12), .ehlo = S("two.example.jp")}};
+    struct conf_pool_member members[] = {{0, 1}, {1, 1}};
+    struct conf_pool pool = {.name = S("p"), .members = members, .nmembers = 2};
+    struct conf_limit limit = {.by = 1 << CONF_BY_POOL | 1 << CONF_BY_SOURCE, .amounts.rate = {1, 0, 10000}};
+    struct conf_isp isp;
+    struct town t;
+    CHECK(start(&t, 34, 1, &isp));
+    streams[1].priority = CONF_URGENT;
+    streams[1].pool = 0;
+    t.conf.sources = sources;
+    t.conf.nsources = 2;
+    t.conf.pools = &pool;
+    t.conf.npools = 1;
+    t.conf.limits = &limit;
+    t.conf.nlimits = 1;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send_as(&t, S("x"), domains, 1, 20000), 20000);
+    town_run_for(&t, 1003);
+    CHECK_INT(town_send_as(&t, S("y"), domains, 1, 6), 6);
+    norder = 0;
+    town_run_for(&t, 100);
+    CHECK_INT(count_of('y', norder), 2); /* one from each source */
+    town_run_for(&t, 9000);
+    CHECK_INT(count_of('y', norder), 2);
+    CHECK(norder > 600);
+    town_run_for(&t, 12000);
+    CHECK_INT(count_of('y', norder), 6);
+    town_free(&t);
+}
