@@ -10,10 +10,9 @@ enum { MEASURES_MOST = 16, CAMPAIGNS_NAMED = 3 };
 
 /* What an answer put in place, and who else waited for it. */
 struct caused {
-    struct reasons_measure m;
+    const struct measure *m;
     uint64_t id; /* of the message that was answered */
     size_t step;
-    int64_t at_ms;
     struct map others; /* message id → number of its campaign, plus 1 */
 };
 
@@ -25,51 +24,76 @@ struct aftermath {
     struct arena arena;
 };
 
-static void find(struct aftermath *a, const struct story *m)
+/* By its number; a breaker counts many, and begins with the last of them. */
+static bool is_cause(const struct aftermath *a, const struct chain_step *s, const struct measure *m)
 {
-    for (size_t i = 0; i < m->c.n; i++) {
-        const struct chain_step *s = &m->c.v[i];
-        struct reasons *reasons = stories_reasons(a->stories);
-        struct reasons_measure found[4];
-        struct reasons_who who;
+    if (m->begin_ms != s->at_ms)
+        return false;
+    return m->number == s->measure ||
+           (!m->cause && slice_eq(slice_cstr(m->isp), event_name(a->names, NAME_ISP, s->isp)));
+}
+
+static void find(struct aftermath *a, const struct story *story)
+{
+    const struct measures *all = rest_measures(stories_rest(a->stories));
+    for (size_t i = 0; i < story->c.n; i++) {
+        const struct chain_step *s = &story->c.v[i];
         if (s->type != CHAIN_EVENT || s->event == EVENT_ACCEPTED || !s->isp)
             continue;
-        arena_reset(&a->arena);
-        chain_who(&m->c, i, reasons, a->names, &a->arena, &who);
-        size_t n = reasons_caused(reasons, &who, s->at_ms, found, COUNT(found));
-        for (size_t k = 0; k < n && a->n < MEASURES_MOST; k++) {
+        for (const struct measure *m = NULL; a->n < MEASURES_MOST && (m = measures_next(all, m));) {
+            if (!is_cause(a, s, m))
+                continue;
             struct caused *c = &a->v[a->n++];
-            *c = (struct caused){.m = found[k], .id = m->c.id, .step = i, .at_ms = s->at_ms};
+            *c = (struct caused){.m = m, .id = story->c.id, .step = i};
             map_init(&c->others, (struct hash_key){3, 4}); /* numbers that we gave */
         }
     }
 }
 
-/* Mail that it may have held up: of its isp and stream, accepted before it ended and not ended before it
- * began. From which source it would have gone only an attempt shows. */
+/* Whether it is about mail of this campaign and From domain, to an isp and a set of hosts. */
+static bool is_about(const struct aftermath *a, const struct measure *m, const struct rec_recipient *r,
+                     struct slice isp, struct slice mx)
+{
+    struct slice what = slice_cstr(m->what);
+    if (m->isp[0] && !slice_eq(slice_cstr(m->isp), isp))
+        return false;
+    switch (m->scope) {
+    case ACT_SITE:
+        return slice_eq(what, mx);
+    case ACT_STREAM:
+        return slice_eq(what, event_name(a->names, NAME_DOMAIN, r->domain));
+    case ACT_CAMPAIGN:
+        return slice_eq(what, event_name(a->names, NAME_CAMPAIGN, r->campaign));
+    case ACT_PATH:
+    case ACT_SOURCE:
+    case ACT_SCOPES:
+        break;
+    }
+    return true;
+}
+
+/* Mail that it may have held up: accepted before it ended and not ended before it began. From which source
+ * it would have gone only an attempt shows. */
 static void see_recipient(struct aftermath *a, const struct rec_recipient *rec, struct caused *c)
 {
     struct slice isp, mx;
     struct addr addr;
-    if (rec->id == c->id || rec->accepted_ms >= c->m.r.end_ms ||
-        (c->m.who.stream.n && !slice_eq(c->m.who.stream, event_name(a->names, NAME_STREAM, rec->stream))) ||
-        (c->m.who.campaign.n &&
-         !slice_eq(c->m.who.campaign, event_name(a->names, NAME_CAMPAIGN, rec->campaign))))
+    if (rec->id == c->id || (c->m->over_ms && rec->accepted_ms >= c->m->over_ms))
         return;
     arena_reset(&a->arena);
     if (addr_parse(rec->address, &a->arena, &addr, NULL) ||
         !reasons_place(stories_reasons(a->stories), addr.domain_ascii, &isp, &mx) ||
-        !slice_eq(isp, c->m.who.isp))
+        !is_about(a, c->m, rec, isp, mx))
         return;
     map_put(&c->others, slice_of(&rec->id, sizeof rec->id), (void *)(uintptr_t)(rec->campaign + 1));
 }
 
 static void see_event(struct aftermath *a, const struct rec_event *ev, struct caused *c)
 {
-    bool other_source = ev->source && c->m.who.source.n &&
-                        !slice_eq(c->m.who.source, event_name(a->names, NAME_SOURCE, ev->source));
-    if ((rec_event_ends(ev->type) && ev->at_ms <= c->m.r.begin_ms) ||
-        (other_source && ev->at_ms > c->m.r.begin_ms))
+    bool other_source = ev->source && c->m->source[0] &&
+                        !slice_eq(slice_cstr(c->m->source), event_name(a->names, NAME_SOURCE, ev->source));
+    if ((rec_event_ends(ev->type) && ev->at_ms <= c->m->begin_ms) ||
+        (other_source && ev->at_ms > c->m->begin_ms))
         map_del(&c->others, slice_of(&ev->id, sizeof ev->id));
 }
 
@@ -156,15 +180,10 @@ static struct slice campaign_name(const struct aftermath *a, uint32_t campaign)
     return campaign && name.n ? name : S("hato.send");
 }
 
-static struct slice why_of(const struct caused *c)
+/* 0: nobody can know. */
+static int64_t end_of(const struct measure *m)
 {
-    struct slice why = c->m.r.why;
-    return slice_starts(why, S("because ")) ? slice_of(why.p + 8, why.n - 8) : why;
-}
-
-static int64_t end_of(const struct caused *c)
-{
-    return c->m.is_over ? c->m.r.end_ms : c->m.r.until_ms;
+    return m->over_ms ? m->over_ms : measure_changes_ms(m);
 }
 
 static void put_others(const struct aftermath *a, const struct caused *c, struct buf *out)
@@ -192,12 +211,14 @@ void aftermath_text(const struct aftermath *a, const struct story *m, size_t ste
         const struct caused *c = &a->v[i];
         if (c->id != m->c.id || c->step != step)
             continue;
-        buf_printf(out, "%*sso a measure began: ", STORY_INDENT, "");
-        text_safe(out, why_of(c));
+        buf_printf(out, "%*sso this began: ", STORY_INDENT, "");
+        measure_text(out, c->m);
         buf_printf(out, "\n%*s", STORY_INDENT, "");
-        buf_adds(out, c->m.is_over ? S("it was lifted ") : S("it is to be lifted "));
-        if (end_of(c))
-            text_time_plain(out, end_of(c));
+        buf_adds(out, c->m->lifted    ? S("it was lifted by hand ")
+                      : c->m->over_ms ? S("it ended ")
+                                      : S("it is to be lifted "));
+        if (end_of(c->m))
+            text_time_plain(out, end_of(c->m));
         else
             buf_adds(out, S("by hand, or when answers allow it"));
         buf_adds(out, S("; "));
@@ -208,6 +229,7 @@ void aftermath_text(const struct aftermath *a, const struct story *m, size_t ste
 
 void aftermath_json(const struct aftermath *a, const struct story *m, struct buf *out)
 {
+    struct buf words = {0};
     bool any = false;
     for (size_t i = 0; i < a->n; i++) {
         const struct caused *c = &a->v[i];
@@ -216,12 +238,14 @@ void aftermath_json(const struct aftermath *a, const struct story *m, struct buf
             continue;
         buf_adds(out, any ? S(",{\"since\":") : S("{\"since\":"));
         any = true;
-        text_time_json(out, c->at_ms);
+        text_time_json(out, c->m->begin_ms);
+        buf_clear(&words);
+        measure_text(&words, c->m);
         buf_adds(out, S(",\"why\":"));
-        json_quote(out, why_of(c));
+        json_quote(out, buf_slice(&words));
         buf_adds(out, S(",\"until\":"));
-        text_time_json(out, end_of(c));
-        buf_printf(out, ",\"lifted\":%s,\"slowed\":%zu,\"campaigns\":{", c->m.is_over ? "true" : "false",
+        text_time_json(out, end_of(c->m));
+        buf_printf(out, ",\"lifted\":%s,\"slowed\":%zu,\"campaigns\":{", c->m->lifted ? "true" : "false",
                    c->others.live);
         for (size_t k = 0; k < top.n; k++) {
             buf_adds(out, k ? S(",") : SLICE_NONE);
@@ -230,4 +254,5 @@ void aftermath_json(const struct aftermath *a, const struct story *m, struct buf
         }
         buf_adds(out, S("}}"));
     }
+    buf_free(&words);
 }

@@ -16,7 +16,7 @@ static struct chain_step *step_add(struct chain *c)
 }
 
 static void know(struct chain *c, struct slice recipient, uint32_t campaign, uint32_t stream, uint32_t pool,
-                 int64_t accepted_ms)
+                 uint32_t from, int64_t accepted_ms)
 {
     if (!c->recipient.n && recipient.n)
         c->recipient = slice_of(mem_dup(recipient.p, recipient.n), recipient.n);
@@ -26,13 +26,15 @@ static void know(struct chain *c, struct slice recipient, uint32_t campaign, uin
         c->stream = stream;
     if (pool)
         c->pool = pool;
+    if (from)
+        c->from = from;
     if (accepted_ms)
         c->accepted_ms = accepted_ms;
 }
 
 void chain_recipient(struct chain *c, const struct rec_recipient *r)
 {
-    know(c, r->address, r->campaign, r->stream, r->pool, r->accepted_ms);
+    know(c, r->address, r->campaign, r->stream, r->pool, r->domain, r->accepted_ms);
     c->due_ms = r->due_ms;
 }
 
@@ -44,13 +46,14 @@ void chain_begin(struct chain *c, const struct rec_begin *b)
 
 void chain_event(struct chain *c, const struct rec_event *ev)
 {
-    know(c, ev->recipient, ev->campaign, ev->stream, ev->pool, ev->accepted_ms);
+    know(c, ev->recipient, ev->campaign, ev->stream, ev->pool, ev->domain, ev->accepted_ms);
     *step_add(c) = (struct chain_step){.type = CHAIN_EVENT,
                                        .at_ms = ev->at_ms,
                                        .next_due_ms = ev->next_due_ms,
                                        .claim_ms = ev->claim_ms,
                                        .isp = ev->isp,
                                        .source = ev->source,
+                                       .measure = ev->measure,
                                        .event = ev->type};
 }
 
@@ -100,7 +103,8 @@ void chain_who(const struct chain *c, size_t at, const struct reasons *rs, const
                                 .stream = event_name(names, NAME_STREAM, c->stream),
                                 .pool = event_name(names, NAME_POOL, c->pool),
                                 .campaign = event_name(names, NAME_CAMPAIGN, c->campaign),
-                                .domain = SLICE_NONE};
+                                .domain = SLICE_NONE,
+                                .from = event_name(names, NAME_DOMAIN, c->from)};
     if (!addr_parse(c->recipient, scratch, &addr, NULL))
         out->domain = addr.domain_ascii;
     if (out->domain.n && reasons_place(rs, out->domain, &isp, &mx)) {

@@ -12,14 +12,15 @@ struct chain_step {
     enum { CHAIN_BEGIN, CHAIN_EVENT, CHAIN_DUE } type;
     int64_t at_ms, next_due_ms; /* UTC; next_due_ms 0: at once */
     uint32_t claim_ms, isp, source;
-    uint8_t event; /* enum rec_event_type */
+    uint32_t measure; /* that an answer began or made stronger; 0: none */
+    uint8_t event;    /* enum rec_event_type */
 };
 
 struct chain {
     uint64_t id;
-    struct slice recipient; /* owned; empty: not known */
-    uint32_t campaign, stream, pool;
-    int64_t accepted_ms, due_ms; /* accepted_ms 0: its record is gone */
+    struct slice recipient;                /* owned; empty: not known */
+    uint32_t campaign, stream, pool, from; /* from: NAME_DOMAIN of the From address */
+    int64_t accepted_ms, due_ms;           /* accepted_ms 0: its record is gone */
     struct chain_step *v;
     size_t n, cap;
     struct reason *paused; /* by people, on its own; end_ms INT64_MAX: still */

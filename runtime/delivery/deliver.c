@@ -59,6 +59,7 @@ static void write_interval(void *data, const struct interval_cause *c, int64_t b
                                          .stream = number_of(d, NAME_STREAM, c->stream),
                                          .pool = number_of(d, NAME_POOL, c->pool),
                                          .campaign = number_of(d, NAME_CAMPAIGN, c->campaign),
+                                         .from = number_of(d, NAME_DOMAIN, c->from),
                                          .domain = c->domain,
                                          .mx = c->mx,
                                          .why = c->why};

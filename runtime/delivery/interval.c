@@ -70,12 +70,12 @@ struct intervals *intervals_new(const struct intervals_conf *conf)
 
 /* --- texts of a cause --- */
 
-enum { TEXTS = 8 };
+enum { TEXTS = 9 };
 
 static void texts_of(struct interval_cause *c, struct slice *out[TEXTS])
 {
-    struct slice *const all[TEXTS] = {&c->isp,      &c->source, &c->stream, &c->pool,
-                                      &c->campaign, &c->domain, &c->mx,     &c->why};
+    struct slice *const all[TEXTS] = {&c->isp,    &c->source, &c->stream, &c->pool, &c->campaign,
+                                      &c->domain, &c->mx,     &c->from,   &c->why};
     memcpy(out, all, sizeof all);
 }
 

@@ -46,6 +46,7 @@ struct interval_cause {
     enum interval_kind kind;
     struct slice isp, source, stream, pool, campaign;
     struct slice domain, mx; /* of the address, in ASCII; key of the site */
+    struct slice from;       /* domain of the stream's From address */
     struct slice why;
     int64_t
         until_ms; /* UTC: when it is meant to end; 0: not known. Says nothing about which interval it is */
@@ -54,7 +55,7 @@ struct interval_cause {
 static inline struct interval_cause interval_cause(enum interval_kind kind)
 {
     struct slice none = SLICE_NONE;
-    return (struct interval_cause){kind, none, none, none, none, none, none, none, none, 0};
+    return (struct interval_cause){kind, none, none, none, none, none, none, none, none, none, 0};
 }
 
 struct intervals;

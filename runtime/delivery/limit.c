@@ -335,49 +335,39 @@ void limits_count_all(struct limits *ls)
 
 static void on_due(struct loop_timer *t);
 
-/* The one stream with this From domain; empty: there are several. */
-static struct slice stream_of(const struct conf *c, struct slice from)
-{
-    struct slice found = SLICE_NONE;
-    for (size_t i = 0; i < c->nstreams; i++) {
-        if (!slice_eq(c->streams[i].domain, from))
-            continue;
-        if (found.n)
-            return SLICE_NONE;
-        found = c->streams[i].name;
-    }
-    return found;
-}
-
-static void waits_begin(struct limit *l)
+struct interval *limit_interval(const struct limit *l)
 {
     struct interval_cause c = interval_cause(INTERVAL_LIMIT);
     struct slice *const keys[CONF_BYS] = {
         [CONF_BY_STREAM] = &c.stream, [CONF_BY_CAMPAIGN] = &c.campaign, [CONF_BY_SOURCE] = &c.source,
         [CONF_BY_POOL] = &c.pool,     [CONF_BY_ISP] = &c.isp,           [CONF_BY_DOMAIN] = &c.domain,
-        [CONF_BY_MX] = &c.mx};
+        [CONF_BY_MX] = &c.mx,         [CONF_BY_FROM] = &c.from};
     struct buf words = {0};
     const char *p = l->key.p + sizeof(uint32_t);
-    if (!l->limits->conf.intervals || l->waits)
-        return;
+    if (!l->limits->conf.intervals)
+        return NULL;
     for (int by = 0; by < CONF_BYS; by++) {
         uint32_t n;
         if (!limit_counts_by(l, (enum conf_by)by))
             continue;
         memcpy(&n, p, sizeof n);
-        if (keys[by])
-            *keys[by] = slice_of(p + sizeof n, n);
+        *keys[by] = slice_of(p + sizeof n, n);
         p += sizeof n + n;
     }
-    if (l->warmup) {
+    if (l->warmup)
         c.kind = INTERVAL_WARMUP;
-        c.stream = stream_of(l->limits->conf.conf, l->warmup->from);
-    }
     buf_adds(&words, l->warmup ? S("for ") : S("for the limit "));
     limit_text(l, &words);
     c.why = buf_slice(&words);
-    l->waits = interval_open(l->limits->conf.intervals, &c);
+    struct interval *i = interval_open(l->limits->conf.intervals, &c);
     buf_free(&words);
+    return i;
+}
+
+static void waits_begin(struct limit *l)
+{
+    if (!l->waits)
+        l->waits = limit_interval(l);
 }
 
 /* Who is being served may wait again: it is one wait. */

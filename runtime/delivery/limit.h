@@ -90,6 +90,8 @@ static inline bool limit_waits(const struct limit_wait *w)
 /* loop_now_ms() of the next permit; INT64_MAX: when a connection ends. */
 int64_t limit_due_ms(const struct limit *l);
 bool limit_counts_by(const struct limit *l, enum conf_by by);
+/* Opens what is kept of waiting for it, where somebody does in no line; NULL: nobody asks. */
+struct interval *limit_interval(const struct limit *l);
 /* The warm-up that it is; NULL: another kind. */
 struct warmup *limit_warmup(const struct limit *l);
 /* "rate 40/s of isp gmail (init.lua:12)" */

@@ -127,13 +127,10 @@ static void open_interval(struct measure *m)
         c.mx = slice_cstr(m->what);
     if (m->scope == ACT_CAMPAIGN)
         c.campaign = slice_cstr(m->what);
+    if (m->scope == ACT_STREAM)
+        c.from = slice_cstr(m->what);
     c.why = buf_slice(&words);
     c.until_ms = m->until_ms;
-    const struct conf *conf = m->measures->conf.conf;
-    /* An interval knows streams, a measure their domains: the first stream that has it stands for them. */
-    for (size_t i = 0; m->scope == ACT_STREAM && i < conf->nstreams && !c.stream.n; i++)
-        if (slice_eq(conf->streams[i].domain, slice_cstr(m->what)))
-            c.stream = conf->streams[i].name;
     interval_close(m->waits);
     m->waits = interval_open(m->measures->conf.intervals, &c);
     buf_free(&words);

@@ -42,6 +42,7 @@ struct path {
     struct limit_wait wait;          /* for a permit for any of its mail */
     struct limit_wait wait_open;     /* for leave to open a connection */
     struct interval *full;           /* while mail waits for one of its connections */
+    struct interval *lacks;          /* while mail that only it may carry waits for a permit in no line */
     struct paths *paths;
 };
 

@@ -47,9 +47,33 @@ struct limit_who path_who_of_mail(const struct path *p, const struct campaign *c
     return w;
 }
 
+static void look_no_more(struct isp *isp)
+{
+    for (size_t i = 0; i < isp->paths->conf.conf->nsources; i++) {
+        interval_close(isp->by_source[i].lacks);
+        isp->by_source[i].lacks = NULL;
+    }
+}
+
 static void on_again(struct loop_timer *t)
 {
-    isp_service(CONTAINER(t, struct isp, again));
+    struct isp *isp = CONTAINER(t, struct isp, again);
+    look_no_more(isp);
+    isp_service(isp);
+}
+
+/* What only this path may carry waits for l, while other sources have a permit and other mail goes. */
+static void look_again(struct path *p, const struct limit *l)
+{
+    struct loop *loop = p->paths->conf.loop;
+    struct loop_timer *t = &p->isp->again;
+    int64_t now = loop_now_ms(loop), due = limit_due_ms(l);
+    if (due <= now)
+        due = now + 1;
+    if (!loop_timer_active(t) || loop_timer_due_ms(t) > due)
+        loop_timer_start(loop, t, due - now, on_again);
+    if (!p->lacks)
+        p->lacks = limit_interval(l);
 }
 
 /* This path lacks a permit of l for the share's mail (lane NULL) or the lane's. Where no other source has one
@@ -70,9 +94,7 @@ static struct limit *lacks_everywhere(struct path *p, const struct share *sh, co
         struct limit_who who = path_who_of_mail(other, sh->campaign, sh->site, lane);
         struct limit *theirs = limits_lacking(ps->limits, scopes, &who);
         if (!theirs) {
-            int64_t delay = limit_due_ms(l) - loop_now_ms(ps->conf.loop);
-            if (!loop_timer_active(&p->isp->again))
-                loop_timer_start(ps->conf.loop, &p->isp->again, delay > 1 ? delay : 1, on_again);
+            look_again(p, l);
             return NULL;
         }
         if (limit_due_ms(theirs) < limit_due_ms(l))
@@ -299,6 +321,7 @@ void isp_waits(struct isp *isp)
 
 void isp_waits_no_more(struct isp *isp)
 {
+    look_no_more(isp);
     if (isp->waits)
         set_starved(isp, false);
     for (size_t i = 0; isp->nfull && i < isp->paths->conf.conf->nsources; i++)

@@ -10,7 +10,6 @@ struct known {
     struct reasons_who who; /* empty: any */
     struct slice why;
     size_t run; /* index of the process that wrote it, plus 1 */
-    bool was_open;
 };
 
 /* A process that worked on this journal. */
@@ -54,7 +53,8 @@ const char *reason_kind_name(unsigned kind)
                                                     [REASON_TIME] = "time",
                                                     [REASON_CLAIM] = "connection",
                                                     [REASON_ATTEMPT] = "attempt",
-                                                    [REASON_HELD] = "held"};
+                                                    [REASON_HELD] = "held",
+                                                    [REASON_TURN] = "turn"};
     return kind < REASON_KINDS && names[kind] ? names[kind] : "of a later version";
 }
 
@@ -106,8 +106,8 @@ static void learn_up(struct reasons *rs, const struct rec_interval *i)
 
 static void put_key(struct buf *out, const struct rec_interval *i)
 {
-    const uint64_t head[] = {i->kind,    (uint64_t)i->begin_ms, i->isp, i->source, i->stream, i->pool,
-                             i->campaign};
+    const uint64_t head[] = {i->kind, (uint64_t)i->begin_ms, i->isp, i->source, i->stream,
+                             i->pool, i->campaign,           i->from};
     /* Where DNS leads is not known from the beginning. */
     size_t n = i->kind == INTERVAL_DNS ? 2 : COUNT(head);
     buf_clear(out);
@@ -163,7 +163,8 @@ static void learn_interval(struct reasons *rs, const struct rec_interval *i, con
                                                .stream = key_text(rs, names, NAME_STREAM, i->stream),
                                                .pool = key_text(rs, names, NAME_POOL, i->pool),
                                                .campaign = key_text(rs, names, NAME_CAMPAIGN, i->campaign),
-                                               .domain = arena_copy(&rs->arena, i->domain)},
+                                               .domain = arena_copy(&rs->arena, i->domain),
+                                               .from = key_text(rs, names, NAME_DOMAIN, i->from)},
                                        .why = arena_copy(&rs->arena, i->why)};
     }
     struct known *k = &rs->v[at - 1];
@@ -211,8 +212,7 @@ void reasons_end(struct reasons *rs, int64_t now_ms, bool running)
         rs->runs[rs->nruns - 1].end_ms = now_ms;
     for (size_t i = 0; i < rs->n; i++) {
         struct known *k = &rs->v[i];
-        k->was_open = !k->end_ms;
-        if (k->was_open)
+        if (!k->end_ms)
             k->end_ms = k->run ? rs->runs[k->run - 1].end_ms : now_ms;
     }
     /* How it was between two processes; a little of what the first of them did last may not have reached the
@@ -230,7 +230,7 @@ void reasons_end(struct reasons *rs, int64_t now_ms, bool running)
                                .end_ms = i + 1 < rs->nruns ? rs->runs[i + 1].begin_ms : now_ms,
                                .why = S("because hato was not running")};
         down->who = (struct reasons_who){SLICE_NONE, SLICE_NONE, SLICE_NONE, SLICE_NONE,
-                                         SLICE_NONE, SLICE_NONE, SLICE_NONE};
+                                         SLICE_NONE, SLICE_NONE, SLICE_NONE, SLICE_NONE};
     }
 }
 
@@ -274,7 +274,8 @@ static bool fits(const struct known *k, const struct reasons_who *who)
         return slice_eq(w->domain, who->domain);
     return fits_known(w->isp, who->isp) && fits_or_unknown(w->mx, who->mx) &&
            fits_known(w->stream, who->stream) && fits_known(w->pool, who->pool) &&
-           fits_known(w->campaign, who->campaign) && fits_known(w->domain, who->domain);
+           fits_known(w->campaign, who->campaign) && fits_known(w->domain, who->domain) &&
+           fits_known(w->from, who->from);
 }
 
 struct piece {
@@ -369,23 +370,14 @@ void reasons_of(const struct reasons *rs, const struct reasons_who *who, const s
     cover_insert(&c, 0, (struct reason){REASON_NONE, from_ms, to_ms, SLICE_NONE, 0});
     for (size_t i = 0; i < n; i++)
         cover_by(&c, &pieces[i].r);
-    for (size_t i = 0; i < c.n; i++)
-        fn(data, &c.v[i]);
+    for (size_t i = 0; i < c.n; i++) {
+        struct reason *r = &c.v[i];
+        if (r->kind == REASON_NONE && r->end_ms - r->begin_ms < REASONS_TURN_MS) {
+            r->kind = REASON_TURN;
+            r->why = S("for hato to come to it, which was at other work");
+        }
+        fn(data, r);
+    }
     free(pieces);
     free(c.v);
-}
-
-size_t reasons_caused(const struct reasons *rs, const struct reasons_who *who, int64_t at_ms,
-                      struct reasons_measure *out, size_t n)
-{
-    size_t found = 0;
-    for (size_t i = 0; i < rs->n && found < n; i++) {
-        const struct known *k = &rs->v[i];
-        if (k->kind != INTERVAL_MEASURE || k->begin_ms != at_ms || !fits(k, who) ||
-            !fits_known(k->who.source, who->source))
-            continue;
-        out[found++] = (struct reasons_measure){
-            {k->kind, k->begin_ms, k->end_ms, k->why, k->until_ms}, k->who, !k->was_open};
-    }
-    return found;
 }

@@ -16,10 +16,14 @@ enum {
     REASON_CLAIM,                 /* a connection had taken it up */
     REASON_ATTEMPT,               /* it was being sent */
     REASON_HELD,                  /* on its own */
+    REASON_TURN, /* less than REASONS_TURN_MS that nothing else accounts for: hato was at other work */
     REASON_KINDS
 };
 /* "limit", "dns" …; null's name is "none". */
 const char *reason_kind_name(unsigned kind);
+
+/* One wait had ended, and the loop had not come to what was next. A virtual clock knows no such time. */
+enum { REASONS_TURN_MS = 1000 };
 
 struct reasons;
 struct reasons *reasons_new(void);
@@ -31,7 +35,7 @@ void reasons_free(struct reasons *rs);
 /* What is known of a message. isp, mx and source are empty where they are not; the others are what they are.
  */
 struct reasons_who {
-    struct slice isp, mx, source, stream, pool, campaign, domain;
+    struct slice isp, mx, source, stream, pool, campaign, domain, from;
 };
 /* isp and mx of the domain, as DNS said last; false: it never did. */
 bool reasons_place(const struct reasons *rs, struct slice domain, struct slice *isp, struct slice *mx);
@@ -50,14 +54,5 @@ void reasons_of(const struct reasons *rs, const struct reasons_who *who, const s
 
 /* When the process that ran at this time ended; INT64_MAX: it still runs, or nobody knows. */
 int64_t reasons_run_end_ms(const struct reasons *rs, int64_t at_ms);
-/* The measures that began at this time, for this isp, and this source or stream: what an answer caused. Fills
- * out with at most n, returns how many; each with its keys. */
-struct reasons_measure {
-    struct reason r;
-    struct reasons_who who; /* empty: any */
-    bool is_over;
-};
-size_t reasons_caused(const struct reasons *rs, const struct reasons_who *who, int64_t at_ms,
-                      struct reasons_measure *out, size_t n);
 
 #endif

@@ -108,6 +108,7 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
         name_reserve(d, NAME_STREAM, r->interval.stream);
         name_reserve(d, NAME_POOL, r->interval.pool);
         name_reserve(d, NAME_CAMPAIGN, r->interval.campaign);
+        name_reserve(d, NAME_DOMAIN, r->interval.from);
         break;
     case REC_WARMUP:
         name_reserve(d, NAME_SOURCE, r->warmup.source);

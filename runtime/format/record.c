@@ -151,19 +151,14 @@ static const struct field steer_fields[] = {FIELD(1, F_I64, rec_steer, at_ms),
 static const struct field due_fields[] = {
     FIELD(1, F_U64, rec_due, id), FIELD(2, F_I64, rec_due, due_ms), {0}};
 
-static const struct field interval_fields[] = {FIELD(1, F_U8, rec_interval, kind),
-                                               FIELD(2, F_I64, rec_interval, begin_ms),
-                                               FIELD(3, F_I64, rec_interval, end_ms),
-                                               FIELD(4, F_I64, rec_interval, until_ms),
-                                               FIELD(5, F_U32, rec_interval, isp),
-                                               FIELD(6, F_U32, rec_interval, source),
-                                               FIELD(7, F_U32, rec_interval, stream),
-                                               FIELD(8, F_U32, rec_interval, pool),
-                                               FIELD(9, F_U32, rec_interval, campaign),
-                                               FIELD(10, F_STR, rec_interval, domain),
-                                               FIELD(11, F_STR, rec_interval, mx),
-                                               FIELD(12, F_STR, rec_interval, why),
-                                               {0}};
+static const struct field interval_fields[] = {
+    FIELD(1, F_U8, rec_interval, kind),      FIELD(2, F_I64, rec_interval, begin_ms),
+    FIELD(3, F_I64, rec_interval, end_ms),   FIELD(4, F_I64, rec_interval, until_ms),
+    FIELD(5, F_U32, rec_interval, isp),      FIELD(6, F_U32, rec_interval, source),
+    FIELD(7, F_U32, rec_interval, stream),   FIELD(8, F_U32, rec_interval, pool),
+    FIELD(9, F_U32, rec_interval, campaign), FIELD(10, F_STR, rec_interval, domain),
+    FIELD(11, F_STR, rec_interval, mx),      FIELD(12, F_STR, rec_interval, why),
+    FIELD(13, F_U32, rec_interval, from),    {0}};
 
 static const struct field warmup_fields[] = {FIELD(1, F_I64, rec_warmup, at_ms),
                                              FIELD(2, F_U32, rec_warmup, source),

@@ -210,6 +210,7 @@ struct rec_interval {
     int64_t begin_ms, end_ms, until_ms;           /* UTC; end_ms 0: open; until_ms 0: not known */
     uint32_t isp, source, stream, pool, campaign; /* 0: any */
     struct slice domain, mx, why;
+    uint32_t from; /* NAME_DOMAIN of the From address; 0: any */
 };
 
 /* struct warmup_state, before any begin record that comes later. */

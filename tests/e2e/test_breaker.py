@@ -76,6 +76,9 @@ def test_a_bad_list_stops_at_that_isp_and_the_run_says_so(town):
     assert (stop["measure"], stop["scope"], stop["campaign"], stop["isp"], stop["until"]) == (
         "pause", "campaign", "hello", "mx.bad.test", None)
     assert stop["rule"] == "breaker: hard errors" and "hard errors in 500 attempts" in stop["why"]
+    said = ask(t, "why", "p1999@bad.test")    # which it stopped before it ever went
+    assert f"Waiting: measure {stop['name']} (pause, nothing goes) by breaker: hard errors: {stop['why']}." in said, said
+    assert f"`hato resume measure={stop['name']}`" in said
 
 
 def test_it_outlives_kills_and_is_lifted_by_hand_with_counts_that_begin_anew(town):

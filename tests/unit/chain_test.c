@@ -24,6 +24,8 @@ static struct timesheet sheet_of(struct town *t)
         town_close(t);
     if (timesheet_read(t->fs, "state", loop_wall_ms(t->loop), false, &sheet, &t->err))
         sheet.ms[REASON_NONE] = INT64_MAX;
+    else
+        sheet.ms[REASON_NONE] += sheet.ms[REASON_TURN]; /* a virtual clock knows no such time */
     timesheet_text(&sheet, &words);
     if (sheet.ms[REASON_NONE])
         fprintf(stderr, "m%llu: %lld ms without a reason; %.*s\n", (unsigned long long)sheet.worst_id,
@@ -312,6 +314,38 @@ static void on_told(void *data, size_t step, const struct reason *r)
     struct told *t = data;
     buf_printf(&t->out, "%zu %s %lld-%lld %.*s\n", step, reason_kind_name(r->kind),
                (long long)r->begin_ms / 1000, (long long)r->end_ms / 1000, SLICE_FMT(r->why));
+}
+
+static void on_kind(void *data, const struct reason *r)
+{
+    struct buf *out = data;
+    buf_printf(out, "%s %lld-%lld\n", reason_kind_name(r->kind), (long long)r->begin_ms,
+               (long long)r->end_ms);
+}
+
+TEST(less_than_a_second_between_two_waits_is_a_turn_of_the_loop_and_more_is_not)
+{
+    struct reasons *rs = reasons_new();
+    struct event_names *names = event_names_new(NULL);
+    struct reasons_who who = {.domain = S("a.test")};
+    struct buf told = {0};
+    learn(rs, names,
+          (struct rec){REC_INTERVAL, .interval = {.kind = INTERVAL_UP, .begin_ms = 1000, .end_ms = 90000}});
+    for (int64_t at = 2000; at < 20000; at = at * 2 + 1)
+        learn(rs, names,
+              (struct rec){REC_INTERVAL, .interval = {.kind = INTERVAL_LIMIT,
+                                                      .begin_ms = at,
+                                                      .end_ms = at + 1100,
+                                                      .why = S("for x")}});
+    reasons_end(rs, 90000, true);
+    reasons_of(rs, &who, NULL, 0, 2000, 6000, on_kind, &told);
+    CHECK_STR(buf_slice(&told), S("limit 2000-3100\nturn 3100-4001\nlimit 4001-5101\nturn 5101-6000\n"));
+    buf_clear(&told);
+    reasons_of(rs, &who, NULL, 0, 5000, 8003, on_kind, &told);
+    CHECK_STR(buf_slice(&told), S("limit 5000-5101\nnone 5101-8003\n"));
+    buf_free(&told);
+    reasons_free(rs);
+    event_names_free(names);
 }
 
 TEST(what_nothing_accounts_for_is_told_and_the_stronger_reason_goes_first)

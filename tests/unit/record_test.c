@@ -80,6 +80,7 @@ TEST(an_interval_reads_back)
                                         .stream = 3,
                                         .pool = 4,
                                         .campaign = 5,
+                                        .from = 6,
                                         .domain = S("a.test"),
                                         .mx = S("10 mx.a.test"),
                                         .why = S("rate 60/h (init.lua:3)")};
@@ -90,7 +91,7 @@ TEST(an_interval_reads_back)
     CHECK_INT(out.interval.end_ms, 1764000005123);
     CHECK_INT(out.interval.until_ms, 1764000009123);
     CHECK(out.interval.isp == 1 && out.interval.source == 2 && out.interval.stream == 3);
-    CHECK(out.interval.pool == 4 && out.interval.campaign == 5);
+    CHECK(out.interval.pool == 4 && out.interval.campaign == 5 && out.interval.from == 6);
     CHECK_STR(out.interval.domain, S("a.test"));
     CHECK_STR(out.interval.mx, S("10 mx.a.test"));
     CHECK_STR(out.interval.why, S("rate 60/h (init.lua:3)"));
