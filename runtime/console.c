@@ -15,7 +15,7 @@ struct console {
     json_t *rows;
 };
 
-static const char *const questions[] = {"status", "queue", "top", "measures", "pauses", "why", NULL};
+const char *const console_questions[] = {"status", "queue", "top", "measures", "pauses", "why", NULL};
 
 struct console *console_new(struct loop *loop, struct control *control,
                             void (*handle)(void *data, struct control_call *call, const json_t *request),
@@ -114,10 +114,13 @@ void console_run(struct console *c, struct vm *script, struct control_call *call
         return;
     }
     c->call = call;
-    c->peek = peek_start(
-        &(struct peek_conf){
-            .loop = c->loop, .script = script, .names = questions, .data = c, .ask = on_ask, .done = on_done},
-        text);
+    c->peek = peek_start(&(struct peek_conf){.loop = c->loop,
+                                             .script = script,
+                                             .names = console_questions,
+                                             .data = c,
+                                             .ask = on_ask,
+                                             .done = on_done},
+                         text);
 }
 
 void console_stop(struct console *c)

@@ -9,6 +9,9 @@
 #include "control.h"
 #include "lua/peek.h"
 
+/* Names of the questions; ends with NULL. */
+extern const char *const console_questions[];
+
 struct console;
 
 /* handle: of the control socket; asked for what an expression asks for. */

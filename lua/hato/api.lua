@@ -617,6 +617,65 @@ hato.isp "gmail" { connections = hato.unset }]],
   },
 }
 
+-- What `hato console` has beside Lua's own; `returns` is what the prompt shows.
+M.console = {
+  {
+    name = "status", call = "status()",
+    does = "Counts of the process: what is queued, what came of the rest, since when it runs and with which script.",
+    returns = "a table: queued, waiting, in_flight, deferred, held, connections, accepted, delivered, bounced, expired, "
+      .. "retries, ambiguous, since, script, version, pid",
+    example = "status().queued",
+  },
+  {
+    name = "queue", call = "queue()",
+    does = "What is on its way, by receiver, campaign and stream, and what it waits for: the rows of `hato queue`.",
+    returns = "a list of tables: isp, campaign, stream, waiting, in_flight, deferred, held, why, until",
+    example = "for _, row in ipairs(queue()) do print(row.isp, row.waiting, row.why) end",
+  },
+  {
+    name = "top", call = "top()",
+    does = "The same, then a row a path and a row a campaign with their rates: what `hato top` paints.",
+    returns = "a list of tables; `row` is \"path\" or \"campaign\" in those",
+    example = "for _, row in ipairs(top()) do if row.row == \"path\" then print(row.isp, row.per_second) end end",
+  },
+  {
+    name = "measures", call = "measures()",
+    does = "What answers of receivers have put in place: the rows of `hato queue --measures`.",
+    returns = "a list of tables: name, measure, scope, isp, source, rule, why, allows, since, until, waiting",
+    example = "#measures()",
+  },
+  {
+    name = "pauses", call = "pauses()",
+    does = "What people have paused.",
+    returns = "a list of tables: kind, name, since",
+    example = "#pauses()",
+  },
+  {
+    name = "why", call = "why \"m17\"",
+    does = "What a message waits for now. Its whole life is `hato why m17`.",
+    returns = "a list of one table: message, state, why, until; empty where it is not on its way",
+    example = "why \"m17\"",
+  },
+  {
+    name = "script", call = "script.NAME",
+    does = "The script's globals, by value: a number, text or bool as it is, a table by asking it for a name.",
+    returns = "the value",
+    example = "script.hato",
+  },
+  {
+    name = "keys", call = "keys(table)",
+    does = "The names in a table of the script, or of the prompt's own.",
+    returns = "a list of texts, sorted",
+    example = "keys(script)",
+  },
+  {
+    name = "print", call = "print(...)",
+    does = "Shows values, tables with what is in them; for more than a line gives.",
+    returns = "nothing",
+    example = "print(status().queued, { 1, 2 })",
+  },
+}
+
 M.options = {
   { name = "tz", type = "text", default = "UTC",
     doc = "Time zone of `at`, os.date and os.time: `hato.tz = \"Asia/Tokyo\"`." },

@@ -1,5 +1,6 @@
 """hato console: it looks at what runs, and nothing that is typed there changes or stops it."""
 import json
+import pathlib
 import subprocess
 import time
 
@@ -76,3 +77,12 @@ def test_a_prompt_takes_lines_and_goes_on_after_mistakes(running, hato):
 def test_a_hato_that_does_not_run_is_told(running):
     running.program.stop()
     assert "no hato runs on" in look(running, "1", code=1)
+
+
+def test_each_example_of_its_reference_runs(running):
+    api = pathlib.Path(__file__).parent.parent.parent / "lua/hato/api.lua"
+    listed = subprocess.run(["luajit", "-e", f'for _, f in ipairs(dofile("{api}").console) do print(f.example) end'],
+                            capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    assert len(listed) >= 9
+    for example in listed:
+        assert "hato console: " not in look(running, example), example

@@ -76,3 +76,18 @@ for _, f in ipairs(api.functions) do
     end
   end
 end
+
+-- The console's: each question has an entry, and nothing else but what every prompt has.
+local asked, prompt = {}, { script = true, keys = true, print = true }
+for _, name in ipairs(questions) do asked[name] = true end -- luacheck: ignore
+for _, f in ipairs(api.console) do
+  if not asked[f.name] and not prompt[f.name] then print("the console has no " .. f.name) end
+  asked[f.name], prompt[f.name] = nil, nil
+  for _, field in ipairs { "call", "does", "returns", "example" } do
+    if type(f[field]) ~= "string" or f[field] == "" then print("console's " .. f.name .. " lacks " .. field) end
+  end
+  if not f.call:find(f.name, 1, true) then print("console's " .. f.name .. ": its call does not name it") end
+end
+for _, missing in ipairs { asked, prompt } do
+  for name in pairs(missing) do print("no entry for the console's " .. name) end
+end

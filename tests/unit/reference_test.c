@@ -1,5 +1,6 @@
 /* reference_test.c - lua/hato/api.lua is the one source of the reference: it and the program agree, what is
  * made from it is up to date, and each example runs. */
+#include "console.h"
 #include "script.h"
 #include "test.h"
 #include "format/dns_wire.h"
@@ -43,6 +44,12 @@ static void prepare(struct script *s)
     api_set_host(s->hato, &s->host);
     lua_getfield(s->vm->L, LUA_REGISTRYINDEX, "hato.core");
     lua_setglobal(s->vm->L, "core");
+    lua_newtable(s->vm->L);
+    for (int i = 0; console_questions[i]; i++) {
+        lua_pushstring(s->vm->L, console_questions[i]);
+        lua_rawseti(s->vm->L, -2, i + 1);
+    }
+    lua_setglobal(s->vm->L, "questions");
 }
 
 static void cleanup(struct script *s)
