@@ -622,8 +622,8 @@ M.console = {
   {
     name = "status", call = "status()",
     does = "Counts of the process: what is queued, what came of the rest, since when it runs and with which script.",
-    returns = "a table: queued, waiting, in_flight, deferred, held, connections, accepted, delivered, bounced, expired, "
-      .. "retries, ambiguous, since, script, version, pid",
+    returns = "a table: queued, waiting, in_flight, deferred, held, connections, accepted, delivered, bounced, "
+      .. "expired, retries, ambiguous, since, script, version, pid",
     example = "status().queued",
   },
   {
