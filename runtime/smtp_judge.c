@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 
-/* The rate is exact in every window: of the last `accept` messages from a source the moments are kept in a
- * ring, and one more may come only when the oldest of them has left the window. Messages under way hold
- * places, so that sessions side by side cannot overrun it together. */
+/* The rate is exact in every window: of the last messages from a source the moments are kept in a ring, as
+ * far back as the longest window goes, and one more may come only when fewer than `messages` are younger than
+ * the window. Messages under way hold places, so that sessions side by side cannot overrun it together. */
 struct judge_source {
     struct ip ip;
     uint32_t connections;
@@ -21,7 +21,7 @@ struct smtp_judge {
     struct map sources; /* struct ip -> struct judge_source */
     struct map seen;    /* hash of (source, from, to) -> moment of first sight */
     struct hash_key key;
-    int64_t began_ms;
+    int64_t began_ms, longest_ms; /* longest_ms: of the windows that there will be */
 };
 
 struct smtp_judge *smtp_judge_new(const struct world_isp *isp, uint64_t (*luck)(void *data), void *data)
@@ -29,6 +29,9 @@ struct smtp_judge *smtp_judge_new(const struct world_isp *isp, uint64_t (*luck)(
     struct smtp_judge *j = mem_zalloc(sizeof *j);
     *j = (struct smtp_judge){.isp = isp, .luck = luck, .data = data};
     j->key = (struct hash_key){luck(data), luck(data)};
+    for (size_t i = 0; i < isp->n_accept; i++)
+        if (isp->accept[i].window_ms > j->longest_ms)
+            j->longest_ms = isp->accept[i].window_ms;
     map_init(&j->sources, j->key);
     map_init(&j->seen, j->key);
     return j;
@@ -91,13 +94,25 @@ const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phas
     return world_reply_for(j->isp, phase, to, j->luck(j->data), now_ms - j->began_ms);
 }
 
-bool smtp_judge_reserve(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)
+bool smtp_judge_is_full(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)
 {
-    while (s->ntaken && s->taken_at[s->first] <= now_ms - j->isp->accept_window_ms) {
+    const struct world_rate *rate = world_accept_at(j->isp, now_ms - j->began_ms);
+    while (s->ntaken && s->taken_at[s->first] <= now_ms - j->longest_ms) {
         s->first = (s->first + 1) % s->cap;
         s->ntaken--;
     }
-    if (j->isp->accept && s->ntaken + s->reserved >= j->isp->accept)
+    if (!rate || s->ntaken + s->reserved < rate->messages)
+        return false;
+    if (s->reserved >= rate->messages)
+        return true;
+    /* The one whose place it would take. */
+    size_t oldest = s->ntaken - (size_t)(rate->messages - s->reserved);
+    return s->taken_at[(s->first + oldest) % s->cap] > now_ms - rate->window_ms;
+}
+
+bool smtp_judge_reserve(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)
+{
+    if (smtp_judge_is_full(j, s, now_ms))
         return false;
     s->reserved++;
     return true;
@@ -111,7 +126,7 @@ void smtp_judge_release(struct judge_source *s)
 
 void smtp_judge_taken(struct smtp_judge *j, struct judge_source *s, int64_t now_ms)
 {
-    if (!j->isp->accept)
+    if (!j->isp->n_accept)
         return;
     if (s->ntaken == s->cap) {
         size_t cap = s->cap ? s->cap * 2 : 64;

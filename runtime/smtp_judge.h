@@ -26,6 +26,8 @@ void smtp_judge_begin(struct smtp_judge *j, int64_t now_ms);
 const struct world_reply *smtp_judge_script(struct smtp_judge *j, enum smtp_phase phase, struct slice to,
                                             int64_t now_ms);
 
+/* This source has sent as many messages as it may, for now. */
+bool smtp_judge_is_full(struct smtp_judge *j, struct judge_source *s, int64_t now_ms);
 /* May this source begin a message now, by the ISP's rate? If so it holds a place until smtp_judge_release().
  */
 bool smtp_judge_reserve(struct smtp_judge *j, struct judge_source *s, int64_t now_ms);

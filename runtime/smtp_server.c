@@ -46,6 +46,7 @@ struct smtp_server {
 
     /* the transaction */
     bool in_tx, reserved, chunked, too_big, refuse;
+    bool over, said_over; /* there was no place for it; the last reply was that */
     struct smtp_server_tx tx;
     struct smtp_server_rcpt *rcpts;
     size_t rcpts_cap;
@@ -105,7 +106,7 @@ static void begin_tx(struct smtp_server *s, struct slice from)
     s->tx = (struct smtp_server_tx){.from = arena_copy(&s->arena, from), .tls = s->in_tls};
     memcpy(s->tx.codes, s->codes, sizeof s->codes);
     s->in_tx = true;
-    s->too_big = s->refuse = false;
+    s->too_big = s->refuse = s->over = false;
 }
 
 static struct slice first_accepted(const struct smtp_server *s)
@@ -171,11 +172,29 @@ static void answer(struct smtp_server *s, const struct world_reply *script, stru
     s->held_until = s->now + delay;
 }
 
+/* Whether this is where a source hears that it sent too much: at the phase that the world names, and whoever
+ * got past one before MAIL hears it there. */
+static bool says_over(struct smtp_server *s, enum smtp_phase phase)
+{
+    enum smtp_phase at = s->isp->over.phase;
+    if (phase < SMTP_PHASE_MAIL)
+        return phase == at && smtp_judge_is_full(s->conf.judge, s->source, s->now);
+    return s->over && (phase == at || (phase == SMTP_PHASE_MAIL && at < SMTP_PHASE_MAIL));
+}
+
+/* How the world bends this phase's reply; NULL: not at all. */
+static const struct world_reply *script_of(struct smtp_server *s, enum smtp_phase phase, struct slice to)
+{
+    const struct world_reply *script = smtp_judge_script(s->conf.judge, phase, to, s->now);
+    return !script && says_over(s, phase) ? &s->isp->over : script;
+}
+
 /* Answer what the script has for the phase, else what we would say. A 421 ends the session. Returns the code.
  */
 static int decide(struct smtp_server *s, enum smtp_phase phase, struct slice to, struct world_answer ours)
 {
-    const struct world_reply *script = smtp_judge_script(s->conf.judge, phase, to, s->now);
+    const struct world_reply *script = script_of(s, phase, to);
+    s->said_over = script == &s->isp->over;
     if (script && script->answer.code)
         ours = script->answer;
     answer(s, script, ours.wire, ours.code == 421 ? THEN_CLOSE : THEN_GO_ON);
@@ -190,8 +209,7 @@ static void say(struct smtp_server *s, struct slice wire)
 /* --- commands --- */
 static void banner(struct smtp_server *s)
 {
-    const struct world_reply *script =
-        smtp_judge_script(s->conf.judge, SMTP_PHASE_CONNECT, SLICE_NONE, s->now);
+    const struct world_reply *script = s->source ? script_of(s, SMTP_PHASE_CONNECT, SLICE_NONE) : NULL;
     int code = 421;
     if (!s->source) {
         answer(s, NULL, S("421 4.7.0 too many connections from you\r\n"), THEN_CLOSE);
@@ -297,10 +315,9 @@ static void on_mail(struct smtp_server *s, struct slice args)
         ours = WORLD_ANSWER(421, "4.7.0 enough messages for one connection");
     } else if (s->isp->size_limit && p.size_bytes > s->isp->size_limit) {
         ours = WORLD_ANSWER(552, "5.3.4 message too big");
-    } else if (!smtp_judge_reserve(s->conf.judge, s->source, s->now)) {
-        ours = s->isp->over;
     } else {
-        s->reserved = true;
+        s->reserved = smtp_judge_reserve(s->conf.judge, s->source, s->now);
+        s->over = !s->reserved;
     }
     int code = decide(s, SMTP_PHASE_MAIL, SLICE_NONE, ours);
     s->tx.codes[SMTP_PHASE_MAIL] = code;
@@ -364,7 +381,7 @@ static void end_message(struct smtp_server *s)
         ours = WORLD_ANSWER(552, "5.3.4 message too big");
     int code = decide(s, SMTP_PHASE_EOD, first_accepted(s), ours);
     s->tx.codes[SMTP_PHASE_EOD] = code;
-    s->tx.taken = s->tx.naccepted && code < 400;
+    s->tx.taken = s->tx.naccepted && code < 400 && !s->said_over;
     if (s->tx.taken && s->conf.want_body)
         push(s, SMTP_SERVER_MESSAGE, SLICE_NONE);
 }

@@ -100,7 +100,11 @@ void world_isp_defaults(struct world_isp *isp)
 {
     isp->extensions = WORLD_EXT_PIPELINING | WORLD_EXT_CHUNKING | WORLD_EXT_SIZE | WORLD_EXT_STARTTLS |
                       WORLD_EXT_8BITMIME | WORLD_EXT_SMTPUTF8 | WORLD_EXT_ENHANCED;
-    isp->over = (struct world_answer){421, S("421 4.7.28 too many messages from you, slow down\r\n")};
+    isp->over =
+        (struct world_reply){.phase = SMTP_PHASE_MAIL,
+                             .to = SLICE_NONE,
+                             .share_ppm = 1000000,
+                             .answer = {421, S("421 4.7.28 too many messages from you, slow down\r\n")}};
 }
 
 struct world *world_default(const struct ip *address)
@@ -207,6 +211,14 @@ const struct world_reply *world_reply_for(const struct world_isp *isp, enum smtp
             return r;
     }
     return NULL;
+}
+
+const struct world_rate *world_accept_at(const struct world_isp *isp, int64_t age_ms)
+{
+    const struct world_rate *at = NULL;
+    for (size_t i = 0; i < isp->n_accept && isp->accept[i].from_ms <= age_ms; i++)
+        at = &isp->accept[i];
+    return at;
 }
 
 bool world_is_unknown(const struct world_isp *isp, struct slice address)

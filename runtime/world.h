@@ -18,7 +18,10 @@
  *         bytes_per_second = 1,                   -- how fast it reads
  *         greylist = "5 min",                     -- first sight of (source, from, to) and until then: 451
  *         unknown = 0.02,                         -- share of addresses that get 550 5.1.1, by their hash
- *         accept = "960/h", over = "421 4.7.28 slow down",   -- messages from one source in any such window
+ *         accept = "960/h",                       -- messages from one source in any such window; or by time
+ *                                                 -- since it began: { "60/h", ["12 h"] = "120/h" }
+ *         over = "421 4.7.28 slow down",          -- what MAIL gets beyond that; or at another phase, as a
+ *                                                 -- reply below: { phase = "connect", disconnect = true }
  *         tls = "refuse",                         -- ok, refuse (454), garbage or disconnect (after the 220)
  *         replies = { { phase = "rcpt", to = "^bad", share = 0.5, reply = "550 5.1.1 no", delay = "1 s",
  *                       disconnect = true, garbage = true,
@@ -55,6 +58,13 @@ struct world_reply {
     int64_t from_ms, until_ms;       /* when: since the receivers began; until_ms 0: always */
     bool garbage;                    /* bytes that are no SMTP reply instead of one */
     bool disconnect; /* after the reply; instead of it when there is neither reply nor garbage */
+};
+
+/* So many messages from one source in any window of so long. */
+struct world_rate {
+    int64_t from_ms; /* from when: since the receivers began */
+    uint64_t messages;
+    int64_t window_ms;
 };
 
 enum {
@@ -100,9 +110,10 @@ struct world_isp {
     uint32_t bytes_per_second; /* 0 = as fast as it can */
     int64_t greylist_ms;       /* 0 = no greylisting */
     uint32_t unknown_ppm;
-    uint64_t accept; /* messages from one source in any accept_window_ms; 0 = any number */
-    int64_t accept_window_ms;
-    struct world_answer over; /* what MAIL gets then; code never 0 */
+    struct world_rate *accept; /* by from_ms, which differ; before the first: any number */
+    size_t n_accept;
+    /* What comes then, at its phase; a session that got past one before MAIL meets it at MAIL. */
+    struct world_reply over;
     struct world_reply *replies;
     size_t n_replies;
 };
@@ -155,6 +166,8 @@ enum world_dns world_dns_of(const struct world *w, struct slice name);
  * number, drawn anew for each question; it decides the shares. */
 const struct world_reply *world_reply_for(const struct world_isp *isp, enum smtp_phase phase, struct slice to,
                                           uint64_t luck, int64_t age_ms);
+/* What it accepts at this moment; NULL: any number. */
+const struct world_rate *world_accept_at(const struct world_isp *isp, int64_t age_ms);
 /* Whether this address is one of the share that does not exist: always the same answer for one address. */
 bool world_is_unknown(const struct world_isp *isp, struct slice address);
 

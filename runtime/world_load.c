@@ -18,7 +18,14 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-enum { SOURCE_MOST = 4 << 20, STEPS = 50000000, MX_MOST = 64, ISPS_MOST = 10000, DELAY_MOST_MS = 86400000 };
+enum {
+    SOURCE_MOST = 4 << 20,
+    STEPS = 50000000,
+    MX_MOST = 64,
+    ISPS_MOST = 10000,
+    DELAY_MOST_MS = 86400000,
+    RATES_MOST = 1000
+};
 
 struct loading {
     struct world *w;
@@ -280,13 +287,85 @@ static const struct conv_word tls_words[] = {{"ok", WORLD_TLS_OK},
                                              {"disconnect", WORLD_TLS_DISCONNECT},
                                              {0}};
 
+/* The rate at the top, from this time on, in its place by time. */
+static void add_rate(struct conv *c, const char *name, int64_t from_ms, struct world_isp *isp)
+{
+    struct world_rate rate = {.from_ms = from_ms};
+    int64_t count;
+    if (lua_type(c->L, -1) != LUA_TSTRING || words_rate(vm_slice(c->L, -1), &count, &rate.window_ms))
+        conv_wrong(c, name, "a rate such as \"960/h\"", -1);
+    rate.messages = (uint64_t)count;
+    size_t at = isp->n_accept;
+    for (; at > 0 && isp->accept[at - 1].from_ms >= from_ms; at--)
+        if (isp->accept[at - 1].from_ms == from_ms)
+            conv_fail(c, "%s: there are two rates for one time", name);
+    memmove(&isp->accept[at + 1], &isp->accept[at], (isp->n_accept - at) * sizeof *isp->accept);
+    isp->accept[at] = rate;
+    isp->n_accept++;
+}
+
+/* "60/h", or { "60/h", ["12 h"] = "120/h" } */
 static void read_accept(struct conv *c, const struct conv_field *f, void *out)
 {
+    lua_State *L = c->L;
     struct world_isp *isp = out;
-    int64_t count;
-    if (lua_type(c->L, -1) != LUA_TSTRING || words_rate(vm_slice(c->L, -1), &count, &isp->accept_window_ms))
-        conv_wrong(c, f->name, "a rate such as \"960/h\"", -1);
-    isp->accept = (uint64_t)count;
+    int index = lua_gettop(L);
+    if (!lua_istable(L, index)) {
+        isp->accept = arena_alloc(c->arena, sizeof *isp->accept);
+        add_rate(c, f->name, 0, isp);
+        return;
+    }
+    int n = vm_sorted_keys(L, index), keys = lua_gettop(L);
+    if (n > RATES_MOST || lua_objlen(L, index) > 1)
+        conv_fail(c, "%s: at most one rate without a time, and %d with one", f->name, RATES_MOST);
+    isp->accept = arena_alloc(c->arena, (size_t)(n + 1) * sizeof *isp->accept);
+    lua_rawgeti(L, index, 1);
+    if (!lua_isnil(L, -1))
+        add_rate(c, f->name, 0, isp);
+    for (int i = 0; i < n; i++) {
+        char name[64];
+        lua_rawgeti(L, keys, i + 1);
+        snprintf(name, sizeof name, "%s[\"%.40s\"]", f->name, lua_tostring(L, -1));
+        int64_t from_ms = conv_duration(c, name, lua_gettop(L));
+        lua_rawget(L, index);
+        add_rate(c, name, from_ms, isp);
+        lua_settop(L, keys);
+    }
+    if (!isp->n_accept)
+        conv_fail(c, "%s is empty", f->name);
+    lua_settop(L, index);
+}
+
+/* A reply to MAIL, or when and how else it says so. */
+static void read_over(struct conv *c, const struct conv_field *f, void *out)
+{
+    static const struct conv_field fields[] = {
+        {"phase", CONV_OTHER, .required = true, .read = read_phase},
+        {"reply", CONV_OTHER, CONV_AT(struct world_reply, answer), .read = read_answer},
+        {"delay", CONV_OTHER, CONV_AT(struct world_reply, delay_ms), .read = read_delay},
+        {"garbage", CONV_BOOL, CONV_AT(struct world_reply, garbage)},
+        {"disconnect", CONV_BOOL, CONV_AT(struct world_reply, disconnect)},
+        {0}};
+    static const struct conv_field answer = {.name = "over", .offset = offsetof(struct world_reply, answer)};
+    struct world_isp *isp = out;
+    struct world_reply *over = &isp->over;
+    if (!lua_istable(c->L, -1)) {
+        read_answer(c, &answer, over);
+    } else {
+        *over = (struct world_reply){.share_ppm = 1000000, .to = SLICE_NONE, .answer = {0, SLICE_NONE}};
+        size_t before = conv_enter(c, "over");
+        conv_table(c, -1, fields, 0, over);
+        if (!over->answer.code && !over->garbage && !over->disconnect)
+            conv_fail(c, "reply, garbage or disconnect is missing");
+        if (over->answer.code && over->garbage)
+            conv_fail(c, "garbage: there is a reply already");
+        if (over->phase == SMTP_PHASE_STARTTLS || over->phase == SMTP_PHASE_AUTH ||
+            over->phase == SMTP_PHASE_QUIT)
+            conv_fail(c, "phase %s says nothing about messages", smtp_phase_name(over->phase));
+        conv_leave(c, before);
+    }
+    if (over->answer.code && over->answer.code / 100 != 4 && over->answer.code / 100 != 5)
+        conv_fail(c, "over wants a 4xx or 5xx reply");
 }
 
 static const struct conv_field isp_fields[] = {
@@ -305,7 +384,7 @@ static const struct conv_field isp_fields[] = {
     {"greylist", CONV_OTHER, CONV_AT(struct world_isp, greylist_ms), .read = read_delay},
     {"unknown", CONV_OTHER, CONV_AT(struct world_isp, unknown_ppm), .read = read_share},
     {"accept", CONV_OTHER, .read = read_accept},
-    {"over", CONV_OTHER, CONV_AT(struct world_isp, over), .read = read_answer},
+    {"over", CONV_OTHER, .read = read_over},
     {"replies", CONV_OTHER, .read = read_replies},
     {0}};
 
@@ -326,8 +405,6 @@ static void finish_isp(struct conv *c, struct world_isp *isp)
         isp->mx[i].addresses = paired ? &isp->addresses[i] : isp->addresses;
         isp->mx[i].n_addresses = paired ? 1 : isp->n_addresses;
     }
-    if (isp->over.code / 100 != 4 && isp->over.code / 100 != 5)
-        conv_fail(c, "over wants a 4xx or 5xx reply");
 }
 
 /* --- the whole --- */

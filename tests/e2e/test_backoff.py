@@ -50,6 +50,55 @@ def test_a_quota_that_nobody_told_is_found(hato, tmp_path, quota, over, seed, ho
     assert counts["delivered"] == quota * hours, "and nobody was lost on the way"
 
 
+# A receiver that takes X in any 3,600 seconds from each source, and twice that from its twelfth hour on.
+DOUBLES = """return { isps = { q = { domains = { "q.test" }, mx = { "mx.q.test" }, address = "127.0.1.1",
+             accept = { "%(x)d/h", ["12 h"] = "%(twice)d/h" }, over = %(over)s } } }"""
+OFFERS = """
+%(sources)s
+hato.isp "q" { mx = "q.test", rate = "%(offer)d/h" }
+local n = 0
+hato.campaign "hello" {
+  stream = hato.stream "news" { from = "News <news@news.test>" %(pool)s }, subject = "Hello", text = "Dear reader,\\n",
+  to = function() n = n + 1; if n <= %(people)d then return { email = "p" .. n .. "@q.test" } end end,
+}
+hato.on("events", function(batch)
+  for _, e in ipairs(batch) do print(e.type, math.floor(e.time / 3600000), e.source) end
+end)
+"""
+
+
+def hours_of_a_quota_that_doubles(hato, folder, x, over, seed, sources):
+    """[(delivered, refused)] of 24 hours, all sources together; no rule in the script."""
+    names = [f"s{i + 1}" for i in range(sources)]
+    declared = "".join(f'hato.source "{s}" {{ address = "127.0.0.{s[1]}", ehlo = "{s}.news.test" }}\n' for s in names)
+    script = OFFERS % {"sources": declared + f'hato.pool "p" {{ {", ".join(map(json.dumps, names))} }}',
+                       "pool": ', pool = "p"', "offer": 3 * x, "people": 40 * x * sources}
+    world = DOUBLES % {"x": x, "twice": 2 * x, "over": over}
+    lines, _, _ = simulate(hato, folder, world, script, [], "--seed", str(seed), "--days", "1")
+    seen = collections.Counter(tuple(line.split("\t")[:2]) for line in lines if not line.startswith("accepted"))
+    first = min(int(hour) for kind, hour in seen)
+    refused = {kind for kind, _ in seen} - {"delivered"}
+    return [(seen["delivered", str(first + h)], sum(seen[kind, str(first + h)] for kind in refused))
+            for h in range(24)]
+
+
+@pytest.mark.parametrize("x, over, seed, sources", [
+    (60, '"421 4.7.28 unusual rate of mail"', 1, 1),
+    (60, '"450 4.7.1 Please slow down"', 2, 3),
+    (240, '"421 4.7.28 unusual rate of mail"', 3, 3),
+    (240, '"450 4.7.1 Please slow down"', 4, 1),
+    (960, '"421 4.7.28 unusual rate of mail"', 5, 1),
+    (3600, '"421 4.7.28 unusual rate of mail"', 6, 1),
+])
+def test_a_quota_that_doubles_is_followed(hato, tmp_path, x, over, seed, sources):
+    for h, (delivered, refused) in enumerate(hours_of_a_quota_that_doubles(hato, tmp_path, x, over, seed, sources)):
+        most = sources * (x if h < 12 else 2 * x)
+        assert delivered <= most
+        if 3 <= h < 12 or h >= 18:
+            assert delivered >= 0.85 * most, (h, delivered, refused)
+            assert refused < 0.02 * (delivered + refused), (h, delivered, refused)
+
+
 def test_one_refusal_at_a_slow_rate_does_not_retreat(hato, tmp_path):
     world = """return { isps = { q = { domains = { "q.test" }, mx = { "mx.q.test" }, address = "127.0.1.1",
                replies = { { phase = "rcpt", to = "^p30@", reply = "421 4.7.28 unusual rate of mail" } } } } }"""

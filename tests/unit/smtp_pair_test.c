@@ -341,19 +341,27 @@ static const char *play(uint64_t seed, int *mail, int *delivered, int *doubled)
                                            {"354 what\r\n", 10},
                                            {"250 fine\r\n", 10}};
     static const int codes[] = {421, 450, 550, 354, 250};
+    static const enum smtp_phase overs[] = {SMTP_PHASE_CONNECT, SMTP_PHASE_BANNER, SMTP_PHASE_EHLO,
+                                            SMTP_PHASE_RCPT,    SMTP_PHASE_DATA,   SMTP_PHASE_EOD};
     struct pair p = {.rng = seed, .now = 1000000};
     struct world_reply replies[6] = {0};
-    struct world_isp isp = {.name = S("x"), .extensions = (unsigned)draw(&p), .replies = replies};
+    struct world_rate rate = {.window_ms = 20000};
+    struct world_isp isp = {
+        .name = S("x"), .extensions = (unsigned)draw(&p), .replies = replies, .accept = &rate};
     isp.size_limit = below(&p, 4) ? 0 : 200;
     isp.tls = (enum world_tls)below(&p, 4);
     isp.per_connection = below(&p, 3);
     isp.delay_ms = below(&p, 2) * below(&p, 50);
     isp.bytes_per_second = below(&p, 8) ? 0 : 100 + below(&p, 1000);
     isp.greylist_ms = below(&p, 4) ? 0 : 5000;
-    isp.accept = below(&p, 4) ? 0 : 1 + below(&p, 5);
-    isp.accept_window_ms = 20000;
-    isp.over = (struct world_answer){codes[below(&p, 2)], answers[0]};
-    isp.over.wire = answers[isp.over.code == 450];
+    isp.n_accept = below(&p, 4) == 0;
+    rate.messages = 1 + below(&p, 5);
+    unsigned over = below(&p, 2);
+    isp.over = (struct world_reply){.phase = below(&p, 2) ? SMTP_PHASE_MAIL : overs[below(&p, COUNT(overs))],
+                                    .to = SLICE_NONE,
+                                    .share_ppm = 1000000,
+                                    .answer = {codes[over], answers[over]},
+                                    .disconnect = below(&p, 3) == 0};
     for (isp.n_replies = 0; isp.n_replies < below(&p, COUNT(replies)); isp.n_replies++) {
         struct world_reply *r = &replies[isp.n_replies];
         unsigned which = below(&p, COUNT(answers));

@@ -226,13 +226,14 @@ TEST(smtp_server_follows_every_dialogue_to_the_letter)
         stage_free(&st);
         count++;
     }
-    CHECK_INT(count, 34);
+    CHECK_INT(count, 38);
 }
 
 TEST(no_window_holds_more_than_the_rate_allows)
 {
     struct stage st = {.luck = 7};
-    struct world_isp isp = {.accept = 10, .accept_window_ms = 1000};
+    struct world_rate rate = {.messages = 10, .window_ms = 1000};
+    struct world_isp isp = {.accept = &rate, .n_accept = 1};
     struct ip peer = ip_v4(192, 0, 2, 1), other = ip_v4(192, 0, 2, 2);
     static int64_t taken[20000];
     size_t ntaken = 0, under_way = 0;

@@ -54,10 +54,12 @@ TEST(a_world_file_becomes_its_structs)
     CHECK_INT(g->unknown_ppm, 20000);
     CHECK_INT(g->bytes_per_second, 1);
     CHECK_INT(g->tls, WORLD_TLS_GARBAGE);
-    CHECK_INT(g->accept, 960);
-    CHECK_INT(g->accept_window_ms, 3600000);
-    CHECK_INT(g->over.code, 421);
-    CHECK_STR(g->over.wire, S("421 4.7.28 slow down\r\n"));
+    CHECK_INT(g->n_accept, 1);
+    CHECK_INT(g->accept[0].messages, 960);
+    CHECK_INT(g->accept[0].window_ms, 3600000);
+    CHECK_INT(g->over.phase, SMTP_PHASE_MAIL);
+    CHECK_INT(g->over.answer.code, 421);
+    CHECK_STR(g->over.answer.wire, S("421 4.7.28 slow down\r\n"));
     CHECK_INT(g->n_replies, 4);
     CHECK_STR(g->replies[0].answer.wire, S("550-5.1.1 no\r\n550 really xxx\r\n"));
 
@@ -99,17 +101,40 @@ TEST(the_first_reply_that_matches_wins_and_shares_hold)
     world_free(w);
 }
 
+#define ISP(text) "return { isps = { a = { domains = 'a.test', address = '127.0.1.1', " text " } } }"
+
+TEST(what_a_receiver_accepts_may_change_with_time_and_be_said_at_any_phase)
+{
+    enum { HOUR_MS = 3600000 };
+    struct err e = {0};
+    struct world *w = parse(ISP("accept = { ['12 h'] = '120/h', ['90 min'] = '5/min', '60/h' },"
+                                "over = { phase = 'connect', disconnect = true }"),
+                            &e);
+    CHECK_STR(slice_cstr(e.text), S(""));
+    static const struct {
+        int64_t age_ms;
+        unsigned messages;
+    } rows[] = {{0, 60}, {HOUR_MS, 60}, {3 * HOUR_MS / 2, 5}, {12 * HOUR_MS - 1, 5}, {12 * HOUR_MS, 120}};
+    for (size_t i = 0; i < COUNT(rows); i++)
+        CHECK_INT(world_accept_at(&w->isps[0], rows[i].age_ms)->messages, rows[i].messages);
+    CHECK_INT(w->isps[0].over.phase, SMTP_PHASE_CONNECT);
+    CHECK(w->isps[0].over.disconnect && !w->isps[0].over.answer.code);
+    world_free(w);
+    w = parse(ISP("accept = { ['1 h'] = '120/h' }, over = '450 later'"), &e); /* any number until then */
+    CHECK(w && !world_accept_at(&w->isps[0], HOUR_MS - 1) && world_accept_at(&w->isps[0], HOUR_MS));
+    CHECK_INT(w->isps[0].over.phase, SMTP_PHASE_MAIL);
+    world_free(w);
+}
+
 TEST(without_a_file_every_name_is_the_sink)
 {
     struct ip at = ip_v4(127, 0, 0, 1);
     struct world *w = world_default(&at);
     const struct world_isp *isp = world_isp_by_domain(w, S("whatever.example"));
-    CHECK(isp && isp == world_isp_by_address(w, &at) && isp->n_replies == 0 && isp->accept == 0);
+    CHECK(isp && isp == world_isp_by_address(w, &at) && isp->n_replies == 0 && isp->n_accept == 0);
     CHECK(isp->extensions & WORLD_EXT_PIPELINING && isp->extensions & WORLD_EXT_STARTTLS);
     world_free(w);
 }
-
-#define ISP(text) "return { isps = { a = { domains = 'a.test', address = '127.0.1.1', " text " } } }"
 
 TEST(mistakes_in_a_world_name_the_file_the_key_and_what_would_be_right)
 {
@@ -128,7 +153,22 @@ TEST(mistakes_in_a_world_name_the_file_the_key_and_what_would_be_right)
         {ISP("delay = 'forever'"),
          "w.lua: isps.a.delay wants a duration of at most one day, not \"forever\""},
         {ISP("accept = '960'"), "w.lua: isps.a.accept wants a rate such as \"960/h\", not \"960\""},
+        {ISP("accept = {}"), "w.lua: isps.a.accept is empty"},
+        {ISP("accept = { '1/h', '2/h' }"),
+         "w.lua: isps.a.accept: at most one rate without a time, and 1000 with one"},
+        {ISP("accept = { ['12'] = '2/h' }"),
+         "w.lua: isps.a.accept[\"12\"] wants a duration such as \"90 s\", "
+         "\"10 min\", \"2 h\" or \"3 days\", not \"12\""},
+        {ISP("accept = { ['1 h'] = 2 }"),
+         "w.lua: isps.a.accept[\"1 h\"] wants a rate such as \"960/h\", not 2"},
+        {ISP("accept = { ['1 h'] = '2/h', ['60 min'] = '3/h' }"),
+         "w.lua: isps.a.accept[\"60 min\"]: there are two rates for one time"},
         {ISP("over = '250 fine'"), "w.lua: isps.a.over wants a 4xx or 5xx reply"},
+        {ISP("over = { phase = 'mail', reply = '250 fine' }"), "w.lua: isps.a.over wants a 4xx or 5xx reply"},
+        {ISP("over = { phase = 'mail' }"), "w.lua: isps.a.over.reply, garbage or disconnect is missing"},
+        {ISP("over = { phase = 'quit', disconnect = true }"),
+         "w.lua: isps.a.over.phase quit says nothing about messages"},
+        {ISP("over = { reply = '450 no' }"), "w.lua: isps.a.over.phase is missing"},
         {ISP("over = 'slow'"),
          "w.lua: isps.a.over wants a reply such as \"550 5.1.1 no such user\", not \"slow\""},
         {ISP("extensions = { 'PIPELINEING' }"),
