@@ -42,20 +42,25 @@ static bool is_rate(enum reply_class c)
            c == CLASS_LOW_REPUTATION;
 }
 
+enum asks { ASKS_NOTHING, ASKS_PERHAPS, ASKS_FOR_LESS };
+
 /* Some receivers limit with any 4xx that comes to hand. Before RCPT it cannot be about the person, and what
- * remains, but for these, is how much they take from us now: if they take any. */
-static bool asks_for_less(const struct deliver *d, const struct path *p, const struct verdict *v,
-                          enum smtp_phase phase, int code)
+ * remains, but for these, is how much they take from us now: if they take any. Others end the session, by 421
+ * or without a word, or have no more of them. */
+static enum asks asks_for_less(const struct deliver *d, const struct path *p, const struct verdict *v,
+                               enum smtp_phase phase, int code)
 {
+    int64_t now = loop_wall_ms(d->loop);
     if (is_rate(v->cls))
-        return true;
-    if (!p->backoff || !backoff_recent_per_day(p->backoff, loop_wall_ms(d->loop)))
-        return false;
+        return ASKS_FOR_LESS;
+    if (!p->backoff || v->cls == CLASS_AUTH_FAILED || v->cls == CLASS_SENDER_REJECTED ||
+        v->cls == CLASS_GREYLISTED || v->cls == CLASS_TLS_FAILED || class_group_of(v->cls) == GROUP_CONTENT)
+        return ASKS_NOTHING;
     bool early = phase == SMTP_PHASE_BANNER || phase == SMTP_PHASE_EHLO || phase == SMTP_PHASE_MAIL;
-    if (!early || code / 100 != 4)
-        return false;
-    return v->cls != CLASS_AUTH_FAILED && v->cls != CLASS_SENDER_REJECTED && v->cls != CLASS_GREYLISTED &&
-           v->cls != CLASS_TLS_FAILED && class_group_of(v->cls) != GROUP_CONTENT;
+    if (early && code / 100 == 4 && backoff_recent_per_day(p->backoff, now))
+        return ASKS_FOR_LESS;
+    bool ends = code == 421 || (!code && v->cls == CLASS_NETWORK);
+    return ends && backoff_is_taking(p->backoff, now) ? ASKS_PERHAPS : ASKS_NOTHING;
 }
 
 /* A rule that says what is done speaks for the path, and so does a warm-up that goes back for such answers;
@@ -63,7 +68,8 @@ static bool asks_for_less(const struct deliver *d, const struct path *p, const s
 static struct measure *back_off(struct deliver *d, struct path *p, const struct verdict *v,
                                 enum smtp_phase phase, int code, struct slice why, uint64_t message)
 {
-    if (!asks_for_less(d, p, v, phase, code)) {
+    enum asks asks = asks_for_less(d, p, v, phase, code);
+    if (asks == ASKS_NOTHING) {
         measures_answered(p);
         return NULL;
     }
@@ -74,7 +80,7 @@ static struct measure *back_off(struct deliver *d, struct path *p, const struct 
         measures_answered(p);
         return NULL;
     }
-    return measures_refused(p, why, message);
+    return measures_refused(p, asks == ASKS_PERHAPS, why, message);
 }
 
 static struct measure *count(struct deliver *d, struct path *p, struct site *s, const struct verdict *v,
@@ -125,6 +131,13 @@ void answer_count(struct outcome *o)
     o->ev.measure = m ? m->number : 0;
 }
 
+/* That says nothing by itself: sessions end. But where mail is slowed down already it may be a refusal. */
+void answer_closed(struct deliver *d, struct path *p, uint64_t id)
+{
+    if (!d->draining && p->backoff && p->backoff->state != BACKOFF_FREE)
+        measures_refused(p, true, S("the session was closed at MAIL"), id);
+}
+
 void on_refused(void *data, struct session *s, const struct verdict *v, enum smtp_phase phase,
                 const struct smtp_reply *reply, const char *text)
 {
@@ -144,7 +157,7 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
         source_refused(d, p, phase, words, buf_slice(&why));
     } else if (p->sessions > 1) {
         path_refused(p); /* one connection too many: those that are open go on */
-    } else if (asks_for_less(d, p, v, phase, code)) {
+    } else if (asks_for_less(d, p, v, phase, code) != ASKS_NOTHING) {
         back_off(d, p, v, phase, code, buf_slice(&why), 0);
     } else {
         path_refused(p);
@@ -177,10 +190,20 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
     struct site *site = facts->site;
     path_refused(facts->path);
     bool others_work = site->connected > 0;
-    if (!others_work)
+    /* What took mail until now need not be down. */
+    bool perhaps = !v->act.path && facts->path->sessions <= 1 &&
+                   asks_for_less(d, facts->path, v, phase, reply ? reply->code : 0) != ASKS_NOTHING;
+    if (perhaps)
+        site_try_again(site);
+    else if (!others_work)
         site_down(site);
     struct measure *m =
         count(d, facts->path, site, v, f ? f->lane->campaign : NULL, f ? f->id : 0, 0, slice_cstr(text));
+    if (perhaps) {
+        struct measure *learnt =
+            back_off(d, facts->path, v, phase, reply ? reply->code : 0, slice_cstr(text), f ? f->id : 0);
+        m = m ? m : learnt;
+    }
     if (f) {
         struct outcome *o = outcome_of_flight(d, s, f);
         path_return(f->path, f->lane, f->id);
@@ -191,11 +214,11 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
         o->ev.session = 0;
         o->ev.measure = m ? m->number : 0;
         o->ev.next_due_ms =
-            others_work ? 0 : o->ev.at_ms + loop_timer_due_ms(&site->timer) - loop_now_ms(d->loop);
+            others_work || perhaps ? 0 : o->ev.at_ms + loop_timer_due_ms(&site->timer) - loop_now_ms(d->loop);
         deliver_settle(o);
     }
     if (!others_work)
         sweep_site(d, site, text);
-    else if (facts->path->sessions <= 1) /* it is this source that cannot get there */
+    else if (!perhaps && facts->path->sessions <= 1) /* it is this source that cannot get there */
         stop(d, facts->path, NULL, ACT_PATH, CONNECT_MS, S("connection failed"), slice_cstr(text));
 }

@@ -298,6 +298,7 @@ void on_back(void *data, struct flight *f)
         o->ev.clock_ms = m->past.clock_ms;
         write_event(d, &o->ev);
         outcome_free(o);
+        answer_closed(d, f->path, f->id);
     } else {
         gave_back(d, f);
         path_return(f->path, f->lane, f->id);

@@ -644,11 +644,11 @@ void measures_answered(struct path *p)
         backoff_answered(p->backoff);
 }
 
-struct measure *measures_refused(struct path *p, struct slice why, uint64_t message)
+struct measure *measures_refused(struct path *p, bool says_nothing, struct slice why, uint64_t message)
 {
     struct measures *ms = p->paths->measures;
     struct measure *m = p->backoff_measure;
-    if (!backoff_refused(backoff_of(p), loop_wall_ms(ms->conf.loop)))
+    if (!backoff_refused(backoff_of(p), says_nothing, loop_wall_ms(ms->conf.loop)))
         return NULL;
     if (!m) {
         m = measure_new(ms, ms->next_number);

@@ -120,10 +120,10 @@ struct measure_answer {
 };
 /* Count it; the measure that began or became stronger, NULL: none. To be told of every answer. */
 struct measure *measures_answer(struct measures *ms, const struct measure_answer *a);
-/* The automatic back-off of a path: a mail was taken, was refused in a way that asks for less, was answered
- * in another way. The measure that this changed, or NULL. */
+/* The automatic back-off of a path: a mail was taken, was refused in a way that asks for less or
+ * (says_nothing) may ask for it, was answered in another way. The measure that this changed, or NULL. */
 void measures_took(struct path *p);
-struct measure *measures_refused(struct path *p, struct slice why, uint64_t message);
+struct measure *measures_refused(struct path *p, bool says_nothing, struct slice why, uint64_t message);
 void measures_answered(struct path *p);
 
 struct measure_start {

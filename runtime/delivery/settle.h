@@ -37,6 +37,8 @@ struct outcome *outcome_of_flight(struct deliver *d, struct session *s, struct f
 /* --- answer.c --- */
 /* What the answer does to its path, before it is settled: limits learnt, measures, stops. */
 void answer_count(struct outcome *o);
+/* Its session was closed before it was taken. */
+void answer_closed(struct deliver *d, struct path *p, uint64_t id);
 
 /* --- settle.c --- */
 /* The one place where a recipient that was accepted changes state. Frees the outcome. */

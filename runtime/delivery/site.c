@@ -358,6 +358,13 @@ void host_rest(struct sites *s, struct host *h)
     h->rest_until_ms = loop_now_ms(s->conf.loop) + s->conf.host_rest_ms;
 }
 
+void site_try_again(struct site *s)
+{
+    for (size_t i = 0; i < s->nhosts; i++)
+        s->hosts[i].host->rest_until_ms = 0;
+    outage_begin(&s->outage, loop_wall_ms(s->sites->conf.loop));
+}
+
 static void on_down_over(struct loop_timer *t)
 {
     struct site *s = t->data;

@@ -127,6 +127,9 @@ size_t site_order(struct site *s, uint16_t *order, size_t max, int64_t *rest_ms)
 /* A host could not be reached or did not speak: it rests. */
 void host_rest(struct sites *s, struct host *h);
 
+/* That was not their fault: they may be tried at once. An outage begins all the same. */
+void site_try_again(struct site *s);
+
 /* No host could be reached: DOWN until the first one's rest is over. Its outage begins with the first
  * failure. */
 void site_down(struct site *s);

@@ -8,7 +8,8 @@
 
 enum { BUCKET_MINUTES = 60 / (BACKOFF_BUCKETS - 1), GROWTH_MOST = 10 };
 static const int64_t WAIT_FIRST = 10 * SECOND, WAIT_MOST = 15 * MINUTE, STEP = 5 * MINUTE,
-                     FEW_PER_DAY = 24 * 100, REST_FIRST = HOUR / 2, REST_MOST = 3 * HOUR, FORGOTTEN = DAY;
+                     FEW_PER_DAY = 24 * 100, A_WHILE = 10 * MINUTE, SLOW_PER_DAY = 24 * 250,
+                     REST_FIRST = HOUR / 2, REST_MOST = 3 * HOUR, FORGOTTEN = DAY;
 static const uint32_t RECENT = (1u << BACKOFF_REPLIES) - 1;
 
 /* --- what was taken in the last hour --- */
@@ -105,7 +106,24 @@ static void shut(struct backoff *b, int64_t now_ms)
     b->trying = false;
 }
 
-bool backoff_refused(struct backoff *b, int64_t now_ms)
+bool backoff_is_taking(struct backoff *b, int64_t now_ms)
+{
+    if (b->state == BACKOFF_FREE)
+        return b->began && now_ms - b->row_ms >= A_WHILE && backoff_recent_per_day(b, now_ms) > 0;
+    return taken_in_hour(b, now_ms) > 0;
+}
+
+/* The answer that is counted already is as many of such as it takes. */
+static bool is_enough(const struct backoff *b, bool says_nothing)
+{
+    const uint32_t three_in_a_row = 7;
+    int hits = __builtin_popcount(b->recent);
+    if (b->state == BACKOFF_FREE)
+        return says_nothing ? (b->recent & three_in_a_row) == three_in_a_row : hits >= BACKOFF_HITS;
+    return !says_nothing || b->state == BACKOFF_SHUT || b->per_day <= SLOW_PER_DAY || hits >= 2;
+}
+
+bool backoff_refused(struct backoff *b, bool says_nothing, int64_t now_ms)
 {
     b->recent = (b->recent << 1 | 1) & RECENT;
     b->refused_ms = now_ms;
@@ -113,7 +131,7 @@ bool backoff_refused(struct backoff *b, int64_t now_ms)
         b->began = true;
         b->row_ms = now_ms;
     }
-    if (b->state == BACKOFF_FREE && __builtin_popcount(b->recent) < BACKOFF_HITS)
+    if (!is_enough(b, says_nothing))
         return false;
     if (b->state == BACKOFF_SHUT && now_ms < b->until_ms)
         return false; /* it was under way when another was refused */

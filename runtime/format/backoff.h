@@ -14,7 +14,12 @@
  * without a refusal, or a day, and it is FREE.
  *
  * No measure on fewer than 3 refusals in the last 20 replies; one is enough once it is
- * PACED. No clock, no floating point: times are UTC milliseconds that are passed in, rates are mails a day.
+ * PACED.
+ *
+ * Some receivers say nothing: beyond their quota connections fail, break or are told 421. That may as well be
+ * a fault, so such answers weigh less: from a receiver that has taken mail for ten minutes, three in a row;
+ * once it is PACED two in twenty, or where that would be many of an hour's mails, one. No clock, no floating
+ * point: times are UTC milliseconds that are passed in, rates are mails a day.
  */
 #ifndef HATO_FORMAT_BACKOFF_H
 #define HATO_FORMAT_BACKOFF_H
@@ -47,10 +52,12 @@ struct backoff {
     uint32_t taken[BACKOFF_BUCKETS]; /* mails taken in three minutes each, by bucket number: the last hour */
 };
 
-/* A mail was taken, or refused for its rate or its sender's reputation (nothing else is told). True: state or
- * rate changed. */
+/* A mail was taken, or refused for its rate or its sender's reputation, or (says_nothing) in a way that may
+ * mean this too. True: state or rate changed. */
 bool backoff_took(struct backoff *b, int64_t now_ms);
-bool backoff_refused(struct backoff *b, int64_t now_ms);
+bool backoff_refused(struct backoff *b, bool says_nothing, int64_t now_ms);
+/* It has taken mail for a while, within the hour too: that it takes none now may be its quota. */
+bool backoff_is_taking(struct backoff *b, int64_t now_ms);
 
 /* People say that it is over: FREE, and what was counted for that starts anew. */
 void backoff_forget(struct backoff *b);

@@ -89,6 +89,12 @@ def hours_of_a_quota_that_doubles(hato, folder, x, over, seed, sources):
     (240, '"450 4.7.1 Please slow down"', 4, 1),
     (960, '"421 4.7.28 unusual rate of mail"', 5, 1),
     (3600, '"421 4.7.28 unusual rate of mail"', 6, 1),
+    # Who says nothing: the greeting, connections that end, at once or in the middle.
+    (60, '{ phase = "banner", reply = "421 4.7.0 try again later" }', 7, 3),
+    (60, '{ phase = "connect", disconnect = true }', 8, 1),
+    (960, '{ phase = "connect", disconnect = true }', 9, 1),
+    (240, '{ phase = "mail", disconnect = true }', 10, 1),
+    (240, '{ phase = "rcpt", reply = "421 4.7.0 try again later" }', 11, 1),
 ])
 def test_a_quota_that_doubles_is_followed(hato, tmp_path, x, over, seed, sources):
     for h, (delivered, refused) in enumerate(hours_of_a_quota_that_doubles(hato, tmp_path, x, over, seed, sources)):

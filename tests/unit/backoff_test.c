@@ -55,7 +55,7 @@ static void drive(struct backoff *b, struct receiver *r, int64_t free_ms, int64_
                 backoff_took(b, now);
             } else {
                 row->refused[hour]++;
-                backoff_refused(b, now);
+                backoff_refused(b, false, now);
             }
             next = now + (gap > free_ms ? gap : free_ms);
         }
@@ -112,12 +112,12 @@ TEST(two_refusals_in_twenty_change_nothing_and_the_third_shuts)
     int64_t now = (int64_t)1800000000 * SECOND;
     for (int i = 0; i < 100; i++, now += SECOND) {
         if (i % 10 == 3)
-            CHECK(!backoff_refused(&b, now));
+            CHECK(!backoff_refused(&b, false, now));
         else
             CHECK(!backoff_took(&b, now));
     }
     CHECK_INT(b.state, BACKOFF_FREE);
-    CHECK(backoff_refused(&b, now)); /* those of 83 and 93 are still among the last twenty */
+    CHECK(backoff_refused(&b, false, now)); /* those of 83 and 93 are still among the last twenty */
     CHECK_INT(b.state, BACKOFF_SHUT);
     CHECK(!backoff_may_send(&b, now + 9 * SECOND));
     CHECK(backoff_may_send(&b, now + 10 * SECOND));
@@ -129,7 +129,7 @@ TEST(a_receiver_that_is_shut_is_tried_by_one_mail_at_growing_distances)
     int64_t now = (int64_t)1800000000 * SECOND, began = now;
     unsigned tries = 0;
     for (int i = 0; i < 3; i++)
-        backoff_refused(&b, now);
+        backoff_refused(&b, false, now);
     for (; now < began + 6 * (int64_t)HOUR; now += SECOND) {
         if (!backoff_may_send(&b, now))
             continue;
@@ -138,7 +138,7 @@ TEST(a_receiver_that_is_shut_is_tried_by_one_mail_at_growing_distances)
         backoff_untry(&b);
         CHECK(backoff_may_send(&b, now)); /* it never left */
         backoff_try(&b);
-        CHECK(backoff_refused(&b, now));
+        CHECK(backoff_refused(&b, false, now));
         tries++;
     }
     CHECK_INT(tries, 7 + (6 * 3600 - 1270) / 900); /* 10 s, 20 s … 640 s, then every quarter of an hour */
@@ -155,7 +155,7 @@ TEST(an_hour_of_outage_costs_an_hour)
         int64_t hour = (now - start) / HOUR, gap = backoff_interval_ms(&b);
         backoff_try(&b);
         if (hour == 2) {
-            backoff_refused(&b, now);
+            backoff_refused(&b, false, now);
         } else {
             backoff_took(&b, now);
             taken[hour]++;
@@ -173,7 +173,7 @@ TEST(a_rate_that_is_not_used_does_not_grow_and_is_forgotten_after_a_day)
     for (int i = 0; i < 200; i++)
         backoff_took(&b, now += SECOND);
     for (int i = 0; i < 3; i++)
-        backoff_refused(&b, now += SECOND);
+        backoff_refused(&b, false, now += SECOND);
     now += 10 * SECOND;
     CHECK(backoff_took(&b, now));
     CHECK_INT(b.state, BACKOFF_PACED);
@@ -185,4 +185,53 @@ TEST(a_rate_that_is_not_used_does_not_grow_and_is_forgotten_after_a_day)
     CHECK(backoff_turn(&b, now));
     CHECK_INT(b.state, BACKOFF_FREE);
     CHECK_INT(backoff_interval_ms(&b), 0);
+}
+
+/* A mail every `gap_ms`, so many of them. */
+static int64_t take(struct backoff *b, int64_t now, int n, int64_t gap_ms)
+{
+    for (int i = 0; i < n; i++)
+        backoff_took(b, now += gap_ms);
+    return now;
+}
+
+TEST(answers_that_say_nothing_count_where_mail_was_taken_and_weigh_less)
+{
+    static const struct {
+        int64_t gap_ms; /* between mails */
+        unsigned enough;
+    } rows[] = {{MINUTE, 1}, {SECOND, 2}}; /* at 60/h one is many of an hour's mails */
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct backoff b = {0};
+        int64_t now =
+            take(&b, (int64_t)1800000000 * SECOND, (int)(9 * MINUTE / rows[i].gap_ms), rows[i].gap_ms);
+        CHECK(!backoff_is_taking(&b, now)); /* not for long enough */
+        now = take(&b, now, (int)(2 * MINUTE / rows[i].gap_ms), rows[i].gap_ms);
+        CHECK(backoff_is_taking(&b, now));
+        /* Three in a row. */
+        CHECK(!backoff_refused(&b, true, now) && !backoff_refused(&b, true, now));
+        now = take(&b, now, 1, rows[i].gap_ms);
+        CHECK(!backoff_refused(&b, true, now) && !backoff_refused(&b, true, now));
+        CHECK(backoff_refused(&b, true, now));
+        CHECK_INT(b.state, BACKOFF_SHUT);
+        now = b.until_ms;
+        backoff_try(&b);
+        CHECK(backoff_refused(&b, true, now)); /* the one that tries */
+        now = b.until_ms;
+        backoff_try(&b);
+        CHECK(backoff_took(&b, now));
+        now = take(&b, now, 30, rows[i].gap_ms);
+        for (unsigned n = 1; n <= rows[i].enough; n++) {
+            CHECK_INT(b.state, BACKOFF_PACED);
+            CHECK_INT(backoff_refused(&b, true, now), n == rows[i].enough);
+            if (n < rows[i].enough)
+                now = take(&b, now, 10, rows[i].gap_ms);
+        }
+        CHECK_INT(b.state, BACKOFF_SHUT);
+        CHECK(backoff_is_taking(&b, now + HOUR / 2));
+        CHECK(!backoff_is_taking(&b, now + 2 * HOUR)); /* that is no quota any more */
+    }
+    struct backoff idle = {0};
+    int64_t now = take(&idle, (int64_t)1800000000 * SECOND, 20 * 60, SECOND);
+    CHECK(!backoff_is_taking(&idle, now + HOUR));
 }

@@ -22,7 +22,7 @@ static void on_event(struct town *t, const struct rec_event *ev)
     if (h < 0 || h >= HOURS)
         return;
     hours.delivered[h] += ev->type == EVENT_DELIVERED;
-    hours.refused[h] += ev->type == EVENT_DEFERRED;
+    hours.refused[h] += ev->type == EVENT_DEFERRED || ev->type == EVENT_AMBIGUOUS;
 }
 
 static void quota_is_found(unsigned x, const char *over, uint64_t seed)
@@ -31,10 +31,11 @@ static void quota_is_found(unsigned x, const char *over, uint64_t seed)
     struct town t;
     char world[512];
     struct slice mx = S("q.test");
+    const char *quote = over[0] == '{' ? "" : "'";
     snprintf(world, sizeof world,
              "return { isps = { q = { domains = { 'q.test' }, mx = { 'mx.q.test' }, address = '127.0.1.1',\n"
-             "  accept = { '%u/h', ['12 h'] = '%u/h' }, over = '%s' } } }",
-             x, 2 * x, over);
+             "  accept = { '%u/h', ['12 h'] = '%u/h' }, over = %s%s%s } } }",
+             x, 2 * x, quote, over, quote);
     struct conf_isp isp = {.name = S("q"),
                            .mx = &mx,
                            .nmx = 1,
@@ -67,6 +68,39 @@ TEST(an_hourly_quota_that_nobody_told_is_found_and_followed_60)
 TEST(an_hourly_quota_that_nobody_told_is_found_and_followed_960)
 {
     quota_is_found(960, "450 4.7.1 please slow down", 2);
+}
+
+TEST(an_hourly_quota_that_is_told_by_closed_connections_alone_is_found)
+{
+    quota_is_found(60, "{ phase = 'connect', disconnect = true }", 3);
+    quota_is_found(240, "{ phase = 'eod', disconnect = true }", 4);
+}
+
+TEST(a_receiver_that_stays_away_is_given_up_in_time_whatever_it_took_before)
+{
+    static const char *const domain = "q.test";
+    struct slice mx = S("q.test");
+    struct conf_isp isp = {
+        .name = S("q"), .mx = &mx, .nmx = 1, .amounts.rate = {.quota = 360, .per_ms = HOUR}};
+    struct town t;
+    CHECK(town_new(
+        &t,
+        "return { isps = { q = { domains = { 'q.test' }, mx = { 'mx.q.test' }, address = '127.0.1.1',\n"
+        "  replies = { { phase = 'connect', disconnect = true, between = { '20 min', '900 h' } },\n"
+        "    { phase = 'mail', disconnect = true, between = { '20 min', '900 h' } } } } } }",
+        5));
+    town_close(&t);
+    t.conf.isps = &isp;
+    t.conf.nisps = 1;
+    t.conf.retry.give_up_ms = 5 * (int64_t)HOUR;
+    CHECK(town_open(&t));
+    town_send(&t, &domain, 1, 400);
+    town_run_for(&t, 5 * (int64_t)HOUR);
+    CHECK(t.events[EVENT_DELIVERED] >= 119 && t.events[EVENT_DELIVERED] <= 122);
+    CHECK_INT(t.events[EVENT_EXPIRED], 0);
+    town_run_for(&t, HOUR);
+    CHECK_INT(t.events[EVENT_EXPIRED], 400 - t.events[EVENT_DELIVERED]);
+    town_free(&t);
 }
 
 /* --- measures of rules --- */
