@@ -199,3 +199,33 @@ TEST(msgpack_lengths_beyond_the_bytes_are_refused)
     struct mp m = {slice_of(deep, sizeof deep)};
     CHECK_INT(mp_skip(&m), ERR_SYNTAX);
 }
+
+TEST(how_far_a_warm_up_has_come_reads_back)
+{
+    struct rec in = {.type = REC_WARMUP}, out;
+    struct buf b = {0}, again = {0};
+    in.warmup = (struct rec_warmup){.at_ms = 1764000000123,
+                                    .source = 3,
+                                    .isp = 4,
+                                    .from = 5,
+                                    .day = 20454,
+                                    .position = 16,
+                                    .used = 120,
+                                    .delivered = 119,
+                                    .retreat_day = INT64_MIN,
+                                    .why = S("3 of 9 answers"),
+                                    .rate = 720,
+                                    .per_day = true};
+    rec_put(&b, &in);
+    CHECK_INT(rec_get(buf_slice(&b), &out), 0);
+    CHECK(out.type == REC_WARMUP && out.warmup.at_ms == 1764000000123);
+    CHECK(out.warmup.source == 3 && out.warmup.isp == 4 && out.warmup.from == 5);
+    CHECK(out.warmup.day == 20454 && out.warmup.position == 16 && out.warmup.retreat_day == INT64_MIN);
+    CHECK(out.warmup.used == 120 && out.warmup.delivered == 119);
+    CHECK(out.warmup.rate == 720 && out.warmup.per_day);
+    CHECK_STR(out.warmup.why, S("3 of 9 answers"));
+    rec_put(&again, &out);
+    CHECK_STR(buf_slice(&again), buf_slice(&b));
+    buf_free(&again);
+    buf_free(&b);
+}

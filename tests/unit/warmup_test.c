@@ -298,3 +298,57 @@ TEST(curves_that_cannot_be_are_refused)
     CHECK(warmup_wrong(&(struct warmup_curve){
         .steps = fast, .nsteps = 1, .hold = 1, .per_day = true, .open_s = 0, .close_s = 3600}));
 }
+
+TEST(what_people_set_may_go_back_again_on_the_same_day)
+{
+    struct warmup_curve c = four_hours(gmail_steps, 8, 1);
+    struct warmup_state s = warmup_fresh();
+    int64_t at = DAY_0 + 2 * HOUR_MS;
+    warmup_set(&c, NULL, &s, at, 4);
+    CHECK(warmup_retreat(&c, NULL, &s, at));
+    warmup_set(&c, NULL, &s, at, 4);
+    CHECK(!look(&c, &s, 0).retreated);
+    s.used = 960;
+    CHECK_INT(look(&c, &s, 1).position, 4); /* and the day counts */
+    CHECK(warmup_retreat(&c, NULL, &s, at));
+    CHECK_INT(s.position, 2);
+}
+
+TEST(a_window_of_part_of_an_hour_gives_its_part_begun_ones_too)
+{
+    static const uint32_t steps[] = {61};
+    struct warmup_curve c = {.steps = steps, .nsteps = 1, .hold = 1, .open_s = 0, .close_s = 5400};
+    struct warmup_state s = warmup_fresh();
+    CHECK_INT(look(&c, &s, 0).quota, 92); /* 91.5: the first goes as it opens */
+}
+
+TEST(days_hold_where_the_clock_is_put_back_and_one_without_a_window_is_not_active)
+{
+    struct tz *york = zone("tests/golden/tz/New_York");
+    struct warmup_curve c = {.steps = gmail_steps,
+                             .nsteps = 8,
+                             .hold = 1,
+                             .open_s = 5400, /* 01:30, which comes twice on 2026-11-01 */
+                             .close_s = 5 * 3600,
+                             .enough_permille = 800};
+    struct warmup_state s = warmup_fresh();
+    struct warmup_today t;
+    int64_t first = 1793511000000; /* 05:30 UTC */
+    CHECK(york);
+    warmup_look(&c, york, &s, first - 1, &t);
+    int64_t before = t.day;
+    warmup_look(&c, york, &s, first, &t);
+    CHECK_INT(t.day, before + 1);
+    CHECK_INT(t.open_ms, first);
+    CHECK_INT(t.close_ms - t.open_ms, 9 * HOUR_MS / 2);
+    warmup_look(&c, york, &s, first + 45 * 60000, &t); /* 01:15 again */
+    CHECK_INT(t.day, before + 1);
+    CHECK_INT(t.quota, 270);
+    /* 02:00 to 03:00 is left out on 2026-03-08, day 20520. */
+    c.open_s = 2 * 3600;
+    c.close_s = 3 * 3600;
+    s = (struct warmup_state){.day = 20520, .position = 3, .used = 5, .retreat_day = WARMUP_NEVER};
+    warmup_look(&c, york, &s, 1772953200000 + DAY_MS, &t);
+    CHECK_INT(t.position, 3);
+    tz_free(york);
+}

@@ -325,3 +325,120 @@ TEST(a_warm_up_that_was_set_by_hand_stays_so_through_a_crash)
     CHECK_INT(only(&t)->state.used, 240);
     town_free(&t);
 }
+
+TEST(a_day_that_is_used_up_ends_within_its_window)
+{
+    struct conf_warmup w = warmup_of(0);
+    static const uint32_t daily[] = {200, 500};
+    struct town t;
+    w.curve.steps = daily;
+    w.curve.nsteps = 2;
+    w.curve.per_day = true;
+    w.curve.open_s = 16 * 3600; /* now */
+    w.curve.close_s = 20 * 3600;
+    CHECK(start(&t, WORLD(""), &w, 1));
+    CHECK_INT(warmups_set(deliver_warmups(t.d), S("default"), S("a"), SLICE_NONE, 2), 1);
+    CHECK_INT(town_send(&t, a_only, 1, 1000), 1000);
+    town_run_for(&t, 2 * HOUR_MS);
+    size_t before = ntimes;
+    CHECK(before > 200);
+    CHECK_INT(only(&t)->state.delivered, before);
+    CHECK_INT(warmups_set(deliver_warmups(t.d), S("default"), S("a"), SLICE_NONE, 1), 1);
+    CHECK_INT(warmup_room(only(&t)), 0);
+    CHECK_INT(warmup_permit_ms(only(&t)), TOWN_0 + DAY_MS);
+    town_run_for(&t, 2 * HOUR_MS);
+    CHECK_INT(ntimes, before);
+    town_free(&t);
+}
+
+TEST(a_permit_that_was_not_used_is_there_again_and_none_is_beyond_the_window)
+{
+    struct conf_warmup w = warmup_of(0);
+    static const uint32_t slow[] = {1};
+    struct town t;
+    w.curve.steps = slow;
+    w.curve.nsteps = 1;
+    w.curve.open_s = 16 * 3600; /* now */
+    w.curve.close_s = 16 * 3600 + 1800;
+    CHECK(start(&t, WORLD(""), &w, 1));
+    warmups_make(deliver_warmups(t.d));
+    struct warmup *one = warmups_get(deliver_warmups(t.d), &t.conf.warmups[0], S("a"), S("example.jp"));
+    int64_t due = warmup_due_ms(one);
+    warmup_take(one);
+    CHECK_INT(warmup_permit_ms(one), TOWN_0 + DAY_MS); /* an hour from now it is closed */
+    warmup_return(one, true);
+    CHECK_INT(warmup_due_ms(one), due);
+    CHECK_INT(one->pending, 0);
+    town_free(&t);
+}
+
+/* One mail of this source there was refused for its rate. */
+static void refuse(struct town *t, const char *isp)
+{
+    warmups_answer(deliver_warmups(t->d), S("default"), slice_cstr(isp), S("example.jp"), false,
+                   CLASS_RATE_LIMITED, loop_wall_ms(t->loop), true);
+}
+
+TEST(answers_older_than_the_window_or_the_last_step_back_do_not_count)
+{
+    struct conf_warmup w = warmup_of(0);
+    struct town t;
+    CHECK(start(&t, WORLD(""), &w, 1));
+    CHECK_INT(warmups_set(deliver_warmups(t.d), S("default"), S("a"), SLICE_NONE, 4), 1);
+    struct warmup *one = only(&t);
+    refuse(&t, "a");
+    refuse(&t, "a");
+    town_run_for(&t, 61 * 60000);
+    refuse(&t, "a"); /* where in the ring the second stood, too */
+    CHECK_INT(one->state.position, 3);
+    town_run_for(&t, 60 * 60000);
+    refuse(&t, "a");
+    refuse(&t, "a");
+    CHECK_INT(one->state.position, 3);
+    town_run_for(&t, 5 * HOUR_MS + 50 * 60000); /* ten minutes before midnight */
+    for (int i = 0; i < 3; i++)
+        refuse(&t, "a");
+    CHECK_INT(one->state.position, 2);
+    town_run_for(&t, 20 * 60000);
+    refuse(&t, "a"); /* a new day, and the first of three */
+    refuse(&t, "a");
+    CHECK_INT(one->state.position, 2);
+    refuse(&t, "a");
+    CHECK_INT(one->state.position, 1);
+    town_free(&t);
+}
+
+TEST(what_a_source_is_refused_at_connecting_is_its_own_and_of_that_isp)
+{
+    static struct slice b_mx[] = {S("mx.b.test")};
+    static struct conf_isp two[] = {{.name = S("a"), .mx = a_mx, .nmx = 1},
+                                    {.name = S("b"), .mx = b_mx, .nmx = 1}};
+    static struct conf_source sources[] = {{.name = S("default"), .ehlo = S("mx1.example.jp")},
+                                           {.name = S("mx2"), .ehlo = S("mx2.example.jp")}};
+    struct conf_warmup w[] = {warmup_of(0), warmup_of(1), warmup_of(0)};
+    struct town t;
+    w[2].isp = 1;
+    CHECK(start(&t, WORLD(""), w, 3));
+    town_close(&t);
+    t.conf.isps = two;
+    t.conf.sources = sources;
+    t.conf.nisps = t.conf.nsources = 2;
+    CHECK(town_open(&t));
+    struct warmups *ws = deliver_warmups(t.d);
+    CHECK_INT(warmups_set(ws, S("default"), S("a"), SLICE_NONE, 2), 1);
+    CHECK_INT(warmups_set(ws, S("mx2"), S("a"), SLICE_NONE, 2), 1);
+    CHECK_INT(warmups_set(ws, S("default"), S("b"), SLICE_NONE, 1), 1);
+    CHECK(warmups_would_retreat(ws, 0, S("a"), CLASS_RATE_LIMITED));
+    CHECK(!warmups_would_retreat(ws, 0, S("a"), CLASS_SYSTEM));
+    CHECK(!warmups_would_retreat(ws, 0, S("b"), CLASS_RATE_LIMITED)); /* it is at the first step */
+    CHECK(!warmups_would_retreat(ws, 1, S("b"), CLASS_RATE_LIMITED));
+    for (int i = 0; i < 3; i++)
+        warmups_refused(ws, 0, S("a"), CLASS_RATE_LIMITED);
+    CHECK(!warmups_would_retreat(ws, 0, S("a"), CLASS_RATE_LIMITED)); /* it did, today */
+    CHECK(warmups_would_retreat(ws, 1, S("a"), CLASS_RATE_LIMITED));
+    CHECK_INT(warmups_find(ws, S("default"), S("a"), S("example.jp"))->state.position, 0);
+    CHECK_INT(warmups_find(ws, S("mx2"), S("a"), S("example.jp"))->state.position, 1);
+    CHECK(!warmups_find(ws, S("mx2"), S("a"), S("example.jp"))->why);
+    CHECK(!warmups_find(ws, S("default"), S("b"), S("example.jp"))->why);
+    town_free(&t);
+}
