@@ -63,8 +63,9 @@ static enum asks asks_for_less(const struct deliver *d, const struct path *p, co
     return ends && backoff_is_taking(p->backoff, now) ? ASKS_PERHAPS : ASKS_NOTHING;
 }
 
-/* A rule that says what is done speaks for the path, and so does a warm-up that goes back for such answers;
- * without them it finds its way itself. */
+/* A rule that says what is done speaks for the path, and so does a warm-up that goes back for such answers to
+ * mail; without them it finds its way itself. Who is refused at connecting used no permit and would come
+ * again at once: no warm-up speaks for that. */
 static struct measure *back_off(struct deliver *d, struct path *p, const struct verdict *v,
                                 enum smtp_phase phase, int code, struct slice why, uint64_t message)
 {
@@ -76,7 +77,8 @@ static struct measure *back_off(struct deliver *d, struct path *p, const struct 
     if (v->act.path && v->act.path->act.kind == ACT_RECONNECT)
         return NULL;
     path_refused(p);
-    if (v->act.path || warmups_would_retreat(d->warmups, p->source, p->isp->name, v->cls)) {
+    bool of_mail = phase >= SMTP_PHASE_MAIL;
+    if (v->act.path || (of_mail && warmups_would_retreat(d->warmups, p->source, p->isp->name, v->cls))) {
         measures_answered(p);
         return NULL;
     }

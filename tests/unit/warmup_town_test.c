@@ -372,6 +372,23 @@ TEST(a_permit_that_was_not_used_is_there_again_and_none_is_beyond_the_window)
     town_free(&t);
 }
 
+TEST(a_greeting_that_refuses_is_an_answer_to_a_warm_up_and_nobody_hammers_at_it)
+{
+    struct conf_warmup w = warmup_of(0);
+    struct town t;
+    CHECK(start(&t, WORLD(", accept = '10/h', over = { phase = 'banner', reply = '421 4.7.28 too fast' }"),
+                &w, 1));
+    CHECK_INT(warmups_set(deliver_warmups(t.d), S("default"), S("a"), SLICE_NONE, 2), 1);
+    CHECK_INT(town_send(&t, a_only, 1, 30), 30);
+    town_run_for(&t, 20 * 60000);
+    CHECK_INT(only(&t)->state.position, 0);
+    CHECK(only(&t)->why);
+    CHECK(slice_starts(slice_cstr(only(&t)->why),
+                       S("3 of 13 answers within 1 h were rate_limited: back from 120/h")));
+    CHECK(sink_stats(t.sink).connections < 10 + 12); /* three at once, then after 10 s, 20 s … */
+    town_free(&t);
+}
+
 /* One mail of this source there was refused for its rate. */
 static void refuse(struct town *t, const char *isp)
 {
