@@ -20,13 +20,10 @@ static void tell(struct deliver *d, const struct measure *m, const struct act_ru
 }
 
 /* A stop that needs no rule: nobody would send on. */
-static struct measure *stop(struct deliver *d, struct path *p, const struct campaign *c, enum act_scope scope,
-                            int64_t for_ms, struct slice rule, struct slice why)
+static struct measure *stop(struct deliver *d, enum act_scope scope, int64_t for_ms, struct measure_start s)
 {
-    struct act a = {.kind = ACT_SUSPEND, .scope = scope, .for_ms = for_ms};
-    return measure_begin(
-        paths_measures(d->paths),
-        &(struct measure_start){.act = a, .path = p, .campaign = c, .rule = rule, .why = why});
+    s.act = (struct act){.kind = ACT_SUSPEND, .scope = scope, .for_ms = for_ms};
+    return measure_begin(paths_measures(d->paths), &s);
 }
 
 static void notice_answer(struct deliver *d, const char *what, const struct path *p, enum smtp_phase phase,
@@ -67,7 +64,8 @@ static enum asks asks_for_less(const struct deliver *d, const struct path *p, co
  * mail; without them it finds its way itself. Who is refused at connecting used no permit and would come
  * again at once: no warm-up speaks for that. */
 static struct measure *back_off(struct deliver *d, struct path *p, const struct verdict *v,
-                                enum smtp_phase phase, int code, struct slice why, uint64_t message)
+                                enum smtp_phase phase, int code, struct slice why, uint64_t message,
+                                int64_t at_ms)
 {
     enum asks asks = asks_for_less(d, p, v, phase, code);
     if (asks == ASKS_NOTHING) {
@@ -82,29 +80,23 @@ static struct measure *back_off(struct deliver *d, struct path *p, const struct 
         measures_answered(p);
         return NULL;
     }
-    return measures_refused(p, asks == ASKS_PERHAPS, why, message);
+    return measures_refused(p, asks == ASKS_PERHAPS, why, message, at_ms);
 }
 
-static struct measure *count(struct deliver *d, struct path *p, struct site *s, const struct verdict *v,
-                             const struct campaign *c, uint64_t message, int64_t begun_ms, struct slice why)
+static struct measure *count(struct deliver *d, const struct verdict *v, struct measure_answer a)
 {
-    struct measure *m = measures_answer(paths_measures(d->paths),
-                                        &(struct measure_answer){.path = p,
-                                                                 .site = s,
-                                                                 .campaign = c,
-                                                                 .message = message,
-                                                                 .begun_ms = begun_ms,
-                                                                 .rule = v->delivered ? NULL : v->act.path,
-                                                                 .why = why});
+    a.rule = v->delivered ? NULL : v->act.path;
+    struct measure *m = measures_answer(paths_measures(d->paths), &a);
     tell(d, m, v->act.path);
     return m;
 }
 
 static void source_refused(struct deliver *d, struct path *p, enum smtp_phase phase, struct slice words,
-                           struct slice why)
+                           struct slice why, int64_t at_ms)
 {
     path_refused(p);
-    stop(d, p, NULL, ACT_PATH, STOP_MS, S("source refused"), why);
+    stop(d, ACT_PATH, STOP_MS,
+         (struct measure_start){.path = p, .rule = S("source refused"), .why = why, .at_ms = at_ms});
     notice_answer(d, "source refused: this path waits for an hour;", p, phase, words);
 }
 
@@ -120,15 +112,27 @@ void answer_count(struct outcome *o)
         path_took(p);
         measures_took(p);
     } else {
-        learnt = back_off(d, p, v, phase, o->ev.code, o->ev.text, o->id);
+        learnt = back_off(d, p, v, phase, o->ev.code, o->ev.text, o->id, o->ev.at_ms);
     }
-    m = count(d, p, o->site, v, o->lane->campaign, o->id, begun_ms, o->ev.text);
+    m = count(d, v,
+              (struct measure_answer){.path = p,
+                                      .site = o->site,
+                                      .campaign = o->lane->campaign,
+                                      .message = o->id,
+                                      .begun_ms = begun_ms,
+                                      .at_ms = o->ev.at_ms,
+                                      .why = o->ev.text});
     if (!v->delivered && v->scope == SCOPE_SENDER) {
-        stopped = stop(d, p, o->lane->campaign, ACT_STREAM, STOP_MS, S("sender refused"), o->ev.text);
+        stopped = stop(d, ACT_STREAM, STOP_MS,
+                       (struct measure_start){.path = p,
+                                              .campaign = o->lane->campaign,
+                                              .rule = S("sender refused"),
+                                              .why = o->ev.text,
+                                              .at_ms = o->ev.at_ms});
         notice_answer(d, "sender refused: this stream waits here for an hour;", p, phase, o->ev.text);
     }
     if (!v->delivered && v->scope == SCOPE_SOURCE)
-        source_refused(d, p, phase, o->ev.text, o->ev.text);
+        source_refused(d, p, phase, o->ev.text, o->ev.text, o->ev.at_ms);
     m = m ? m : stopped ? stopped : learnt;
     o->ev.measure = m ? m->number : 0;
 }
@@ -137,7 +141,7 @@ void answer_count(struct outcome *o)
 void answer_closed(struct deliver *d, struct path *p, uint64_t id)
 {
     if (!d->draining && p->backoff && p->backoff->state != BACKOFF_FREE)
-        measures_refused(p, true, S("the session was closed at MAIL"), id);
+        measures_refused(p, true, S("the session was closed at MAIL"), id, 0);
 }
 
 void on_refused(void *data, struct session *s, const struct verdict *v, enum smtp_phase phase,
@@ -154,16 +158,17 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
     if (reply && phase < SMTP_PHASE_MAIL) /* what answers mail is counted when it is settled */
         warmups_refused(d->warmups, facts->source, facts->site->isp->name, v->cls);
     buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
-    count(d, p, facts->site, v, NULL, 0, 0, buf_slice(&why));
+    count(d, v, (struct measure_answer){.path = p, .site = facts->site, .why = buf_slice(&why)});
     if (v->scope == SCOPE_SOURCE && (!reply || code >= 500)) {
-        source_refused(d, p, phase, words, buf_slice(&why));
+        source_refused(d, p, phase, words, buf_slice(&why), 0);
     } else if (p->sessions > 1) {
         path_refused(p); /* one connection too many: those that are open go on */
     } else if (asks_for_less(d, p, v, phase, code) != ASKS_NOTHING) {
-        back_off(d, p, v, phase, code, buf_slice(&why), 0);
+        back_off(d, p, v, phase, code, buf_slice(&why), 0, 0);
     } else {
         path_refused(p);
-        stop(d, p, NULL, ACT_PATH, REFUSED_MS, S("refused"), buf_slice(&why));
+        stop(d, ACT_PATH, REFUSED_MS,
+             (struct measure_start){.path = p, .rule = S("refused"), .why = buf_slice(&why)});
         notice_answer(d, "refused: this path waits five minutes;", p, phase, words);
     }
     buf_free(&why);
@@ -199,11 +204,16 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
         site_try_again(site);
     else if (!others_work)
         site_down(site);
-    struct measure *m =
-        count(d, facts->path, site, v, f ? f->lane->campaign : NULL, f ? f->id : 0, 0, slice_cstr(text));
+    struct measure_answer a = {
+        .path = facts->path, .site = site, .at_ms = loop_wall_ms(d->loop), .why = slice_cstr(text)};
+    if (f) {
+        a.campaign = f->lane->campaign;
+        a.message = f->id;
+    }
+    struct measure *m = count(d, v, a);
     if (perhaps) {
         struct measure *learnt =
-            back_off(d, facts->path, v, phase, reply ? reply->code : 0, slice_cstr(text), f ? f->id : 0);
+            back_off(d, facts->path, v, phase, reply ? reply->code : 0, a.why, a.message, a.at_ms);
         m = m ? m : learnt;
     }
     if (f) {
@@ -213,6 +223,7 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
         o->v = *v;
         o->v.charged = false;
         o->v.final = false;
+        o->ev.at_ms = a.at_ms;
         o->ev.session = 0;
         o->ev.measure = m ? m->number : 0;
         o->ev.next_due_ms =
@@ -222,5 +233,6 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
     if (!others_work)
         sweep_site(d, site, text);
     else if (!perhaps && facts->path->sessions <= 1) /* it is this source that cannot get there */
-        stop(d, facts->path, NULL, ACT_PATH, CONNECT_MS, S("connection failed"), slice_cstr(text));
+        stop(d, ACT_PATH, CONNECT_MS,
+             (struct measure_start){.path = facts->path, .rule = S("connection failed"), .why = a.why});
 }

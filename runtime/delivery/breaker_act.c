@@ -16,7 +16,8 @@ static const struct campaign *campaign_of(struct deliver *d, const struct breake
     return st ? st->alone : NULL;
 }
 
-static void stop(struct deliver *d, const struct breaker_finding *f, struct slice isp_name, struct slice why)
+static void stop(struct deliver *d, const struct breaker_finding *f, struct slice isp_name, struct slice why,
+                 int64_t at_ms)
 {
     const struct campaign *c = campaign_of(d, f);
     struct isp *isp = paths_isp(d->paths, isp_name);
@@ -27,7 +28,8 @@ static void stop(struct deliver *d, const struct breaker_finding *f, struct slic
                               .path = &isp->by_source[0],
                               .campaign = c,
                               .rule = rule_of[f->kind],
-                              .why = why};
+                              .why = why,
+                              .at_ms = at_ms};
     struct measure *m = c ? measure_begin(paths_measures(d->paths), &s) : NULL;
     struct buf name = {0};
     if (!m) /* of a script that has it no more: nothing of it goes anyway */
@@ -51,7 +53,7 @@ void breakers_see(struct deliver *d, const struct rec_event *ev)
         struct buf why = {0};
         breaker_text(f, &why);
         if (f->stops)
-            stop(d, f, isp, buf_slice(&why));
+            stop(d, f, isp, buf_slice(&why), ev->at_ms);
         else
             notice(d, 1, "breaker warns %s=\"%.*s\" isp=%.*s: %.*s", errors ? "campaign" : "stream",
                    SLICE_FMT(who), SLICE_FMT(isp), SLICE_FMT(buf_slice(&why)));

@@ -317,13 +317,14 @@ static int64_t present_per_day(const struct measures *ms, const struct measure_s
 
 static void set_text(char **at, struct slice text)
 {
-    free(*at);
-    *at = mem_dup(text.p, text.n);
+    char *old = *at;
+    *at = mem_dup(text.p, text.n); /* which may be the old one */
+    free(old);
 }
 
 struct measure *measure_begin(struct measures *ms, const struct measure_start *s)
 {
-    int64_t wall = loop_wall_ms(ms->conf.loop), until = wall + s->act.for_ms;
+    int64_t wall = s->at_ms ? s->at_ms : loop_wall_ms(ms->conf.loop), until = wall + s->act.for_ms;
     if (!fits_scope(s) || s->act.for_ms <= 0)
         return NULL;
     bool closing = s->act.kind != ACT_SLOW && s->act.kind != ACT_FEWER;
@@ -537,7 +538,8 @@ static struct measure *due(struct measures *ms, const struct measure_answer *a, 
                               .campaign = a->campaign,
                               .rule = a->rule->name,
                               .why = a->why,
-                              .message = a->message};
+                              .message = a->message,
+                              .at_ms = a->at_ms};
     if (t && s.act.scope != ACT_PATH)
         s.per_day = tally_per_day(t, now);
     if (t)
@@ -644,17 +646,19 @@ void measures_answered(struct path *p)
         backoff_answered(p->backoff);
 }
 
-struct measure *measures_refused(struct path *p, bool says_nothing, struct slice why, uint64_t message)
+struct measure *measures_refused(struct path *p, bool says_nothing, struct slice why, uint64_t message,
+                                 int64_t at_ms)
 {
     struct measures *ms = p->paths->measures;
     struct measure *m = p->backoff_measure;
-    if (!backoff_refused(backoff_of(p), says_nothing, loop_wall_ms(ms->conf.loop)))
+    int64_t wall = at_ms ? at_ms : loop_wall_ms(ms->conf.loop);
+    if (!backoff_refused(backoff_of(p), says_nothing, wall))
         return NULL;
     if (!m) {
         m = measure_new(ms, ms->next_number);
         m->kind = MEASURE_BACKOFF;
         m->scope = ACT_PATH;
-        m->begin_ms = loop_wall_ms(ms->conf.loop);
+        m->begin_ms = wall;
         set_text(&m->isp, p->isp->name);
         set_text(&m->source, ms->conf.conf->sources[p->source].name);
         set_text(&m->what, SLICE_NONE);

@@ -115,6 +115,7 @@ struct measure_answer {
     const struct campaign *campaign; /* NULL: no message was under way */
     uint64_t message;                /* 0: the same */
     int64_t begun_ms;                /* loop_now_ms() when the message was begun; 0: now */
+    int64_t at_ms;                   /* UTC, as its event has it; 0: now */
     const struct act_rule *rule;     /* that it met; NULL: none */
     struct slice why;
 };
@@ -123,7 +124,8 @@ struct measure *measures_answer(struct measures *ms, const struct measure_answer
 /* The automatic back-off of a path: a mail was taken, was refused in a way that asks for less or
  * (says_nothing) may ask for it, was answered in another way. The measure that this changed, or NULL. */
 void measures_took(struct path *p);
-struct measure *measures_refused(struct path *p, bool says_nothing, struct slice why, uint64_t message);
+struct measure *measures_refused(struct path *p, bool says_nothing, struct slice why, uint64_t message,
+                                 int64_t at_ms);
 void measures_answered(struct path *p);
 
 struct measure_start {
@@ -133,6 +135,7 @@ struct measure_start {
     const struct campaign *campaign; /* with ACT_STREAM and ACT_CAMPAIGN */
     struct slice rule, why;
     uint64_t message;
+    int64_t at_ms;   /* UTC: as the event has it that it follows from; 0: now */
     int64_t per_day; /* 0: as the room knows */
 };
 /* Begin it, or make the one that is there stronger: what it allows times factor again, or a later end. */

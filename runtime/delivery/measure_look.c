@@ -292,8 +292,9 @@ void measure_record(const struct measure *m, int64_t now_ms, struct rec_measure 
 
 static void set_text(char **at, struct slice text)
 {
-    free(*at);
-    *at = mem_dup(text.p, text.n);
+    char *old = *at;
+    *at = mem_dup(text.p, text.n); /* which may be the old one */
+    free(old);
 }
 
 static bool is_sane(const struct rec_measure *r)

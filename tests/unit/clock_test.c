@@ -131,7 +131,7 @@ static bool do_steer(struct town *t, enum steer_verb verb, const char *words)
     return done;
 }
 
-static bool suspend_path(struct town *t)
+static struct measure *suspend_path_from(struct town *t, int64_t at_ms)
 {
     struct isp *isp = paths_isp(t->d->paths, S("a"));
     struct measure_start s = {.act = act_default(ACT_SUSPEND), .rule = S("a rule"), .why = S("why")};
@@ -139,7 +139,24 @@ static bool suspend_path(struct town *t)
     s.act.for_ms = 10 * (int64_t)HOUR;
     s.act.recover_ms = 0;
     s.path = &isp->by_source[0];
-    return measure_begin(paths_measures(t->d->paths), &s) != NULL;
+    s.at_ms = at_ms;
+    return measure_begin(paths_measures(t->d->paths), &s);
+}
+
+static bool suspend_path(struct town *t)
+{
+    return suspend_path_from(t, 0) != NULL;
+}
+
+/* hato why finds what an answer began by that. */
+TEST(a_measure_begins_at_its_answers_time_however_late_it_is_put_in_place)
+{
+    struct town t;
+    CHECK(start(&t, NULL) && town_send(&t, a, 1, 1) == 1);
+    int64_t answered_ms = loop_wall_ms(t.loop) - 7;
+    const struct measure *m = suspend_path_from(&t, answered_ms);
+    CHECK(m && m->begin_ms == answered_ms && m->until_ms == answered_ms + 10 * (int64_t)HOUR);
+    town_free(&t);
 }
 
 static const struct {
