@@ -6,22 +6,9 @@ import subprocess
 import pytest
 
 from test_backoff import RULES, WORLD as MEASURE_WORLD
-from test_daemon import WORLD, Daemon, campaign
-from campaign import running_sink
+from test_daemon import campaign, daemon  # noqa: F401 (a fixture)
 
 PEOPLE = [f"p{i}@big.test" for i in range(20)]
-
-
-@pytest.fixture
-def daemon(hato, tmp_path, request):
-    (tmp_path / "world.lua").write_text(getattr(request, "param", WORLD))
-    with running_sink(hato, tmp_path) as sink:
-        d = Daemon(hato, tmp_path, sink)
-        try:
-            yield d
-        finally:
-            if d.program:
-                d.program.stop(signal.SIGKILL)
 
 
 def counts(text):

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from campaign import plain_script, running_sink
-from test_daemon import Daemon, campaign
+from campaign import plain_script
+from test_daemon import campaign, daemon  # noqa: F401 (a fixture)
 
 HOURLY = """
 hato.isp "q" { mx = "q.test", rate = "%(offer)d/h" }
@@ -183,18 +183,6 @@ hato.bounces {
   { isp = "r", text = "pause now", class = "policy", after = 1, act = hato.pause { "campaign", "isp" } },
 }
 """
-
-
-@pytest.fixture
-def daemon(hato, tmp_path):
-    (tmp_path / "world.lua").write_text(WORLD)
-    with running_sink(hato, tmp_path) as sink:
-        d = Daemon(hato, tmp_path, sink)
-        try:
-            yield d
-        finally:
-            if d.program:
-                d.program.stop(signal.SIGKILL)
 
 
 def measures(daemon):

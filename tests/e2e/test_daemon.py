@@ -94,8 +94,10 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon(hato, tmp_path):
-    (tmp_path / "world.lua").write_text(WORLD)
+def daemon(hato, tmp_path, request):
+    """A test may bring its world as its parameter, a file as WORLD."""
+    world = getattr(request, "param", getattr(request.module, "WORLD", WORLD))
+    (tmp_path / "world.lua").write_text(world)
     with running_sink(hato, tmp_path) as sink:
         d = Daemon(hato, tmp_path, sink)
         try:

@@ -11,8 +11,7 @@ import time
 
 import pytest
 
-from campaign import running_sink
-from test_daemon import Daemon, campaign
+from test_daemon import campaign, daemon  # noqa: F401 (a fixture)
 
 WORLD = """
 return { isps = {
@@ -73,18 +72,6 @@ class Terminal:
         self.process.wait()
         os.close(self.main)
         os.close(self.side)
-
-
-@pytest.fixture
-def daemon(hato, tmp_path):
-    (tmp_path / "world.lua").write_text(WORLD)
-    with running_sink(hato, tmp_path) as sink:
-        d = Daemon(hato, tmp_path, sink)
-        try:
-            yield d
-        finally:
-            if d.program:
-                d.program.stop(signal.SIGKILL)
 
 
 @pytest.fixture

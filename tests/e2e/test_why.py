@@ -6,27 +6,14 @@ import time
 
 import pytest
 
-from campaign import running_sink
 from test_backoff import RULES, WORLD as MEASURES
-from test_daemon import Daemon, WORLD, campaign
+from test_daemon import campaign, daemon  # noqa: F401 (a fixture)
 
 LIMITED = """local hato = require "hato"
 local news = hato.stream "news" { from = "News <news@news.test>" }
 hato.isp "big" { mx = "big.test", rate = "2/s" }
 hato.isp "slow" { mx = "slow.test", connections = 1 }
 """
-
-
-@pytest.fixture
-def daemon(hato, tmp_path, request):
-    (tmp_path / "world.lua").write_text(getattr(request, "param", WORLD))
-    with running_sink(hato, tmp_path) as sink:
-        d = Daemon(hato, tmp_path, sink)
-        try:
-            yield d
-        finally:
-            if d.program:
-                d.program.stop(signal.SIGKILL)
 
 
 def ms(text):

@@ -124,38 +124,6 @@ static struct buf many_domains(size_t n, bool one_mx)
     return b;
 }
 
-/* n receivers of one domain each. */
-static struct buf many_receivers(size_t n)
-{
-    struct buf b = {0};
-    buf_printf(&b, "return { isps = {");
-    for (size_t i = 0; i < n; i++)
-        buf_printf(&b,
-                   "i%zu = { domains = {'d%zu.test'}, mx = {'mx%zu.a.test'}, address = '127.1.%zu.%zu' },", i,
-                   i, i, i / 200, i % 200 + 1);
-    buf_printf(&b, "} }");
-    buf_cstr(&b);
-    return b;
-}
-
-static const char **domain_names(size_t n)
-{
-    const char **names = mem_alloc(n * sizeof *names);
-    for (size_t i = 0; i < n; i++) {
-        char text[32];
-        int length = snprintf(text, sizeof text, "d%zu.test", i);
-        names[i] = mem_dup(text, (size_t)length);
-    }
-    return names;
-}
-
-static void names_free(const char **names, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        free((char *)names[i]);
-    free(names);
-}
-
 TEST(mail_to_a_listed_receiver_keeps_its_rate)
 {
     struct conf_isp isp = {.name = S("a"), .mx = a_mx, .nmx = 1, .amounts.rate = {20, 0, 1000}};
@@ -186,7 +154,7 @@ TEST(domains_on_one_set_of_hosts_obey_one_limit)
     enum { N = 383 };
     static const unsigned bys[] = {BY_ISP, BY_MX, BY_SOURCE | BY_ISP, 0, BY_CAMPAIGN};
     struct buf world = many_domains(N, true);
-    const char **names = domain_names(N);
+    const char **names = town_domain_names(N);
     for (size_t i = 0; i < COUNT(bys); i++) {
         struct conf_limit limit = {.by = bys[i], .amounts.rate = {20, 0, 1000}};
         struct town t;
@@ -200,7 +168,7 @@ TEST(domains_on_one_set_of_hosts_obey_one_limit)
         CHECK(times[2 * N - 1] - times[0] <= 2 * N * 50 + 500);
         town_free(&t);
     }
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&world);
 }
 
@@ -209,8 +177,8 @@ TEST(hosts_under_one_pattern_obey_one_limit)
     enum { N = 400 };
     struct slice mx[] = {S("a.test")};
     struct conf_isp isp = {.name = S("a"), .mx = mx, .nmx = 1, .amounts.rate = {20, 0, 1000}};
-    struct buf b = many_receivers(N);
-    const char **names = domain_names(N);
+    struct buf b = town_of_receivers(N, "");
+    const char **names = town_domain_names(N);
     struct town t;
     CHECK(start(&t, buf_cstr(&b), 1, &isp, 1, NULL, 0));
     CHECK_INT(town_send(&t, names, N, 2), 2 * N);
@@ -221,7 +189,7 @@ TEST(hosts_under_one_pattern_obey_one_limit)
     CHECK_INT(most_in(1000), 20);
     CHECK(times[2 * N - 1] - times[0] <= 2 * N * 50 + 2000);
     town_free(&t);
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&b);
 }
 
@@ -229,7 +197,7 @@ TEST(all_permits_are_taken_together_or_none)
 {
     enum { N = 20 };
     struct buf world = many_domains(N, true);
-    const char **names = domain_names(N);
+    const char **names = town_domain_names(N);
     /* If what lacks its domain's permit took the isp's, the whole would be slower. */
     struct conf_limit limits[] = {{.by = BY_ISP, .amounts.rate = {20, 0, 1000}},
                                   {.by = BY_DOMAIN, .amounts.rate = {1, 0, 1000}}};
@@ -242,7 +210,7 @@ TEST(all_permits_are_taken_together_or_none)
     CHECK(most_in(1000) <= 20);
     CHECK(times[20 * N - 1] - times[0] <= 21000);
     town_free(&t);
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&world);
 }
 
@@ -315,8 +283,8 @@ TEST(what_is_urgent_at_one_receiver_goes_before_what_waits_at_all_others)
     enum { N = 30 };
     static const char *const seven[] = {"d7.test"};
     struct conf_limit limit = {.by = 0, .amounts.rate = {1, 0, 1000}};
-    struct buf world = many_receivers(N);
-    const char **names = domain_names(N);
+    struct buf world = town_of_receivers(N, "");
+    const char **names = town_domain_names(N);
     struct town t;
     CHECK(start_two(&t, world.p, 19, &limit, 1));
     town_close(&t);
@@ -329,7 +297,7 @@ TEST(what_is_urgent_at_one_receiver_goes_before_what_waits_at_all_others)
     town_run_for(&t, 2100);
     CHECK_INT(count_of('y', before, before + 2), 2);
     town_free(&t);
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&world);
 }
 
@@ -461,7 +429,7 @@ TEST(what_waits_costs_nothing)
     enum { N = 20000, SECONDS = 20 };
     static const unsigned bys[] = {BY_ISP, 0, BY_CAMPAIGN, BY_MX, BY_DOMAIN};
     struct buf world = many_domains(N, true);
-    const char **names = domain_names(N);
+    const char **names = town_domain_names(N);
     for (size_t i = 0; i < COUNT(bys); i++) {
         bool own = bys[i] & BY_DOMAIN; /* each domain waits at a limit of its own, for a day */
         struct conf_limit limit = {.by = bys[i], .amounts.rate = {own ? 1 : 20, 0, own ? 86400000 : 1000}};
@@ -481,7 +449,7 @@ TEST(what_waits_costs_nothing)
         CHECK(town_accounted(&t, 2 * N));
         town_free(&t);
     }
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&world);
 }
 
@@ -534,7 +502,7 @@ TEST(limits_are_the_same_before_and_after_a_crash)
 {
     enum { N = 12 };
     struct buf world = many_domains(N, true);
-    const char **names = domain_names(N);
+    const char **names = town_domain_names(N);
     struct slice mx[] = {S("a.test")};
     struct conf_isp isp = {
         .name = S("a"), .mx = mx, .nmx = 1, .amounts.rate = {1440, 0, 3600000}, .place = {S("init.lua"), 3}};
@@ -569,7 +537,7 @@ TEST(limits_are_the_same_before_and_after_a_crash)
         buf_free(&after);
         town_free(&t);
     }
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&world);
 }
 
@@ -655,8 +623,8 @@ TEST(receivers_in_one_line_each_get_their_turn)
 {
     enum { N = 2000 };
     static const unsigned bys[] = {0, BY_SOURCE, BY_STREAM};
-    struct buf b = many_receivers(N);
-    const char **names = domain_names(N);
+    struct buf b = town_of_receivers(N, "");
+    const char **names = town_domain_names(N);
     for (size_t i = 0; i < COUNT(bys); i++) {
         struct conf_limit limit = {.by = bys[i], .amounts.rate = {20, 0, 1000}};
         struct town t;
@@ -674,7 +642,7 @@ TEST(receivers_in_one_line_each_get_their_turn)
         CHECK_INT(most_in(1000), 20);
         town_free(&t);
     }
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&b);
 }
 

@@ -103,46 +103,14 @@ TEST(a_connection_carries_a_hundred_messages_and_stays_five_seconds_for_more)
     town_free(&t);
 }
 
-/* n receivers of one domain each, d0.test with mx0.a.test … */
-static struct buf many_receivers(size_t n, const char *more)
-{
-    struct buf b = {0};
-    buf_printf(&b, "return { isps = {");
-    for (size_t i = 0; i < n; i++)
-        buf_printf(
-            &b, "i%zu = { domains = {'d%zu.test'}, mx = {'mx%zu.a.test'}, address = '127.1.%zu.%zu', %s },",
-            i, i, i, i / 200, i % 200 + 1, more);
-    buf_printf(&b, "} }");
-    buf_cstr(&b);
-    return b;
-}
-
-static const char **domain_names(size_t n)
-{
-    const char **names = mem_alloc(n * sizeof *names);
-    for (size_t i = 0; i < n; i++) {
-        char text[32];
-        int length = snprintf(text, sizeof text, "d%zu.test", i);
-        names[i] = mem_dup(text, (size_t)length);
-    }
-    return names;
-}
-
-static void names_free(const char **names, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        free((char *)names[i]);
-    free(names);
-}
-
 TEST(open_sockets_have_a_ceiling_and_everybody_gets_one_in_turn)
 {
     enum { N = 4500 };
     struct conf_source sources[] = {{.name = S("s1"), .ehlo = S("s1.example.jp")},
                                     {.name = S("s2"), .ehlo = S("s2.example.jp")},
                                     {.name = S("s3"), .ehlo = S("s3.example.jp")}};
-    struct buf world = many_receivers(N, "delay = '2 s'");
-    const char **names = domain_names(N);
+    struct buf world = town_of_receivers(N, "delay = '2 s'");
+    const char **names = town_domain_names(N);
     for (size_t nsources = 1; nsources <= 3; nsources += 2) {
         struct town t;
         CHECK(start(&t, world.p, 3));
@@ -156,15 +124,15 @@ TEST(open_sockets_have_a_ceiling_and_everybody_gets_one_in_turn)
         CHECK_INT(open_most, nsources == 1 ? 2000 : 4000); /* of a source, and in all */
         town_free(&t);
     }
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&world);
 }
 
 TEST(ten_thousand_domains_with_one_message_each_are_all_tried_within_a_minute)
 {
     enum { N = 10000 };
-    struct buf world = many_receivers(N, "delay = '50 ms'");
-    const char **names = domain_names(N);
+    struct buf world = town_of_receivers(N, "delay = '50 ms'");
+    const char **names = town_domain_names(N);
     struct town t;
     CHECK(start(&t, world.p, 4));
     CHECK_INT(town_send(&t, names, N, 1), N);
@@ -172,7 +140,7 @@ TEST(ten_thousand_domains_with_one_message_each_are_all_tried_within_a_minute)
     CHECK_INT(sink_stats(t.sink).transactions, N);
     CHECK_INT(deliver_counts(t.d).delivered, N);
     town_free(&t);
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&world);
 }
 
@@ -190,9 +158,9 @@ TEST(one_answer_stops_four_hundred_hosts_under_one_pattern_at_that_source)
     struct conf_source sources[] = {{.name = S("s1"), .ehlo = S("s1.example.jp")},
                                     {.name = S("s2"), .ehlo = S("s2.example.jp")}};
     struct act_rule rule = {.name = spec.name, .after = 1, .act = act_default(ACT_SUSPEND)};
-    struct buf world = many_receivers(
+    struct buf world = town_of_receivers(
         N, "replies = { { phase = 'rcpt', to = '^p0@d0', reply = '550 5.7.1 refused (S3150)' } }");
-    const char **names = domain_names(N);
+    const char **names = town_domain_names(N);
     struct town t;
     CHECK(start(&t, world.p, 5));
     town_close(&t);
@@ -216,6 +184,6 @@ TEST(one_answer_stops_four_hundred_hosts_under_one_pattern_at_that_source)
     CHECK_INT(sources_of_deliveries[1] + sources_of_deliveries[2], 4 * N);
     CHECK(!sources_of_deliveries[1] || !sources_of_deliveries[2]);
     town_free(&t);
-    names_free(names, N);
+    town_names_free(names, N);
     buf_free(&world);
 }

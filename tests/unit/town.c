@@ -228,3 +228,34 @@ bool town_accounted(struct town *t, size_t accepted)
     }
     return true;
 }
+
+struct buf town_of_receivers(size_t n, const char *more)
+{
+    struct buf b = {0};
+    buf_printf(&b, "return { isps = {");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(
+            &b, "i%zu = { domains = {'d%zu.test'}, mx = {'mx%zu.a.test'}, address = '127.1.%zu.%zu', %s },",
+            i, i, i, i / 200, i % 200 + 1, more);
+    buf_printf(&b, "} }");
+    buf_cstr(&b);
+    return b;
+}
+
+const char **town_domain_names(size_t n)
+{
+    const char **names = mem_alloc(n * sizeof *names);
+    for (size_t i = 0; i < n; i++) {
+        char text[32];
+        int length = snprintf(text, sizeof text, "d%zu.test", i);
+        names[i] = mem_dup(text, (size_t)length);
+    }
+    return names;
+}
+
+void town_names_free(const char **names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free((char *)names[i]);
+    free(names);
+}

@@ -39,6 +39,12 @@ struct town {
     uint32_t segment_bytes;     /* for the next town_open(); 0: the spool's own */
 };
 
+/* A world of n receivers of one domain each, d0.test with mx0.a.test …; more: what else each of them has, or
+ * "". The caller's, as are the names of their domains. */
+struct buf town_of_receivers(size_t n, const char *more);
+const char **town_domain_names(size_t n);
+void town_names_free(const char **names, size_t n);
+
 /* On files in memory, or on those of fs, which the town then owns. False: t->err says why. */
 bool town_new(struct town *t, const char *world, uint64_t seed);
 bool town_new_on(struct town *t, struct fs *fs, const char *world, uint64_t seed);
