@@ -82,6 +82,13 @@ char *mem_dup(const void *p, size_t n)
     return d;
 }
 
+void mem_replace(char **at, struct slice text)
+{
+    char *old = *at;
+    *at = mem_dup(text.p, text.n);
+    free(old);
+}
+
 bool slice_ieq(struct slice a, struct slice b)
 {
     return a.n == b.n && slice_istarts(a, b);

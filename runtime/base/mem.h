@@ -12,6 +12,15 @@
 #define COUNT(a)                     (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
+static inline int64_t least_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static inline int64_t most_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 void *mem_alloc(size_t n);            /* never NULL */
 void *mem_zalloc(size_t n);           /* zeroed */
 void *mem_realloc(void *p, size_t n); /* p may be NULL */
@@ -26,6 +35,8 @@ struct slice {
     const char *p;
     size_t n;
 };
+/* *at (owned, or NULL) gives way to a copy of text, which may lie in it; a NUL behind it. */
+void mem_replace(char **at, struct slice text);
 #define S(lit)       ((struct slice){"" lit, sizeof(lit) - 1})
 #define SLICE_NONE   ((struct slice){"", 0})
 #define SLICE_FMT(s) (int)((s).n > 4096 ? 4096 : (s).n), (s).p /* for "%.*s" */

@@ -153,16 +153,6 @@ static void tell(struct walk *w, unsigned kind, int64_t from_ms, int64_t to_ms, 
         w->fn(w->data, w->step, &(struct reason){kind, from_ms, to_ms, why, 0});
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* It could go, and did not. */
 static void waited(struct walk *w, int64_t from_ms, int64_t to_ms)
 {
@@ -178,7 +168,7 @@ static void waited(struct walk *w, int64_t from_ms, int64_t to_ms)
 static void rested(struct walk *w, int64_t from_ms, int64_t due_ms, int64_t claim_ms, int64_t to_ms,
                    bool tried)
 {
-    int64_t ready = least(most(from_ms, due_ms), to_ms), taken = most(ready, to_ms - claim_ms);
+    int64_t ready = least_i64(most_i64(from_ms, due_ms), to_ms), taken = most_i64(ready, to_ms - claim_ms);
     tell(w, REASON_TIME, from_ms, ready, tried ? S("for the time of its next try") : S("for its own time"));
     waited(w, ready, taken);
     tell(w, REASON_CLAIM, taken, to_ms,
@@ -206,12 +196,12 @@ void chain_walk(const struct chain *c, const struct reasons *rs, const struct ev
             rested(&w, from, due, s ? s->claim_ms : 0, to, tried);
             break;
         case FLIES:
-            cut = goes_on ? to : least(cut, to);
+            cut = goes_on ? to : least_i64(cut, to);
             tell(&w, REASON_ATTEMPT, from, cut, S("for its attempt to end"));
             rested(&w, cut, 0, s ? s->claim_ms : 0, to, tried);
             break;
         case IS_HELD:
-            cut = least(cut, to);
+            cut = least_i64(cut, to);
             tell(&w, REASON_HELD, from, cut, S("because it was held"));
             rested(&w, cut, 0, s ? s->claim_ms : 0, to, tried);
             break;
@@ -220,7 +210,7 @@ void chain_walk(const struct chain *c, const struct reasons *rs, const struct ev
         }
         if (!s)
             break;
-        from = most(from, to);
+        from = most_i64(from, to);
         due = s->next_due_ms;
         tried |= s->type == CHAIN_BEGIN || s->type == CHAIN_EVENT;
         if (s->type == CHAIN_BEGIN)

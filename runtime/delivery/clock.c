@@ -43,23 +43,13 @@ static int64_t open_ms(struct deliver *d, const struct lane *lane, int64_t from_
     return sum;
 }
 
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t outage_ms(struct deliver *d, const struct lane *lane, const struct outage *o, int64_t from_ms,
                          int64_t to_ms)
 {
     if (!o->from_ms)
         return 0;
-    return open_ms(d, lane, most(o->before_from_ms, from_ms), least(o->before_to_ms, to_ms)) +
-           open_ms(d, lane, most(o->from_ms, from_ms), o->to_ms ? least(o->to_ms, to_ms) : to_ms);
+    return open_ms(d, lane, most_i64(o->before_from_ms, from_ms), least_i64(o->before_to_ms, to_ms)) +
+           open_ms(d, lane, most_i64(o->from_ms, from_ms), o->to_ms ? least_i64(o->to_ms, to_ms) : to_ms);
 }
 
 /* While it waits to be sent: only as far as that is because nobody can be reached. */

@@ -315,13 +315,6 @@ static int64_t present_per_day(const struct measures *ms, const struct measure_s
     return sum;
 }
 
-static void set_text(char **at, struct slice text)
-{
-    char *old = *at;
-    *at = mem_dup(text.p, text.n); /* which may be the old one */
-    free(old);
-}
-
 struct measure *measure_begin(struct measures *ms, const struct measure_start *s)
 {
     int64_t wall = s->at_ms ? s->at_ms : loop_wall_ms(ms->conf.loop), until = wall + s->act.for_ms;
@@ -336,10 +329,10 @@ struct measure *measure_begin(struct measures *ms, const struct measure_start *s
         m->kind = s->act.kind;
         m->scope = s->act.scope;
         m->begin_ms = wall;
-        set_text(&m->isp, m->scope == ACT_SOURCE ? SLICE_NONE : s->path->isp->name);
+        mem_replace(&m->isp, m->scope == ACT_SOURCE ? SLICE_NONE : s->path->isp->name);
         bool of_source = m->scope == ACT_PATH || m->scope == ACT_SOURCE;
-        set_text(&m->source, of_source ? ms->conf.conf->sources[s->path->source].name : SLICE_NONE);
-        set_text(&m->what, what_of(s));
+        mem_replace(&m->source, of_source ? ms->conf.conf->sources[s->path->source].name : SLICE_NONE);
+        mem_replace(&m->what, what_of(s));
         m->source_index = of_source ? s->path->source : CONF_NONE;
         m->at = m->scope == ACT_SOURCE ? NULL : s->path->isp;
         m->per_day = present_per_day(ms, s);
@@ -354,8 +347,8 @@ struct measure *measure_begin(struct measures *ms, const struct measure_start *s
     m->recover_ms = s->act.recover_ms;
     m->cause = s->message;
     m->changed_ms = loop_now_ms(ms->conf.loop);
-    set_text(&m->rule, s->rule);
-    set_text(&m->why, s->why);
+    mem_replace(&m->rule, s->rule);
+    mem_replace(&m->why, s->why);
     if (fresh) {
         measure_attach(m);
     } else {
@@ -659,21 +652,21 @@ struct measure *measures_refused(struct path *p, bool says_nothing, struct slice
         m->kind = MEASURE_BACKOFF;
         m->scope = ACT_PATH;
         m->begin_ms = wall;
-        set_text(&m->isp, p->isp->name);
-        set_text(&m->source, ms->conf.conf->sources[p->source].name);
-        set_text(&m->what, SLICE_NONE);
-        set_text(&m->rule, S("automatic"));
+        mem_replace(&m->isp, p->isp->name);
+        mem_replace(&m->source, ms->conf.conf->sources[p->source].name);
+        mem_replace(&m->what, SLICE_NONE);
+        mem_replace(&m->rule, S("automatic"));
         m->source_index = p->source;
         m->at = p->isp;
         m->path = p;
         m->backoff = p->backoff;
         p->backoff_measure = m;
-        set_text(&m->why, why);
+        mem_replace(&m->why, why);
         m->cause = message;
         measure_attach(m);
     }
     m->cause = message;
-    set_text(&m->why, why);
+    mem_replace(&m->why, why);
     learnt(p);
     return m;
 }

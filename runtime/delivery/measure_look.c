@@ -290,13 +290,6 @@ void measure_record(const struct measure *m, int64_t now_ms, struct rec_measure 
     }
 }
 
-static void set_text(char **at, struct slice text)
-{
-    char *old = *at;
-    *at = mem_dup(text.p, text.n); /* which may be the old one */
-    free(old);
-}
-
 static bool is_sane(const struct rec_measure *r)
 {
     bool backs_off = r->kind == MEASURE_BACKOFF;
@@ -328,11 +321,11 @@ void measures_restore(struct measures *ms, const struct rec_measure *r, struct s
     m->per_day = r->per_day;
     m->connections = r->connections;
     m->cause = r->cause;
-    set_text(&m->isp, r->scope == ACT_SOURCE ? SLICE_NONE : isp);
-    set_text(&m->source, source);
-    set_text(&m->what, r->what);
-    set_text(&m->rule, r->rule);
-    set_text(&m->why, r->why);
+    mem_replace(&m->isp, r->scope == ACT_SOURCE ? SLICE_NONE : isp);
+    mem_replace(&m->source, source);
+    mem_replace(&m->what, r->what);
+    mem_replace(&m->rule, r->rule);
+    mem_replace(&m->why, r->why);
     m->source_index = conf_find_source(ms->conf.conf, source);
     if (m->kind == MEASURE_BACKOFF) {
         if (!m->backoff)

@@ -78,16 +78,6 @@ int steer_parse(struct slice word, enum steer_kind *kind, struct slice *name, st
 
 /* --- pauses --- */
 
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static struct pause *pause_get(const struct deliver *d, enum steer_kind kind, struct slice name)
 {
     char key[512];
@@ -189,7 +179,7 @@ static bool held_at(const struct pause *p, bool is_over, int64_t at_ms, int64_t 
     if (!p || (is_over && p->end_ms <= at_ms))
         return false;
     int64_t change = p->since_ms > at_ms ? p->since_ms : is_over ? p->end_ms : *next_ms;
-    *next_ms = least(*next_ms, change);
+    *next_ms = least_i64(*next_ms, change);
     return p->since_ms <= at_ms;
 }
 
@@ -264,7 +254,7 @@ static void replay_held(struct deliver *d, const struct pause *p, int64_t end_ms
     if (p->kind != STEER_ID || event_message_parse(name, &id) || !queue_get(d->queue, id))
         return;
     struct q_memo *m = queue_memo(d->queue, id, true);
-    int64_t from_ms = most(p->since_ms, m->since_ms), to_ms = least(end_ms, m->past.due_ms);
+    int64_t from_ms = most_i64(p->since_ms, m->since_ms), to_ms = least_i64(end_ms, m->past.due_ms);
     if (m->past.clock_ms && from_ms < to_ms)
         m->past.clock_ms += to_ms - from_ms;
 }
@@ -354,7 +344,7 @@ bool steer_takes(struct deliver *d, uint64_t id, struct lane *lane)
 static void held_since(struct q_memo *m, int64_t since_ms)
 {
     if (m->rest_to_ms > since_ms)
-        m->rest_to_ms = m->since_ms = most(since_ms, m->rest_from_ms);
+        m->rest_to_ms = m->since_ms = most_i64(since_ms, m->rest_from_ms);
 }
 
 void steer_start(struct deliver *d)

@@ -155,3 +155,15 @@ TEST(heap_orders_by_key_then_by_insertion)
     CHECK_INT(n, 299);
     heap_free(&h);
 }
+
+TEST(a_text_may_give_way_to_a_part_of_itself)
+{
+    char *text = NULL;
+    mem_replace(&text, S("450 later"));
+    CHECK(strcmp(text, "450 later") == 0);
+    mem_replace(&text, slice_of(text + 4, 5));
+    CHECK(strcmp(text, "later") == 0);
+    mem_replace(&text, SLICE_NONE);
+    CHECK(strcmp(text, "") == 0);
+    free(text);
+}
