@@ -213,6 +213,9 @@ static void on_next(void *data, int status, const struct err *e)
     d->swap = SWAP_DRAINING;
     d->swap_end_ms = loop_now_ms(hato_loop(d->hato)) + SWAP_DRAIN_MS;
     deliver_drain(hato_deliver(d->hato));
+    struct deliver_counts c = deliver_counts(hato_deliver(d->hato));
+    if (c.in_flight)
+        log_line(&d->log, LOG_LEVEL_INFO, "reload", "open transactions finish in_flight=%zu", c.in_flight);
     on_swap_tick(&d->swap_timer);
 }
 
