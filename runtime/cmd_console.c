@@ -80,7 +80,9 @@ static int prompt(const struct args *a, struct err *e)
     struct buf text = {0};
     char *line = NULL;
     size_t cap = 0;
-    int r = 0;
+    int r = run_text(a, S("do end"), e);
+    if (r) /* nobody is there */
+        return r;
     for (ssize_t n;;) {
         if (person) {
             fputs(text.n ? "   > " : "hato> ", stdout);

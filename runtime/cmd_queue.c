@@ -95,10 +95,15 @@ static json_t *row_of(struct at_rest *r, const struct rest_message *m)
 {
     const struct event_names *n = journal_names(r->journal);
     const uint32_t numbers[3] = {m->campaign, m->stream, rest_isp(m)};
-    struct buf key = {0};
+    struct buf key = {0}, stopped = {0};
     buf_add(&key, numbers, sizeof numbers);
-    if (!rest_wait(r->rest, m, &key))
+    if (!rest_wait(r->rest, m, &key)) {
         buf_adds(&key, S("hato does not run on this folder"));
+        if (rest_source_stopped(r->rest, m, &stopped)) {
+            buf_adds(&key, S("; "));
+            buf_adds(&key, buf_slice(&stopped));
+        }
+    }
     json_t *row = map_get(&r->rows, buf_slice(&key));
     if (!row) {
         struct slice why = slice_of(key.p + sizeof numbers, key.n - sizeof numbers);
@@ -112,6 +117,7 @@ static json_t *row_of(struct at_rest *r, const struct rest_message *m)
         map_put(&r->rows, buf_slice(&key), row);
     }
     buf_free(&key);
+    buf_free(&stopped);
     return row;
 }
 

@@ -158,6 +158,23 @@ static void on_signal(int signum, void *data)
         run_stop(p->run);
 }
 
+/* "408 wait for measure M1 (suspend, nothing goes) by …: 550 …; until 2026-11-22 16:43:57; `hato resume
+ * measure=M1` lifts it" */
+static void on_measure(void *data, const struct wait_measure *w)
+{
+    struct buf *out = data;
+    if (!w->waiting)
+        return;
+    text_count(out, w->waiting);
+    buf_adds(out, w->waiting == 1 ? S(" waits for ") : S(" wait for "));
+    measure_text(out, w->m);
+    if (measure_changes_ms(w->m)) {
+        buf_adds(out, S("; until "));
+        text_time_plain(out, measure_changes_ms(w->m));
+    }
+    buf_printf(out, "; `hato resume measure=M%u` lifts it\n", w->m->number);
+}
+
 static void print_report(struct program *p, int64_t elapsed_ms)
 {
     struct deliver_counts c = deliver_counts(hato_deliver(p->hato));
@@ -175,6 +192,7 @@ static void print_report(struct program *p, int64_t elapsed_ms)
     } else {
         report_text(&p->report, &text);
         wait_limits_text(hato_deliver(p->hato), LIMITS_SHOWN, &text);
+        wait_measures(hato_deliver(p->hato), on_measure, &text);
     }
     fwrite(text.p, 1, text.n, stdout);
     buf_free(&text);

@@ -302,10 +302,15 @@ static bool is_about(const struct rest *rs, const struct measure *x, const struc
     return false;
 }
 
+static bool stops(const struct measure *m)
+{
+    return measure_holds(m) && !m->factor_ppm && m->kind != MEASURE_BACKOFF;
+}
+
 const struct measure *rest_held_by(const struct rest *rs, const struct rest_message *m)
 {
     for (const struct measure *x = NULL; (x = measures_next(rs->measures, x));)
-        if (measure_holds(x) && !x->factor_ppm && x->kind != MEASURE_BACKOFF && is_about(rs, x, m))
+        if (stops(x) && is_about(rs, x, m))
             return x;
     return NULL;
 }
@@ -321,6 +326,22 @@ bool rest_wait(const struct rest *rs, const struct rest_message *m, struct buf *
         measure_text(out, x);
     }
     return p || x;
+}
+
+bool rest_source_stopped(const struct rest *rs, const struct rest_message *m, struct buf *out)
+{
+    struct slice isp = name_of(rs, NAME_ISP, rest_isp(m));
+    for (const struct measure *x = NULL; !m->at.source && (x = measures_next(rs->measures, x));) {
+        if (!stops(x) || (x->scope != ACT_PATH && x->scope != ACT_SOURCE) ||
+            (x->isp[0] && !slice_eq(slice_cstr(x->isp), isp)))
+            continue;
+        buf_adds(out, S("nothing goes there from source "));
+        text_safe(out, slice_cstr(x->source));
+        buf_adds(out, S(": "));
+        measure_text(out, x);
+        return true;
+    }
+    return false;
 }
 
 struct measures *rest_measures(const struct rest *rs)

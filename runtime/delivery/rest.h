@@ -62,6 +62,9 @@ const struct rest_pause *rest_pause(const struct rest *rs, enum steer_kind kind,
 /* What would keep it back if hato ran: "paused by hand: campaign=hello", "measure M3 …"; false: nothing that
  * the journal knows of. */
 bool rest_wait(const struct rest *rs, const struct rest_message *m, struct buf *out);
+/* Nobody has tried it, so from which source it would go only a script says; a measure stops one of them at
+ * its receiver. */
+bool rest_source_stopped(const struct rest *rs, const struct rest_message *m, struct buf *out);
 /* A measure that lets nothing of this go; NULL: none that is known to. */
 const struct measure *rest_held_by(const struct rest *rs, const struct rest_message *m);
 

@@ -1,5 +1,6 @@
 """A state folder on which no hato runs: people steer it, look at it, and whatever runs next obeys."""
 import json
+import re
 import signal
 import subprocess
 
@@ -144,6 +145,21 @@ def test_a_measure_is_lifted_at_rest(daemon):
     daemon.start()
     daemon.until_delivered(1)
     assert [e["recipient"] for e in daemon.events("delivered")] == ["x@r.test"]
+
+
+def test_whom_a_measure_keeps_back_the_end_of_a_run_says_and_the_folder_at_rest(daemon):
+    daemon.script('hato.bounces { { class = "no_such_user", act = hato.suspend { scope = "path", ["for"] = "4 h" } } }\n'
+                  + campaign("one", "a.csv"))
+    daemon.people("a.csv", *(f"none{i}@big.test" for i in range(8)))
+    words = daemon.command("--yes", "--wait", "1 s")
+    words[1] = "run"
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    kept = re.search(r"^(\d) wait for (measure M1 \(suspend, nothing goes\) by .*init.lua:3 rule 1: 550 5.1.1 no such user)"
+                     r"; until 2.*; `hato resume measure=M1` lifts it$", done.stdout, re.M)
+    assert kept, done.stdout + done.stderr
+    totals, (row,) = daemon.queue()
+    assert totals["queued"] == row["waiting"] == int(kept[1])
+    assert row["why"] == f"hato does not run on this folder; nothing goes there from source default: {kept[2]}"
 
 
 @pytest.mark.parametrize("words, code, says", [

@@ -77,6 +77,7 @@ def test_a_prompt_takes_lines_and_goes_on_after_mistakes(running, hato):
 def test_a_hato_that_does_not_run_is_told(running):
     running.program.stop()
     assert "no hato runs on" in look(running, "1", code=1)
+    assert "no hato runs on" in running.ask("console", code=1, stdin=subprocess.DEVNULL)
 
 
 def test_each_example_of_its_reference_runs(running):
