@@ -3,7 +3,15 @@
 
 #include <stdlib.h>
 
-enum { TICK_MS = 200, LOOK_MS = 20, VIRTUAL_TICK_MS = 10000, STOP_MS = 10000, GOODBYE_MS = 2000 };
+/* What may be gone before the next tick is watched more closely. */
+enum {
+    TICK_MS = 200,
+    LOOK_MS = 20,
+    LOOK_BELOW = 2000,
+    VIRTUAL_TICK_MS = 10000,
+    STOP_MS = 10000,
+    GOODBYE_MS = 2000
+};
 
 struct job {
     struct run *r;
@@ -200,7 +208,7 @@ static void on_tick(struct loop_timer *t)
         loop_stop(loop);
         return;
     }
-    bool ends = r->leaving || r->stopping || r->conf.wait_ms != INT64_MAX;
+    bool ends = r->leaving || r->stopping || (r->conf.wait_ms != INT64_MAX && c.queued < LOOK_BELOW);
     loop_timer_start(loop, t, loop_is_virtual(loop) ? VIRTUAL_TICK_MS : ends ? LOOK_MS : TICK_MS, on_tick);
 }
 
