@@ -4,6 +4,7 @@
 #include "console.h"
 #include "delivery/event.h"
 #include "delivery/inbound.h"
+#include "delivery/pause.h"
 #include "delivery/steer.h"
 #include "delivery/wait.h"
 #include "delivery/watch.h"
@@ -297,7 +298,7 @@ static void on_pause(void *data, enum steer_kind kind, struct slice name, int64_
 
 static void ask_pauses(struct operate *o, struct control_call *call)
 {
-    steer_pauses(hato_deliver(o->conf.hato), on_pause, &(struct listing){o, call});
+    pause_list(hato_deliver(o->conf.hato), on_pause, &(struct listing){o, call});
     control_end(call, 0, SLICE_NONE);
 }
 

@@ -2,6 +2,7 @@
  * hook may keep an outcome waiting before it settles. */
 #include "delivery/keycheck.h"
 #include "delivery/settle.h"
+#include "delivery/pause.h"
 #include "delivery/steer.h"
 
 enum { SPOOL_AGAIN_MS = 1000 };
@@ -100,7 +101,7 @@ static bool is_suppressed(struct deliver *d, const struct flight *f)
 bool on_fit(void *data, struct flight *f)
 {
     struct deliver *d = data;
-    bool paused = steer_lane_paused(d, f->lane) || steer_path_paused(d, f->path);
+    bool paused = pause_of_lane(d, f->lane) || pause_of_path(d, f->path);
     if (steer_takes(d, f->id, f->lane)) {
         gave_back(d, f);
         path_return(f->path, f->lane, f->id);

@@ -2,7 +2,7 @@
 #include "delivery/clock.h"
 #include "delivery/deliver_impl.h"
 #include "delivery/measure.h"
-#include "delivery/steer.h"
+#include "delivery/pause.h"
 
 /* Each: whether it kept mail back at at_ms; *next_ms comes down to when that changed. */
 static bool source_was_shut(struct deliver *d, const struct lane *lane, uint16_t source, int64_t at_ms,
@@ -12,7 +12,7 @@ static bool source_was_shut(struct deliver *d, const struct lane *lane, uint16_t
     const struct path *p = &site->isp->by_source[source];
     const struct conf_warmup *w = d->warmups ? conf_warmup_of(d->conf.conf, source, site->isp->conf) : NULL;
     bool shut = measures_were_closed(paths_measures(d->paths), p, site, lane->campaign, at_ms, next_ms);
-    shut |= steer_path_was_paused(d, p, at_ms, next_ms);
+    shut |= pause_held_path(d, p, at_ms, next_ms);
     shut |= w && warmups_were_closed(d->warmups, w, at_ms, next_ms);
     return shut;
 }
@@ -22,7 +22,7 @@ static bool was_shut(struct deliver *d, const struct lane *lane, int64_t at_ms, 
     const struct stream *st = lane->campaign->stream;
     bool bound = lane->source != UINT16_MAX;
     size_t n = bound ? 1 : st->nsources, shut = 0;
-    if (steer_lane_was_paused(d, lane, at_ms, next_ms))
+    if (pause_held_lane(d, lane, at_ms, next_ms))
         return true;
     for (size_t i = 0; lane->domain->site && i < n; i++)
         shut += source_was_shut(d, lane, bound ? lane->source : st->sources[i], at_ms, next_ms);

@@ -8,6 +8,7 @@
 #include "delivery/secret.h"
 #include "delivery/presence.h"
 #include "delivery/settle.h"
+#include "delivery/pause.h"
 #include "delivery/steer.h"
 #include "format/rule_file.h"
 
@@ -75,7 +76,7 @@ void deliver_say_why(struct deliver *d)
 
 void lane_service(struct deliver *d, struct lane *lane)
 {
-    if (!d->started || d->draining || lane->campaign->run != CAMPAIGN_RUNNING || steer_lane_paused(d, lane))
+    if (!d->started || d->draining || lane->campaign->run != CAMPAIGN_RUNNING || pause_of_lane(d, lane))
         return;
     hooks_top_up(d, lane);
     if (!lane->ready.n)
@@ -184,7 +185,7 @@ static void on_probe(void *data, struct site *s)
 
 static bool on_is_paused(void *data, const struct path *p)
 {
-    return steer_path_paused(data, p) != NULL;
+    return pause_of_path(data, p) != NULL;
 }
 
 /* A restriction outlives the process: people who restart must not undo what a receiver asked for. */
@@ -475,7 +476,7 @@ void deliver_free(struct deliver *d)
         free(d->batch);
     }
     batch_free_all(d);
-    steer_free(d);
+    pause_free(d);
     inbound_free(d);
     settled_free(d->settled);
     breakers_free(d->breakers);
@@ -536,7 +537,7 @@ int64_t deliver_next_due_ms(struct deliver *d)
     for (struct domain *dom; (dom = sites_next_domain(d->sites, &at));) {
         for (struct lane *lane = dom->lanes; lane; lane = lane->of_domain) {
             if (lane->campaign->run != CAMPAIGN_RUNNING || (!lane->ready.n && !lane->raw.n) ||
-                steer_lane_paused(d, lane))
+                pause_of_lane(d, lane))
                 continue;
             int64_t mine = 0;
             if (dom->state == DOMAIN_WAITING)

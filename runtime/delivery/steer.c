@@ -2,6 +2,7 @@
 #include "delivery/steer.h"
 #include "delivery/deliver_impl.h"
 #include "delivery/event.h"
+#include "delivery/pause.h"
 #include "delivery/wait.h"
 #include "base/words.h"
 
@@ -9,16 +10,6 @@
 #include <stdlib.h>
 
 enum { STEP = 2000, READINGS_MOST = 200, TICK_MS = 1 };
-#define ENDED_KEPT_MS ((int64_t)31 * 86400000)
-
-struct pause {
-    enum steer_kind kind;
-    int64_t since_ms, end_ms; /* UTC; end_ms: of those that are over */
-    struct pause *next_ended;
-    bool passing; /* only while a cancel is carried out */
-    struct interval *waits;
-    char words[]; /* "campaign=hello" */
-};
 
 struct steering {
     struct deliver *d;
@@ -78,164 +69,13 @@ int steer_parse(struct slice word, enum steer_kind *kind, struct slice *name, st
 
 /* --- pauses --- */
 
-static struct pause *pause_get(const struct deliver *d, enum steer_kind kind, struct slice name)
-{
-    char key[512];
-    int n = snprintf(key, sizeof key, "%s=%.*s", kinds[kind], SLICE_FMT(name));
-    return n < (int)sizeof key ? map_get(&d->pauses, slice_of(key, (size_t)n)) : NULL;
-}
-
-/* A single message's needs no interval: its record says it all. */
-static void pause_waits(struct deliver *d, struct pause *p)
-{
-    struct interval_cause c = interval_cause(INTERVAL_PAUSE);
-    struct slice *const keys[STEER_KINDS] = {[STEER_CAMPAIGN] = &c.campaign,
-                                             [STEER_STREAM] = &c.stream,
-                                             [STEER_ISP] = &c.isp,
-                                             [STEER_DOMAIN] = &c.domain,
-                                             [STEER_SOURCE] = &c.source};
-    struct buf words = {0};
-    if (p->kind == STEER_ID)
-        return;
-    slice_cut(slice_cstr(p->words), '=', keys[p->kind]);
-    if (p->passing)
-        buf_printf(&words, "to be ended: people cancelled %s", p->words);
-    else
-        buf_printf(&words, "because people paused %s", p->words);
-    c.why = buf_slice(&words);
-    p->waits = interval_open(d->intervals, &c);
-    buf_free(&words);
-}
-
-static void pause_put(struct deliver *d, enum steer_kind kind, struct slice name, int64_t since_ms,
-                      bool passing)
-{
-    char key[512];
-    int n = snprintf(key, sizeof key, "%s=%.*s", kinds[kind], SLICE_FMT(name));
-    if (n >= (int)sizeof key || map_get(&d->pauses, slice_of(key, (size_t)n)))
-        return;
-    struct pause *p = mem_alloc(sizeof *p + (size_t)n + 1);
-    *p = (struct pause){.kind = kind, .since_ms = since_ms, .passing = passing};
-    memcpy(p->words, key, (size_t)n + 1);
-    pause_waits(d, p);
-    map_put(&d->pauses, slice_of(key, (size_t)n), p);
-}
-
-/* What is over is still asked for by clocks (clock.h), as long as events are kept. */
-static void pause_del(struct deliver *d, enum steer_kind kind, struct slice name, int64_t end_ms)
-{
-    struct pause *p = pause_get(d, kind, name), **at = &d->pauses_ended;
-    if (!p)
-        return;
-    interval_close(p->waits);
-    map_del(&d->pauses, slice_cstr(p->words));
-    if (p->passing || kind == STEER_ID) {
-        free(p);
-        return;
-    }
-    p->waits = NULL;
-    p->end_ms = end_ms;
-    p->next_ended = *at;
-    *at = p;
-    while (*at && end_ms - (*at)->end_ms < ENDED_KEPT_MS)
-        at = &(*at)->next_ended;
-    for (struct pause *old; (old = *at);) {
-        *at = old->next_ended;
-        free(old);
-    }
-}
-
-static const char *words_of(const struct pause *p)
-{
-    return p ? p->words : NULL;
-}
-
-const char *steer_lane_paused(const struct deliver *d, const struct lane *lane)
-{
-    const struct campaign *c = lane->campaign;
-    struct pause *p = NULL;
-    if (!d->pauses.live)
-        return NULL;
-    if (c->number)
-        p = pause_get(d, STEER_CAMPAIGN, c->name);
-    if (!p)
-        p = pause_get(d, STEER_STREAM, c->stream->name);
-    if (!p)
-        p = pause_get(d, STEER_DOMAIN, lane->domain->name);
-    return words_of(p);
-}
-
-const char *steer_path_paused(const struct deliver *d, const struct path *path)
-{
-    struct pause *p;
-    if (!d->pauses.live)
-        return NULL;
-    p = pause_get(d, STEER_ISP, path->isp->name);
-    return words_of(p ? p : pause_get(d, STEER_SOURCE, d->conf.conf->sources[path->source].name));
-}
-
-static bool held_at(const struct pause *p, bool is_over, int64_t at_ms, int64_t *next_ms)
-{
-    if (!p || (is_over && p->end_ms <= at_ms))
-        return false;
-    int64_t change = p->since_ms > at_ms ? p->since_ms : is_over ? p->end_ms : *next_ms;
-    *next_ms = least_i64(*next_ms, change);
-    return p->since_ms <= at_ms;
-}
-
-static bool were_paused(const struct deliver *d, const struct slice names[STEER_KINDS], int64_t at_ms,
-                        int64_t *next_ms)
-{
-    bool held = false;
-    for (int k = 0; d->pauses.live && k < STEER_KINDS; k++)
-        if (names[k].n)
-            held |= held_at(pause_get(d, (enum steer_kind)k, names[k]), false, at_ms, next_ms);
-    for (const struct pause *p = d->pauses_ended; p; p = p->next_ended) {
-        struct slice name;
-        slice_cut(slice_cstr(p->words), '=', &name);
-        if (names[p->kind].n && slice_eq(names[p->kind], name))
-            held |= held_at(p, true, at_ms, next_ms);
-    }
-    return held;
-}
-
-bool steer_lane_was_paused(const struct deliver *d, const struct lane *lane, int64_t at_ms, int64_t *next_ms)
-{
-    const struct campaign *c = lane->campaign;
-    struct slice names[STEER_KINDS] = {[STEER_CAMPAIGN] = c->number ? c->name : SLICE_NONE,
-                                       [STEER_STREAM] = c->stream->name,
-                                       [STEER_DOMAIN] = lane->domain->name};
-    return were_paused(d, names, at_ms, next_ms);
-}
-
-bool steer_path_was_paused(const struct deliver *d, const struct path *path, int64_t at_ms, int64_t *next_ms)
-{
-    struct slice names[STEER_KINDS] = {
-        [STEER_ISP] = path->isp->name, [STEER_SOURCE] = d->conf.conf->sources[path->source].name};
-    return were_paused(d, names, at_ms, next_ms);
-}
-
-void steer_pauses(struct deliver *d,
-                  void (*fn)(void *data, enum steer_kind kind, struct slice name, int64_t since_ms),
-                  void *data)
-{
-    size_t at = 0;
-    for (struct map_entry *e; (e = map_next(&d->pauses, &at));) {
-        const struct pause *p = e->value;
-        struct slice name;
-        slice_cut(slice_cstr(p->words), '=', &name);
-        if (!p->passing)
-            fn(data, p->kind, name, p->since_ms);
-    }
-}
-
 /* Pauses have changed: take lanes and paths out of reach, or offer them again. */
 static void apply(struct deliver *d)
 {
     size_t at = 0;
     for (uint32_t i = 0; i < queue_lanes(d->queue); i++) {
         struct lane *lane = queue_lane_at(d->queue, i);
-        if (steer_lane_paused(d, lane))
+        if (pause_of_lane(d, lane))
             path_detach(d->paths, lane);
         else
             lane_service(d, lane);
@@ -246,30 +86,29 @@ static void apply(struct deliver *d)
 }
 
 /* A message that was held out of its rest: its clock stood still. */
-static void replay_held(struct deliver *d, const struct pause *p, int64_t end_ms)
+static void replay_held(struct deliver *d, const struct rec_steer *resumed)
 {
-    struct slice name;
+    int64_t since_ms = pause_since_ms(d, STEER_ID, resumed->name);
     uint64_t id;
-    slice_cut(slice_cstr(p->words), '=', &name);
-    if (p->kind != STEER_ID || event_message_parse(name, &id) || !queue_get(d->queue, id))
+    if (!since_ms || event_message_parse(resumed->name, &id) || !queue_get(d->queue, id))
         return;
     struct q_memo *m = queue_memo(d->queue, id, true);
-    int64_t from_ms = most_i64(p->since_ms, m->since_ms), to_ms = least_i64(end_ms, m->past.due_ms);
+    int64_t from_ms = most_i64(since_ms, m->since_ms), to_ms = least_i64(resumed->at_ms, m->past.due_ms);
     if (m->past.clock_ms && from_ms < to_ms)
         m->past.clock_ms += to_ms - from_ms;
 }
 
 void steer_replay(struct deliver *d, const struct rec_steer *r)
 {
-    const struct pause *p;
     if (r->kind >= STEER_KINDS)
         return;
-    if (!r->paused && (p = pause_get(d, (enum steer_kind)r->kind, r->name)))
-        replay_held(d, p, r->at_ms);
-    if (r->paused)
+    if (r->paused) {
         pause_put(d, (enum steer_kind)r->kind, r->name, r->at_ms, false);
-    else
-        pause_del(d, (enum steer_kind)r->kind, r->name, r->at_ms);
+        return;
+    }
+    if (r->kind == STEER_ID)
+        replay_held(d, r);
+    pause_del(d, (enum steer_kind)r->kind, r->name, r->at_ms);
 }
 
 /* --- single messages --- */
@@ -347,20 +186,20 @@ static void held_since(struct q_memo *m, int64_t since_ms)
         m->rest_to_ms = m->since_ms = most_i64(since_ms, m->rest_from_ms);
 }
 
+static void on_pause(void *data, enum steer_kind kind, struct slice name, int64_t since_ms)
+{
+    struct deliver *d = data;
+    uint64_t id;
+    if (kind != STEER_ID || event_message_parse(name, &id) || !queue_get(d->queue, id))
+        return;
+    held_since(queue_memo(d->queue, id, true), since_ms);
+    hold_one(d, id);
+    held_since(queue_memo(d->queue, id, true), since_ms);
+}
+
 void steer_start(struct deliver *d)
 {
-    size_t at = 0;
-    for (struct map_entry *e; (e = map_next(&d->pauses, &at));) {
-        const struct pause *p = e->value;
-        struct slice name;
-        uint64_t id;
-        slice_cut(slice_cstr(p->words), '=', &name);
-        if (p->kind != STEER_ID || event_message_parse(name, &id) || !queue_get(d->queue, id))
-            continue;
-        held_since(queue_memo(d->queue, id, true), p->since_ms);
-        hold_one(d, id);
-        held_since(queue_memo(d->queue, id, true), p->since_ms);
-    }
+    pause_list(d, on_pause, d);
 }
 
 /* --- carrying out --- */
@@ -645,7 +484,7 @@ int steer(struct deliver *d, const struct steer_order *o, steer_done *done, void
     d->steering = s;
     switch (o->verb) {
     case STEER_PAUSE:
-        if (!pause_get(d, o->kind, o->name)) {
+        if (!pause_holds(d, o->kind, o->name)) {
             pause_put(d, o->kind, o->name, loop_wall_ms(d->loop), false);
             record_pause(d, o, true);
         }
@@ -656,7 +495,7 @@ int steer(struct deliver *d, const struct steer_order *o, steer_done *done, void
             lift_measure(s);
             break;
         }
-        if (pause_get(d, o->kind, o->name)) {
+        if (pause_holds(d, o->kind, o->name)) {
             pause_del(d, o->kind, o->name, loop_wall_ms(d->loop));
             record_pause(d, o, false);
         }
@@ -665,7 +504,7 @@ int steer(struct deliver *d, const struct steer_order *o, steer_done *done, void
     case STEER_CANCEL:
         if (o->kind == STEER_CAMPAIGN)
             campaign_cancel(d, deliver_campaign(d, o->name));
-        else if (o->kind != STEER_ID && !pause_get(d, o->kind, o->name)) {
+        else if (o->kind != STEER_ID && !pause_holds(d, o->kind, o->name)) {
             /* Nothing new of it begins meanwhile. */
             pause_put(d, o->kind, o->name, 0, true);
             s->paused_here = true;
@@ -709,17 +548,5 @@ void steer_stop(struct deliver *d)
     if (s->stage != AT_SYNC) { /* else on_durable() frees it */
         free(s->name);
         free(s);
-    }
-}
-
-void steer_free(struct deliver *d)
-{
-    size_t at = 0;
-    for (struct map_entry *e; (e = map_next(&d->pauses, &at));)
-        free(e->value);
-    map_free(&d->pauses);
-    for (struct pause *p; (p = d->pauses_ended);) {
-        d->pauses_ended = p->next_ended;
-        free(p);
     }
 }

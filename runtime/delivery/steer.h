@@ -45,18 +45,7 @@ const char *steer_kind_name(enum steer_kind k);
 /* "pause" …; ERR_NOTFOUND. */
 int steer_verb_parse(struct slice word, enum steer_verb *out);
 
-/* Every pause, oldest first. */
-void steer_pauses(struct deliver *d,
-                  void (*fn)(void *data, enum steer_kind kind, struct slice name, int64_t since_ms),
-                  void *data);
-
 /* --- for the other rooms of delivery --- */
-/* NULL, or the words for what is paused: "campaign=hello". Borrowed until it is resumed. */
-const char *steer_lane_paused(const struct deliver *d, const struct lane *lane);
-const char *steer_path_paused(const struct deliver *d, const struct path *p);
-/* Whether people had paused it at that time (UTC); *next_ms comes down to when that changed. */
-bool steer_lane_was_paused(const struct deliver *d, const struct lane *lane, int64_t at_ms, int64_t *next_ms);
-bool steer_path_was_paused(const struct deliver *d, const struct path *p, int64_t at_ms, int64_t *next_ms);
 /* A record of a pause is replayed. */
 void steer_replay(struct deliver *d, const struct rec_steer *r);
 /* Everybody has a container: apply what was replayed to single messages. */
@@ -68,6 +57,5 @@ bool steer_takes(struct deliver *d, uint64_t id, struct lane *lane);
 void steer_go_on(struct deliver *d);
 /* No more done(). */
 void steer_stop(struct deliver *d);
-void steer_free(struct deliver *d);
 
 #endif

@@ -3,6 +3,7 @@
  * the spool, so a pool thread reads its record before. */
 #include "delivery/clock.h"
 #include "delivery/settle.h"
+#include "delivery/pause.h"
 #include "delivery/steer.h"
 
 #include <stdio.h>
@@ -132,7 +133,7 @@ void settle_cancelled(struct deliver *d, uint64_t id, struct lane *lane)
 void sweep_dead(struct deliver *d, struct domain *dom)
 {
     for (struct lane *lane = dom->lanes; lane; lane = lane->of_domain) {
-        if (lane->campaign->run != CAMPAIGN_RUNNING || steer_lane_paused(d, lane))
+        if (lane->campaign->run != CAMPAIGN_RUNNING || pause_of_lane(d, lane))
             continue;
         path_detach(d->paths, lane);
         while (lane->ready.n && d->readings < SLICE) {
@@ -152,7 +153,7 @@ void sweep_dead(struct deliver *d, struct domain *dom)
 /* Fresh mail is in order of time: behind one whose clock goes on, all do. Retries are not. */
 void sweep_hopeless(struct deliver *d, struct lane *lane, const char *why)
 {
-    if (lane->campaign->run != CAMPAIGN_RUNNING || steer_lane_paused(d, lane))
+    if (lane->campaign->run != CAMPAIGN_RUNNING || pause_of_lane(d, lane))
         return;
     for (uint32_t n = lane->ready.n; n && d->readings < SLICE; n--) {
         uint64_t id = lane->ready.head;

@@ -3,7 +3,7 @@
 #include "base/words.h"
 #include "delivery/deliver_impl.h"
 #include "delivery/measure.h"
-#include "delivery/steer.h"
+#include "delivery/pause.h"
 #include "format/text.h"
 
 #include <stdio.h>
@@ -115,7 +115,7 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
             continue;
         int64_t until;
         const struct measure *m = measures_holder(p, lane->domain->site, lane->campaign, &until);
-        if (steer_path_paused(d, p)) {
+        if (pause_of_path(d, p)) {
             paused = p;
         } else if (!m) {
             full = p;
@@ -138,7 +138,7 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
         return true;
     }
     if (paused)
-        return wait_of_pause(steer_path_paused(d, paused), out);
+        return wait_of_pause(pause_of_path(d, paused), out);
     for (size_t i = 0; i < st->nown; i++) {
         const struct conf_source *source = &d->conf.conf->sources[st->sources[i]];
         char text[IP_TEXT];
@@ -156,7 +156,7 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
 int64_t wait_of_lane(struct deliver *d, const struct lane *lane, struct buf *out)
 {
     int64_t until_ms = 0;
-    if (wait_of_pause(steer_lane_paused(d, lane), out) || wait_of_campaign(lane->campaign, out, &until_ms))
+    if (wait_of_pause(pause_of_lane(d, lane), out) || wait_of_campaign(lane->campaign, out, &until_ms))
         return until_ms;
     if (d->draining) {
         buf_adds(out, S("hato is stopping"));
@@ -188,7 +188,7 @@ int wait_of_message(struct deliver *d, uint64_t id, struct buf *out, int64_t *un
         return 0;
     case Q_RETRY:
         /* What holds its lane then holds it too. */
-        if (wait_of_pause(steer_lane_paused(d, lane), out) || wait_of_campaign(lane->campaign, out, until_ms))
+        if (wait_of_pause(pause_of_lane(d, lane), out) || wait_of_campaign(lane->campaign, out, until_ms))
             return 0;
         buf_adds(out, m->past.attempts ? S("its next try has its time") : S("its time has not come"));
         *until_ms = m->node.key;

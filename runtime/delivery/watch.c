@@ -2,7 +2,7 @@
 #include "delivery/watch.h"
 #include "delivery/deliver_impl.h"
 #include "delivery/measure.h"
-#include "delivery/steer.h"
+#include "delivery/pause.h"
 #include "format/text.h"
 
 static bool did_anything(const struct recent *t)
@@ -15,7 +15,7 @@ static void path_why(struct deliver *d, const struct path *p, struct buf *out, i
 {
     const struct limit *l = p->wait.at ? p->wait.at : p->wait_open.at;
     const struct measure *m = measures_holder(p, NULL, NULL, until_ms);
-    const char *paused = steer_path_paused(d, p);
+    const char *paused = pause_of_path(d, p);
     if (paused) {
         buf_printf(out, "paused by hand: %s", paused);
     } else if (m) {
