@@ -452,6 +452,8 @@ static void on_finding(void *data, const struct lint_finding *f)
 {
     struct hato *h = data;
     struct buf text = {0};
+    if (f->level == LINT_NOTE)
+        return;
     if (f->place.file.n)
         buf_printf(&text, "%.*s:%d: ", SLICE_FMT(f->place.file), f->place.line);
     buf_adds(&text, f->text);
@@ -504,6 +506,12 @@ int hato_open(struct hato *h, struct err *e)
     if (!r)
         lint_senders(h->script->conf, on_finding, h); /* before the first mail leaves */
     return r;
+}
+
+void hato_look_at(struct hato *h, const struct campaign *c)
+{
+    if (c->conf)
+        lint_campaign(h, c, on_finding, h);
 }
 
 /* --- swapping the script --- */

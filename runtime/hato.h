@@ -69,6 +69,8 @@ struct vm *hato_vm(struct hato *h);                /* of the script */
 struct deliver *hato_deliver(struct hato *h);      /* NULL before hato_open() */
 struct deliver_counts hato_counts(struct hato *h); /* those since the start: through swaps */
 struct resolve *hato_resolve(struct hato *h);
+/* Its people are read: say what they should know who sent it (lint_campaign()). */
+void hato_look_at(struct hato *h, const struct campaign *c);
 /* Whether one more is taken in, by --only and --limit; key: addr_dup_key(). Then say that it was. */
 bool hato_wants(const struct hato *h, struct slice key);
 void hato_took(struct hato *h);

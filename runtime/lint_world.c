@@ -99,6 +99,7 @@ struct people {
     const struct conf_campaign *conf;
     uint64_t good, bad, first_line;
     struct slice first_why;
+    struct lint_crowd crowd;
     bool over;
     int status;
     struct err err;
@@ -107,7 +108,7 @@ struct people {
 static int on_take(void *data, const struct intake_row *row)
 {
     struct people *p = data;
-    (void)row;
+    lint_crowd_add(&p->crowd, p->l->conf, row->addr->domain_ascii, 1);
     return ++p->good + p->bad < PEOPLE_LOOKED_AT ? ERR_CANCELED : ERR_LIMIT;
 }
 
@@ -150,56 +151,6 @@ static uint64_t lines_of(const struct lint *l, struct slice csv)
     return lines ? lines - 1 : 0;
 }
 
-/* The tightest of the limits that hold all of a campaign's mail together: ms a mail. 0: none does. */
-static double slowest(const struct conf *c, const struct conf_campaign *k, const struct conf_limit **which)
-{
-    const unsigned together =
-        1u << CONF_BY_STREAM | 1u << CONF_BY_CAMPAIGN | 1u << CONF_BY_SOURCE | 1u << CONF_BY_POOL;
-    double most = 0;
-    size_t sources = 0;
-    for (size_t i = 0; i < c->nsources; i++)
-        sources += lint_stream_uses(c, &c->streams[k->stream], (uint16_t)i);
-    for (size_t i = 0; i < c->nlimits; i++) {
-        const struct conf_limit *limit = &c->limits[i];
-        const struct pace_rate *r =
-            limit->amounts.rate.quota ? &limit->amounts.rate : &limit->amounts.recipients;
-        if (!r->quota || limit->by & ~together)
-            continue;
-        double each = (double)r->per_ms / r->quota;
-        if (limit->by & 1u << CONF_BY_SOURCE && sources)
-            each /= (double)sources;
-        if (each > most) {
-            most = each;
-            *which = limit;
-        }
-    }
-    return most;
-}
-
-static void lint_duration_of(const struct lint *l, const struct conf_campaign *k, uint64_t people)
-{
-    const struct conf_limit *limit = NULL;
-    double each = slowest(l->conf, k, &limit);
-    char a[32], b[32];
-    int64_t takes = (int64_t)(each * (double)people);
-    if (!limit || !people)
-        return;
-    if (k->expire_ms && k->expire_ms != INT64_MAX && takes > k->expire_ms)
-        lint_say(l, LINT_WARNING, &k->place,
-                 "campaign \"%.*s\": under the limit at %.*s:%d the last of some %llu people would have "
-                 "their turn after "
-                 "%s, and mail expires after %s",
-                 SLICE_FMT(k->name), SLICE_FMT(limit->place.file), limit->place.line,
-                 (unsigned long long)people, lint_duration(takes, a), lint_duration(k->expire_ms, b));
-    else if (!k->expire_ms || k->expire_ms == INT64_MAX)
-        lint_say(l, LINT_NOTE, &k->place,
-                 "campaign \"%.*s\" never expires: under the limit at %.*s:%d the last of some %llu people "
-                 "would have "
-                 "their turn after %s",
-                 SLICE_FMT(k->name), SLICE_FMT(limit->place.file), limit->place.line,
-                 (unsigned long long)people, lint_duration(takes, a));
-}
-
 static void lint_people(const struct lint *l, uint16_t index)
 {
     const struct conf_campaign *k = &l->conf->campaigns[index];
@@ -207,6 +158,7 @@ static void lint_people(const struct lint *l, uint16_t index)
     struct people p = {.l = l, .conf = k, .first_why = SLICE_NONE};
     if (k->people != CONF_PEOPLE_CSV || !campaign)
         return;
+    lint_crowd_init(&p.crowd, l->conf);
     struct intake *in = intake_start(&(struct intake_conf){.loop = hato_loop(l->hato),
                                                            .fs = hato_script_fs(l->hato),
                                                            .deliver = hato_deliver(l->hato),
@@ -223,14 +175,18 @@ static void lint_people(const struct lint *l, uint16_t index)
     bool enough = p.good + p.bad >= PEOPLE_LOOKED_AT;
     if (p.status && !enough) {
         lint_say(l, LINT_ERROR, &k->place, "campaign \"%.*s\": %s", SLICE_FMT(k->name), p.err.text);
-        return;
+        goto out;
     }
     if (p.bad)
         lint_say(l, p.good ? LINT_WARNING : LINT_ERROR, &k->place,
                  "campaign \"%.*s\": %s of the first %llu people %s bad rows, as line %llu: %.*s",
                  SLICE_FMT(k->name), p.good ? "some" : "all", (unsigned long long)(p.good + p.bad),
                  p.good ? "are" : "would be", (unsigned long long)p.first_line, SLICE_FMT(p.first_why));
-    lint_duration_of(l, k, enough ? lines_of(l, k->csv_path) : p.good);
+    if (enough)
+        lint_crowd_scale(&p.crowd, l->conf, lines_of(l, k->csv_path));
+    lint_last(l, k, &p.crowd, deliver_warmups(hato_deliver(l->hato)));
+out:
+    lint_crowd_free(&p.crowd);
 }
 
 void lint_script(struct hato *h, const char *script, lint_fn *fn, void *data)

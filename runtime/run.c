@@ -18,7 +18,7 @@ struct job {
     struct campaign *c;
     struct intake *intake;
     int64_t expires_ms; /* UTC; 0: never */
-    bool over;
+    bool over, look;    /* look: at who waits, with the next tick */
 };
 
 struct run {
@@ -112,6 +112,7 @@ static void on_intake(void *data, int status, const struct err *e)
     deliver_intake_end(hato_deliver(r->conf.hato), j->c, status == 0);
     if (r->conf.intake)
         r->conf.intake(r->conf.data, j->c, &counts, status, e);
+    j->look = status == 0;
 }
 
 static void start_job(struct job *j, uint16_t index)
@@ -190,9 +191,19 @@ static void leave(struct run *r)
     loop_timer_start(loop, &r->stop_timer, GOODBYE_MS, on_stop_over);
 }
 
+static void look_at_jobs(struct run *r)
+{
+    for (size_t i = 0; i < r->njobs; i++)
+        if (r->jobs[i].look) {
+            r->jobs[i].look = false;
+            hato_look_at(r->conf.hato, r->jobs[i].c);
+        }
+}
+
 static void on_tick(struct loop_timer *t)
 {
     struct run *r = CONTAINER(t, struct run, tick);
+    look_at_jobs(r);
     struct loop *loop = hato_loop(r->conf.hato);
     struct deliver_counts c = deliver_counts(hato_deliver(r->conf.hato));
     bool whole = loop_is_virtual(loop) || loop_now_ms(loop) - r->ticked_ms >= TICK_MS;

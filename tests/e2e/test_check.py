@@ -386,6 +386,67 @@ def test_people_keys_and_time_are_looked_at(hato, folder):
         in found[0]["text"], found
 
 
+ISP = 'hato.isp "x" { domains = { "example.test" }, mx = "mx.example.test"%s }\n'
+SECOND = """hato.source "b" { address = "127.0.0.2", ehlo = "b.example.test" }
+"""
+
+# What holds mail back → when the last of 5,000 people has their turn, and how loudly that is said. Of 4,000 people at
+# example.test and 1,000 at other.test where the limit is by receiver.
+LAST = [
+    ('hato.limit { by = { "stream" }, rate = "10/min" }', "limit", "8 h", "note"),
+    ('hato.limit { by = { "stream" }, rate = "100/h" }', "limit", "2 days", "warning"),
+    ('hato.limit { by = { "isp" }, rate = "100/h" }', "limit", "40 h", "warning"),
+    ('hato.limit { by = { "isp", "campaign" }, rate = "100/h" }', "limit", "40 h", "warning"),
+    ('hato.limit { by = { "domain" }, recipients = "100/h" }', "limit", "40 h", "warning"),
+    ('hato.limit { by = { "mx", "source" }, rate = "100/h" }', "limit", "40 h", "warning"),
+    (SECOND + 'hato.limit { by = { "mx", "source" }, rate = "100/h" }', "limit", "20 h", "note"),
+    ('hato.limit { by = { "pool" }, rate = "1/h" }', None, None, None),
+    ('hato.limit { by = { "isp" }, rate = "100/h" }\nhato.limit { by = { "source" }, rate = "50/h" }', "limit", "4 days", "warning"),
+    (ISP % ', rate = "100/h"', "rate of isp x", "40 h", "warning"),
+    (SECOND + ISP % ', recipients = "100/h"', "rate of isp x", "20 h", "note"),
+    (ISP % "" + 'hato.warmup "a" { isp = "x", curve = { 10, 20 }, hold = 2 }', "warm-up", "9 days", "warning"),
+    (ISP % "" + 'hato.warmup "a" { curve = { 10 } }', "warm-up", "17 days", "warning"),
+    ('hato.warmup "a" { curve = { 10 } }', "warm-up", "17 days", "warning"),
+    (SECOND + 'hato.warmup "a" { curve = { 10 } }', None, None, None),
+    (SECOND + 'hato.warmup "a" { curve = { 10 } }\nhato.warmup "b" { curve = { 10 } }', "warm-up", "8 days", "warning"),
+    (SECOND + 'hato.pool "p" { "b" }\nhato.warmup "a" { curve = { 10 }, overflow = "p" }\nhato.warmup "b" { curve = { 10 } }',
+     None, None, None),
+]
+
+
+@pytest.mark.parametrize("held", LAST)
+def test_a_campaign_without_an_end_is_told_when_its_last_mail_leaves(held, hato, folder):
+    limits, kind, after, level = held
+    (folder / "people.csv").write_text("email,name\n" + "".join(
+        f"p{i}@{'other' if i % 5 == 0 else 'example'}.test,P\n" for i in range(5000)))
+    never = HELLO.replace('  expire = "%s"', "")
+    _, found, _ = check(hato, folder, script=GOOD + limits + "\n" + never)
+    said = [(line["level"], line["text"]) for line in found if "never expires" in line["text"]]
+    if not kind:
+        assert said == []
+        return
+    assert said and said[0][0] == level and f"under the {kind} at " in said[0][1] and \
+        f"the last of some 5000 people would have their turn after {after}" in said[0][1], found
+    _, found, _ = check(hato, folder, script=GOOD + limits + "\n" + HELLO % "2 h")
+    assert any(f"would have their turn after {after}, and mail expires after 2 h" in line["text"] for line in found), found
+    _, found, _ = check(hato, folder, script=GOOD + limits + "\n" + HELLO % "30 days")
+    assert not any("would have their turn" in line["text"] for line in found), found
+
+
+def test_a_run_says_when_its_last_mail_leaves_once_people_are_read(hato, folder):
+    def run(rate, more=""):
+        (folder / "init.lua").write_text('local hato = require "hato"\n' + GOOD + 'hato.limit { by = { "stream" }, rate = "%s" }\n' % rate
+                                         + HELLO.replace('expire = "%s"', 'at = "2099-01-01 00:00"' + more))
+        shutil.rmtree(folder / "state", ignore_errors=True)
+        done = subprocess.run([hato, "run", folder / "init.lua", "--state", folder / "state", "--wait", "0", "--yes"],
+                              capture_output=True, text=True, timeout=60, check=True)
+        return done.stderr
+    assert "never expires: under the limit at " in run("100/h")
+    assert "the last of some 5000 people would have their turn after 2 days" in run("100/h")
+    assert "would have their turn" not in run("1000/h")  # 5 h
+    assert "their turn after 5 h, and mail expires after 2 h" in run("1000/h", ', expire = "2 h"')
+
+
 def test_a_script_that_does_not_load_is_an_error(hato, folder):
     code, found, says = check(hato, folder, script=GOOD.replace("bounce", "bunce"))
     assert code == 2 and not found and 'unknown option "bunce"; did you mean "bounce"?' in says

@@ -439,3 +439,46 @@ TEST(expire_is_looked_at_before_every_hand_off)
         town_free(&t);
     }
 }
+
+static struct conf_campaign timed;
+static int64_t timed_at_ms, timed_late_ms;
+
+static void at_its_time(struct conf *c)
+{
+    timed = c->campaigns[0];
+    timed.at_ms = timed_at_ms;
+    timed.late_ms = timed_late_ms;
+    c->campaigns = &timed;
+}
+
+/* late bounds the start alone: once it began, a campaign goes on after any rest. */
+TEST(a_campaign_that_is_later_than_late_does_not_start)
+{
+    enum { AT, LATER, TOO_LATE, UNBOUNDED, CASES };
+    for (int i = 0; i < CASES; i++) {
+        struct town t;
+        timed_at_ms = 1764000000000 + HOUR;
+        timed_late_ms = i == UNBOUNDED ? INT64_MAX : 6 * (int64_t)HOUR;
+        CHECK(start(&t, at_its_time));
+        if (i != AT)
+            rest_for(&t, (i == LATER ? 6 : 8) * (int64_t)HOUR);
+        CHECK(send_one(&t, 0));
+        town_run_for(&t, 30 * MINUTE);
+        struct campaign *c = deliver_campaign(t.d, S("hello"));
+        CHECK_INT(c->run, i == AT ? CAMPAIGN_LATER : i == TOO_LATE ? CAMPAIGN_HELD : CAMPAIGN_RUNNING);
+        CHECK_INT(nseen, i == LATER || i == UNBOUNDED);
+        if (i == TOO_LATE) {
+            CHECK_STR(slice_cstr(c->why), S("its time to start is past by more than `late`"));
+            CHECK_INT(deliver_counts(t.d).queued, 1);
+        }
+        if (i == LATER) {
+            town_crash(&t);
+            rest_for(&t, 8 * (int64_t)HOUR);
+            CHECK(town_open(&t));
+            town_run_for(&t, 30 * MINUTE);
+            CHECK_INT(deliver_campaign(t.d, S("hello"))->run, CAMPAIGN_RUNNING);
+            CHECK_INT(count_of(EVENT_DEFERRED) + count_of(EVENT_EXPIRED), 2);
+        }
+        town_free(&t);
+    }
+}
