@@ -145,6 +145,7 @@ static int on_record(void *data, const struct rec *rec)
     case REC_DUE:
     case REC_INTERVAL:
     case REC_WARMUP:
+    case REC_TALLY:
         break;
     }
     return 0;

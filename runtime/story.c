@@ -213,6 +213,7 @@ static int on_record(void *data, const struct rec *rec)
     case REC_MEASURE:
     case REC_INTERVAL:
     case REC_WARMUP:
+    case REC_TALLY:
         break;
     }
     if (rec->type != REC_RECIPIENT || stories_get(ss, rec->recipient.id))

@@ -70,6 +70,8 @@ static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos
         id = r.due.id;
     else if (r.type == REC_WARMUP) /* one without mail for as long as events are kept starts anew */
         return keep_young(d, r.warmup.at_ms);
+    else if (r.type == REC_TALLY)
+        return keep_young(d, r.tally.at_ms);
     else if (r.type == REC_MEASURE)
         return keep_measure(d, r.measure.number);
     else

@@ -202,6 +202,18 @@ static void on_measured(void *data, const struct measure *m)
     append_record(d, SPOOL_EVENTS, &rec);
 }
 
+static void on_counted(void *data, const struct rec_tally *t, struct slice isp, struct slice source)
+{
+    struct deliver *d = data;
+    struct rec rec = {.type = REC_TALLY};
+    if (d->ending)
+        return;
+    rec.tally = *t;
+    rec.tally.isp = isp.n ? name_number(d, NAME_ISP, isp) : 0;
+    rec.tally.source = name_number(d, NAME_SOURCE, source);
+    append_record(d, SPOOL_EVENTS, &rec);
+}
+
 static int on_read(void *data, uint64_t position, struct buf *out, struct err *e)
 {
     struct deliver *d = data;
@@ -293,6 +305,7 @@ static void make_rooms(struct deliver *d)
                                               .warmups = d->warmups,
                                               .data = d,
                                               .measured = on_measured,
+                                              .counted = on_counted,
                                               .open = on_open,
                                               .may_open = on_may_begin,
                                               .is_paused = on_is_paused,

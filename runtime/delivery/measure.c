@@ -16,6 +16,7 @@ struct measures *measures_new(const struct measures_conf *conf)
     ms->conf = *conf;
     ms->next_number = 1;
     map_init(&ms->by_number, (struct hash_key){0, 0}); /* numbers that we gave */
+    measures_recall_init(ms);
     return ms;
 }
 
@@ -42,22 +43,15 @@ void measures_free(struct measures *ms)
         ms->first = m->next;
         measure_free(m);
     }
-    while (ms->tallies) {
-        struct tally *t = ms->tallies;
-        ms->tallies = t->next;
-        tally_free(t);
-    }
+    tallies_free(&ms->tallies);
+    measures_recall_free(ms);
     map_free(&ms->by_number);
     free(ms);
 }
 
 void measures_part(struct isp *isp)
 {
-    while (isp->tallies) {
-        struct tally *t = isp->tallies;
-        isp->tallies = t->next;
-        tally_free(t);
-    }
+    tallies_free(&isp->tallies);
 }
 
 /* What was long ago is forgotten, oldest first, when there are many. */
@@ -247,6 +241,7 @@ void measures_meet(struct measures *ms, struct isp *isp)
         }
         measure_attach(m);
     }
+    measures_recall_meet(ms, isp);
 }
 
 /* --- beginning --- */
@@ -522,9 +517,16 @@ void measures_return(struct path *p, const struct site *s, const struct campaign
 
 /* --- answers --- */
 
+/* loop_now_ms() of the answer. */
+static int64_t answered_ms(const struct measures *ms, const struct measure_answer *a)
+{
+    int64_t now = loop_now_ms(ms->conf.loop), at = a->at_ms - measures_behind_ms(ms);
+    return a->at_ms && at < now ? at : now;
+}
+
 static struct measure *due(struct measures *ms, const struct measure_answer *a, struct tally *t)
 {
-    int64_t now = loop_now_ms(ms->conf.loop);
+    int64_t now = answered_ms(ms, a);
     struct measure_start s = {.act = a->rule->act,
                               .path = a->path,
                               .site = a->site,
@@ -540,10 +542,21 @@ static struct measure *due(struct measures *ms, const struct measure_answer *a, 
     return measure_begin(ms, &s);
 }
 
+static struct measure *count_in(struct measures *ms, struct tally *t, const struct measure_answer *a)
+{
+    int64_t now = answered_ms(ms, a);
+    struct measure *begun = NULL;
+    if (tally_answer(t, a->rule, a->begun_ms ? a->begun_ms : now, now))
+        begun = due(ms, a, t);
+    measures_write_tally(ms, t, a, now);
+    return begun;
+}
+
 static struct measure *count(struct measures *ms, struct tally **list, const struct measure_answer *a,
                              bool *known)
 {
     struct measure *begun = NULL;
+    struct tally_who who = tally_who(a);
     int64_t now = loop_now_ms(ms->conf.loop);
     while (*list) {
         struct tally *t = *list;
@@ -552,10 +565,10 @@ static struct measure *count(struct measures *ms, struct tally **list, const str
             tally_free(t);
             continue;
         }
-        if (tally_is_about(t, a)) {
-            *known |= a->rule && slice_eq(a->rule->name, slice_cstr(t->rule));
-            if (tally_answer(t, a, now))
-                begun = due(ms, a, t);
+        if (tally_is_about(t, &who)) {
+            *known |= a->rule && tally_is_of(t, a->rule);
+            struct measure *m = count_in(ms, t, a);
+            begun = m ? m : begun;
         }
         list = &t->next;
     }
@@ -602,11 +615,16 @@ struct measure *measures_answer(struct measures *ms, const struct measure_answer
         return m;
     if (tally_is_needless(a->rule))
         return is_old(ms, a) ? m : due(ms, a, NULL);
-    struct tally *t = tally_new(a->rule, a, loop_now_ms(ms->conf.loop));
+    struct measure_start s = {.act = a->rule->act, .path = a->path, .site = a->site, .campaign = a->campaign};
+    if (!fits_scope(&s))
+        return m;
+    struct tally_who who = tally_who(a);
+    struct tally *t = tally_new(a->rule, &who, answered_ms(ms, a));
     struct tally **list = a->rule->act.scope == ACT_SOURCE ? &ms->tallies : &isp->tallies;
     t->next = *list;
     *list = t;
-    return tally_answer(t, a, loop_now_ms(ms->conf.loop)) ? due(ms, a, t) : m;
+    other = count_in(ms, t, a);
+    return other ? other : m;
 }
 
 static struct backoff *backoff_of(struct path *p)

@@ -77,6 +77,9 @@ struct measures_conf {
     void *data;
     /* It began, became stronger, learnt, or was lifted. NULL: nobody writes it down. */
     void (*changed)(void *data, const struct measure *m);
+    /* What a rule has counted, to be kept over the end of the process; isp and source for the record's own.
+     * NULL: nobody writes it down. */
+    void (*counted)(void *data, const struct rec_tally *r, struct slice isp, struct slice source);
 };
 struct measures *measures_new(const struct measures_conf *conf);
 void measures_free(struct measures *ms); /* before the paths' isps */
@@ -168,5 +171,14 @@ void measure_record(const struct measure *m, int64_t now_ms, struct rec_measure 
  * folder at rest) what was restored can be looked at. */
 void measures_restore(struct measures *ms, const struct rec_measure *r, struct slice isp,
                       struct slice source);
+
+/* What rules had counted, the later for the earlier; and each event, which may be an answer that came after
+ * it, or mail that a receiver took in the last hour. */
+struct measure_names {
+    struct slice isp, source, from, campaign;
+};
+void measures_recall(struct measures *ms, const struct rec_tally *r, struct slice isp, struct slice source);
+void measures_recall_event(struct measures *ms, const struct rec_event *ev,
+                           const struct measure_names *names);
 
 #endif

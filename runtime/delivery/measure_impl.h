@@ -13,7 +13,18 @@ struct measures {
     uint32_t next_number;
     struct measure *of_sources; /* ACT_SOURCE, that hold */
     struct tally *tallies;      /* of ACT_SOURCE */
+    struct map recalled;        /* isp name → struct recalled, until it is met */
 };
+
+/* --- measure_recall.c --- */
+void measures_recall_init(struct measures *ms);
+void measures_recall_free(struct measures *ms);
+void measures_recall_meet(struct measures *ms, struct isp *isp);
+void tallies_free(struct tally **list);
+int64_t measures_behind_ms(const struct measures *ms); /* UTC - this = loop_now_ms() */
+/* Into the journal what this one has come to with an answer at now_ms, if its event will not say so. */
+void measures_write_tally(struct measures *ms, const struct tally *t, const struct measure_answer *a,
+                          int64_t now_ms);
 
 /* --- measure.c --- */
 /* In force at its isp, if that is known by now. */

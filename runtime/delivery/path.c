@@ -30,7 +30,8 @@ struct paths *paths_new(const struct paths_conf *conf)
                                                         .conf = conf->conf,
                                                         .intervals = conf->intervals,
                                                         .data = conf->data,
-                                                        .changed = conf->measured});
+                                                        .changed = conf->measured,
+                                                        .counted = conf->counted});
     return ps;
 }
 

@@ -100,6 +100,8 @@ struct paths_conf {
     void *data;
     /* A measure began, became stronger, learnt or was lifted. NULL: nobody writes it down. */
     void (*measured)(void *data, const struct measure *m);
+    /* What a rule has counted towards one. NULL: the same. */
+    void (*counted)(void *data, const struct rec_tally *r, struct slice isp, struct slice source);
     /* Open a session that begins with this recipient, which is CLAIMED. path->sessions already counts it. */
     void (*open)(void *data, struct path *p, struct site *s, struct lane *lane, uint64_t id);
     /* False: no attempt may begin now; isp_service() comes when it may. NULL: always. */

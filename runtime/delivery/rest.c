@@ -233,6 +233,7 @@ void rest_learn(struct rest *rs, const struct rec *r)
         break;
     case REC_SESSION:
     case REC_WARMUP:
+    case REC_TALLY:
         break;
     }
 }

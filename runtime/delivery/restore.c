@@ -119,6 +119,10 @@ static void replay_mentions(struct deliver *d, const struct rec *r)
         name_reserve(d, NAME_ISP, r->measure.isp);
         name_reserve(d, NAME_SOURCE, r->measure.source);
         break;
+    case REC_TALLY:
+        name_reserve(d, NAME_ISP, r->tally.isp);
+        name_reserve(d, NAME_SOURCE, r->tally.source);
+        break;
     }
 }
 
@@ -344,6 +348,11 @@ static void replay_event(struct replay *rp, struct spool_pos pos, const struct r
                    &(struct suppress_names){deliver_name(d, NAME_STREAM, ev->stream),
                                             deliver_name(d, NAME_ISP, ev->isp)});
     warmup_event(d, ev, false);
+    measures_recall_event(paths_measures(d->paths), ev,
+                          &(struct measure_names){deliver_name(d, NAME_ISP, ev->isp),
+                                                  deliver_name(d, NAME_SOURCE, ev->source),
+                                                  deliver_name(d, NAME_DOMAIN, ev->domain),
+                                                  deliver_name(d, NAME_CAMPAIGN, ev->campaign)});
     if (!queue_get(d->queue, ev->id))
         return;
     if (rec_event_ends(ev->type))
@@ -494,6 +503,10 @@ static int replay_record(void *data, enum spool_kind kind, struct spool_pos pos,
         break;
     case REC_WARMUP:
         replay_warmup(rp->d, &r.warmup);
+        break;
+    case REC_TALLY:
+        measures_recall(paths_measures(rp->d->paths), &r.tally, deliver_name(rp->d, NAME_ISP, r.tally.isp),
+                        deliver_name(rp->d, NAME_SOURCE, r.tally.source));
         break;
     case REC_STEER:
         steer_replay(rp->d, &r.steer);

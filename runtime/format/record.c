@@ -174,11 +174,22 @@ static const struct field warmup_fields[] = {FIELD(1, F_I64, rec_warmup, at_ms),
                                              FIELD(12, F_BOOL, rec_warmup, per_day),
                                              {0}};
 
+static const struct field tally_fields[] = {
+    FIELD(1, F_I64, rec_tally, at_ms),      FIELD(2, F_U64, rec_tally, message),
+    FIELD(3, F_U32, rec_tally, isp),        FIELD(4, F_U32, rec_tally, source),
+    FIELD(5, F_U8, rec_tally, scope),       FIELD(6, F_STR, rec_tally, what),
+    FIELD(7, F_STR, rec_tally, rule),       FIELD(8, F_U32, rec_tally, recent),
+    FIELD(9, F_U64, rec_tally, answers),    FIELD(10, F_I64, rec_tally, began_ms),
+    FIELD(11, F_I64, rec_tally, hit_ms),    FIELD(12, F_I64, rec_tally, fresh_ms),
+    FIELD(13, F_I64, rec_tally, bucket_ms), FIELD(14, F_I64, rec_tally, bucket_at),
+    FIELD(15, F_RAW, rec_tally, buckets),   {0}};
+
 static const struct field *const tables[] = {
     [REC_NAME] = name_fields,         [REC_RECIPIENT] = recipient_fields, [REC_KEY] = key_fields,
     [REC_BEGIN] = begin_fields,       [REC_SESSION] = session_fields,     [REC_EVENT] = event_fields,
     [REC_CAMPAIGN] = campaign_fields, [REC_MEASURE] = measure_fields,     [REC_STEER] = steer_fields,
     [REC_DUE] = due_fields,           [REC_INTERVAL] = interval_fields,   [REC_WARMUP] = warmup_fields,
+    [REC_TALLY] = tally_fields,
 };
 
 struct slice rec_event_name(unsigned type)
@@ -420,6 +431,7 @@ static const struct rec blank[] = {
     [REC_DUE] = {REC_DUE, .due = {0}},
     [REC_INTERVAL] = {REC_INTERVAL, .interval = {.domain = NONE, .mx = NONE, .why = NONE}},
     [REC_WARMUP] = {REC_WARMUP, .warmup = {.why = NONE}},
+    [REC_TALLY] = {REC_TALLY, .tally = {.what = NONE, .rule = NONE, .buckets = NONE}},
 };
 _Static_assert(COUNT(blank) == COUNT(tables), "each type of record has its empty one");
 

@@ -23,6 +23,7 @@ enum rec_type {
     REC_DUE = 10,      /* events: people moved the time of a message's next try */
     REC_INTERVAL = 11, /* events: from when to when mail waited, and for what */
     REC_WARMUP = 12, /* events: how far a warm-up has come, on its first mail of a day, and when it changed */
+    REC_TALLY = 13,  /* events: what a rule has counted towards a measure, at each hit */
 };
 
 enum rec_name_kind {
@@ -225,6 +226,20 @@ struct rec_warmup {
     bool per_day;
 };
 
+/* A tally (delivery/measure_count.h). Events that come later, of answers that were no hits, add to it. */
+struct rec_tally {
+    int64_t at_ms;        /* UTC, of the answer that was counted last */
+    uint64_t message;     /* that was answered; its event comes later, and is in here. 0: none */
+    uint32_t isp, source; /* 0: of all; not about one */
+    uint8_t scope;        /* enum act_scope */
+    struct slice what, rule;
+    uint32_t recent;
+    uint64_t answers;
+    int64_t began_ms, hit_ms, fresh_ms; /* UTC; fresh_ms 0: not set */
+    int64_t bucket_ms, bucket_at;
+    struct slice buckets; /* raw msgpack array: hits, answers, hits … */
+};
+
 struct rec {
     enum rec_type type;
     union {
@@ -240,6 +255,7 @@ struct rec {
         struct rec_due due;
         struct rec_interval interval;
         struct rec_warmup warmup;
+        struct rec_tally tally;
     };
 };
 

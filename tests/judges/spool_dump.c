@@ -66,6 +66,11 @@ static void put_record(struct buf *out, const struct rec *r)
                    r->interval.kind, (long long)r->interval.begin_ms, (long long)r->interval.end_ms);
         put_text(out, "why", r->interval.why);
         break;
+    case REC_TALLY:
+        buf_printf(out, "\"type\":\"tally\",\"source\":%u,\"isp\":%u,\"answers\":%llu", r->tally.source,
+                   r->tally.isp, (unsigned long long)r->tally.answers);
+        put_text(out, "rule", r->tally.rule);
+        break;
     case REC_WARMUP:
         buf_printf(out,
                    "\"type\":\"warmup\",\"source\":%u,\"isp\":%u,\"from\":%u,\"day\":%lld,\"position\":%u,"
