@@ -353,6 +353,87 @@ def test_a_script_without_fault_is_told_so(hato, folder):
     assert (done.returncode, done.stdout) == (0, "nothing to find fault with\n")
 
 
+# After GOOD: all that is found, word by word where it is one; what is right has nothing, and may not come near it.
+PRECISE = {
+    'hato.stream "t" { from = "t@example.test", bounce = "b.example.test", priority = "normal", '
+    'unsubscribe = { url = "https://example.test/u/{{ token }}" }, '
+    'dkim = { { domain = "example.test", selector = "s1", key = "key.pem" }, '
+    '{ domain = "example.test", selector = "s2", key = "key.pem" }, '
+    '{ domain = "other.test", selector = "s1", key = "key.pem" } } }': [],
+    'hato.stream "t" { from = "t@example.test", bounce = "b.example.test", unsubscribe = { mailto = "u@example.test" }, '
+    'dkim = { { domain = "below.example.test", selector = "s1", key = "key.pem" } } }': [],
+    'hato.stream "t" { from = "t@news.example.test", bounce = "b.example.test", unsubscribe = { mailto = "u@example.test" }, '
+    'dkim = { { domain = "example.test", selector = "s1", key = "key.pem" } } }': [],
+    'hato.isp "mine" { mx = "google.com", domains = { "*.x.test", "x.test" } }': [],
+    'hato.isp "x" { domains = "x.test" }\nhato.isp "y" { mx = "y.test", domains = { "x.test", "*.x.test" } }': [
+        'isp "y": nothing can match "x.test": isp "x" has the same pattern and comes first'],
+    'hato.isp "x" { domains = "*.x.test" }\nhato.isp "y" { domains = { "*.x.test" } }': [
+        'isp "y": nothing can match "*.x.test": isp "x" has the same pattern and comes first'],
+    'hato.limit { by = { "isp" }, rate = "40/s" }\nhato.limit { by = { "stream" }, rate = "40/s" }': [],
+    'hato.limit { by = { "isp" }, rate = "40/s" }\nhato.limit { by = { "isp" }, rate = "50/s", recipients = "1/s" }': [],
+    'hato.limit { by = { "isp" }, rate = "40/s" }\nhato.limit { by = { "isp" }, rate = "50/s", new_connections = "1/s" }': [],
+    'hato.limit { by = { "isp" }, rate = "40/s" }\nhato.limit { by = { "isp" }, rate = "50/s", connections = 3 }': [],
+    'hato.limit { by = { "isp" }, connections = 3 }\nhato.limit { by = { "isp" }, connections = 4 }': [
+        "this limit is never felt: the one at init.lua:6 counts by the same and is as tight"],
+    'hato.limit { by = { "isp" }, rate = "40/s" }\nhato.limit { by = { "isp" }, rate = "40/s" }': [
+        "this limit is never felt: the one at init.lua:6 counts by the same and is as tight"],
+    'hato.bounces { { isp = "microsoft", text = "x", class = "spam" } }': [],
+    'hato.bounces { { class = "spam", act = hato.slow() }, { class = "spam", act = hato.suppress "1 day" } }': [],
+    'hato.bounces { { class = "spam", act = hato.slow() }, { kind = "hard", act = hato.slow() } }': [],
+    'hato.bounces { { kind = "soft", act = hato.slow() }, { kind = "hard", act = hato.slow() } }': [],
+    'hato.bounces { { isp = "gmail", failure = "lost", act = hato.slow() }, { isp = "yahoo", failure = "lost", '
+    'act = hato.slow() } }': [],
+    'hato.bounces { { failure = "lost", act = hato.slow() }, { isp = "yahoo", failure = "lost", act = hato.slow() } }': [
+        "rule 2 can never fire: rule 1 is asked before it and knows all its classes"],
+    HELLO.replace("expire", 'at = "2020-01-01 10:00", late = "6 h", expire') % "3 days": [
+        'campaign "hello": its time is over by more than `late` (6 h): it does not start any more'],
+    'hato.limit { by = { "campaign" }, rate = "10/min" }\n' + HELLO.replace('expire = "%s"', ""): [
+        'campaign "hello" never expires: under the limit at init.lua:6 the last of some 5000 people would have their turn '
+        "after 8 h"],
+    'hato.limit { by = { "source" }, recipients = "1/min" }\nhato.source "b" { address = "127.0.0.2", ehlo = "b.test" }\n'
+    + HELLO % "1 day": [
+        'campaign "hello": under the limit at init.lua:6 the last of some 5000 people would have their turn after 42 h, and '
+        "mail expires after 1 day"],
+    'hato.limit { by = { "isp", "campaign" }, rate = "1/min" }\n' + HELLO % "1 day": [],
+    HELLO.replace("people.csv", "other.csv") % "1 day": [
+        'campaign "hello": other.csv: no column of the header line is the address: call it email (or メールアドレス), or say map '
+        '= { email = "…" }'],
+    HELLO.replace("people.csv", "some.csv") % "1 day": [
+        'campaign "hello": some of the first 2 people are bad rows, as line 3: "b@@example.test" has two @'],
+}
+
+
+@pytest.mark.parametrize("script", PRECISE)
+def test_it_says_that_and_nothing_else(script, hato, sender, tmp_path):
+    shutil.copy(sender[0] / "rsa.pem", tmp_path / "key.pem")
+    for name, people in {"people.csv": "".join(f"p{i}@example.test,P\n" for i in range(5000)),
+                         "some.csv": "a@example.test,A\nb@@example.test,B\n"}.items():
+        (tmp_path / name).write_text("email,name\n" + people)
+    (tmp_path / "other.csv").write_text("who,name\na@example.test,A\n")
+    _, found, says = check(hato, tmp_path, script=GOOD + script)
+    assert not says
+    assert [line["text"].replace(f"{tmp_path}/", "") for line in found] == PRECISE[script]
+
+
+def test_where_every_source_is_ipv6_a_table_without_a_family_is_no_fault(hato, tmp_path):
+    _, found, _ = check(hato, tmp_path, script='hato.source "a" { address = "::1", ehlo = "a.test" }\n'
+                        'hato.stream "s" { from = "a@example.test", priority = "urgent" }\nhato.isp "x" { mx = "x.test" }')
+    assert not [line for line in found if line["level"] == "error"], found
+
+
+def test_a_script_without_streams_has_no_idle_source(hato, tmp_path):
+    _, found, _ = check(hato, tmp_path, script='hato.source "a" { address = "127.0.0.1", ehlo = "a.test" }')
+    assert [(line["level"], line["text"]) for line in found] == [
+        ("note", "the script declares no stream: nothing can be sent")]
+
+
+def test_people_read_where_it_is(hato, folder):
+    (folder / "init.lua").write_text('local hato = require "hato"\n' + GOOD + 'hato.isp "x" { mx = { "x.test", "x.test" } }')
+    done = subprocess.run([hato, "check", folder / "init.lua"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.replace(f"{folder}/", "")) == (0, 'init.lua:6: warning: isp "x": "x.test" stands twice\n'
+                                                                        "1 finding, 0 of them errors\n")
+
+
 def test_signatures_are_looked_at(hato, folder):
     def texts(dkim):
         _, found, _ = check(hato, folder, script=GOOD.replace('{ domain = "example.test", selector = "s1", key = "key.pem" }',

@@ -270,6 +270,9 @@ def test_who_is_lifted_by_hand_has_nothing_counted_against_them_in_the_database_
     rows = subprocess.run(["sqlite3", t.state / "hato.db", "SELECT address FROM soft_bounce"], capture_output=True,
                           text=True, check=True).stdout.split()
     assert rows == ["full2@a.test"]
+    for person, counted in (("full1@a.test", False), ("full2@a.test", True)):
+        why = subprocess.run([t.hato, "why", person, "--state", t.state], capture_output=True, text=True, check=True)
+        assert (f"  counted against {person}: mailbox_full\n" in why.stdout) == counted, why.stdout
 
 
 def test_an_outbreak_outlives_a_restart(town):

@@ -13,6 +13,96 @@ TEST(every_class_has_a_sentence)
         CHECK(explain_class((enum reply_class)c) && strlen(explain_class((enum reply_class)c)) > 10);
 }
 
+static void say(struct buf *out, struct rec_event ev, const struct event_names *names)
+{
+    struct slice *texts[] = {&ev.recipient, &ev.text, &ev.class_name, &ev.rule, &ev.meta};
+    for (size_t i = 0; i < COUNT(texts); i++)
+        *texts[i] = slice_of(texts[i]->p, texts[i]->n);
+    buf_clear(out);
+    explain_event(out, &ev, names, 2);
+}
+
+TEST(each_event_says_what_it_means_for_the_message_and_the_person)
+{
+    enum { AT = 1000000000, RCPT = SMTP_PHASE_RCPT + 1 };
+    static const struct {
+        struct rec_event ev;
+        const char *says;
+    } rows[] = {
+        {{.type = EVENT_ACCEPTED, .flags = REC_FLAG_TEST}, "accepted, stream not known, hato.send, a test"},
+        {{.type = EVENT_ACCEPTED}, "accepted, stream not known, hato.send"},
+        {{.type = EVENT_DEFERRED, .at_ms = AT, .attempt = 2, .charged = true, .phase = RCPT, .code = 451},
+         "attempt 2 put off by the receiver at rcpt: 451\n  goes again as soon as it may"},
+        {{.type = EVENT_DEFERRED, .at_ms = AT, .next_due_ms = AT + 60000},
+         "could not be offered to the receiver: no answer\n  next try 1970-01-12 13:47:40 (1 min later); "
+         "does "
+         "not "
+         "count as an attempt"},
+        {{.type = EVENT_AMBIGUOUS, .at_ms = AT, .attempt = 1},
+         "attempt 1: the connection to the receiver broke off between the last byte and the reply: no "
+         "answer\n  it "
+         "may have been taken; if it was, the next try delivers it a second time\n  goes again as soon as it "
+         "may"},
+        {{.type = EVENT_BOUNCED,
+          .session = 7,
+          .attempt = 1,
+          .phase = RCPT,
+          .code = 550,
+          .class_name = S("no_such_user"),
+          .rule = S("status 5.1.1")},
+         "attempt 1 refused for good by the receiver at rcpt: 550\n  no_such_user (hard): the receiver knows "
+         "no "
+         "such user; rule: status 5.1.1"},
+        {{.type = EVENT_BOUNCED,
+          .session = 7,
+          .attempt = 1,
+          .phase = REC_PHASE_ASYNC,
+          .text = S("550 full"),
+          .class_name = S("mailbox_full")},
+         "the receiver sent it back by mail: 550 full\n  mailbox_full (soft): the mailbox is full"},
+        {{.type = EVENT_BOUNCED, .class_name = S("no_such_domain")},
+         "ended without an attempt: no answer\n  no_such_domain (hard): the domain does not exist, or has "
+         "nothing "
+         "that takes mail"},
+        {{.type = EVENT_EXPIRED, .attempt = 1, .phase = RCPT, .text = S("451 \x1b[2Jlater\xc2\x9b")},
+         "given up after 1 attempt; last at rcpt: 451 \\x1b[2Jlater\\x9b"},
+        {{.type = EVENT_COMPLAINED, .text = S("abuse"), .rule = S("feedback report")},
+         "complained: abuse; rule: feedback report"},
+    };
+    struct event_names *names = event_names_new(NULL);
+    struct buf b = {0};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        say(&b, rows[i].ev, names);
+        CHECK_STR(buf_slice(&b), slice_cstr(rows[i].says));
+    }
+    buf_free(&b);
+    event_names_free(names);
+}
+
+TEST(a_wait_says_until_when_and_one_without_a_reason_says_so)
+{
+    enum { NOW = 1000000000 };
+    static const struct {
+        struct reason r;
+        const char *says;
+    } rows[] = {
+        {{INTERVAL_LIMIT, NOW - 60000, NOW, S("for the limit"), NOW + 60000},
+         "has waited 1 min for the limit; until 1970-01-12 13:47:40"},
+        {{INTERVAL_LIMIT, NOW - 60000, NOW, S("for the limit"), NOW}, "has waited 1 min for the limit"},
+        {{INTERVAL_LIMIT, NOW - 60000, NOW - 1000, S("for the limit"), NOW + 60000},
+         "waited 59 s for the limit"},
+        {{REASON_NONE, NOW - 60000, NOW - 1000, {"", 0}, 0},
+         "waited 59 s, and nothing says why: that is a bug of hato, please report it"},
+    };
+    struct buf b = {0};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        buf_clear(&b);
+        explain_wait(&b, &rows[i].r, NOW);
+        CHECK_STR(buf_slice(&b), slice_cstr(rows[i].says));
+    }
+    buf_free(&b);
+}
+
 TEST(why_says_what_comes_next)
 {
     enum { NOW = 1000000000 };
@@ -101,6 +191,58 @@ TEST(why_tells_the_chain_of_an_address_however_it_is_written)
     buf_free(&out);
     buf_free(&path);
     buf_free(&mid);
+    journal_rig_close(&rig);
+}
+
+static void wait_of(struct journal_rig *rig, enum interval_kind kind, int from_ms, int to_ms, const char *why)
+{
+    struct rec rec = {.type = REC_INTERVAL};
+    rec.interval = (struct rec_interval){.kind = (uint8_t)kind,
+                                         .begin_ms = (int64_t)RIG_WALL_S * 1000 + from_ms,
+                                         .end_ms = (int64_t)RIG_WALL_S * 1000 + to_ms,
+                                         .domain = SLICE_NONE,
+                                         .mx = SLICE_NONE,
+                                         .why = slice_cstr(why)};
+    journal_rig_put(rig, SPOOL_EVENTS, &rec);
+}
+
+TEST(why_tells_the_waits_that_last_once_and_no_moments)
+{
+    struct journal_rig rig = {0};
+    struct buf out = {0};
+    struct rec begin = {.type = REC_BEGIN};
+    journal_rig_open(&rig);
+    journal_rig_name(&rig, NAME_STREAM, 1, "news");
+    journal_rig_name(&rig, NAME_CAMPAIGN, 1, "hello");
+    journal_rig_name(&rig, NAME_ISP, 1, "gmail");
+    wait_of(&rig, INTERVAL_UP, 0, 100000, "");
+    journal_rig_accept(&rig, 1, "taro@example.jp");
+    wait_of(&rig, INTERVAL_JOURNAL, 0, 400, "for the journal");
+    wait_of(&rig, INTERVAL_LIMIT, 400, 5000, "for the limit");
+    wait_of(&rig, INTERVAL_PAUSE, 5000, 5200, "because people paused it");
+    wait_of(&rig, INTERVAL_LIMIT, 5200, 9000, "for the limit");
+    begin.begin = (struct rec_begin){
+        .id = 1, .at_ms = ((int64_t)RIG_WALL_S + 9) * 1000, .attempt = 1, .isp = 1, .edits = SLICE_NONE};
+    journal_rig_put(&rig, SPOOL_EVENTS, &begin);
+    journal_rig_event(&rig, (struct rec_event){.type = EVENT_DELIVERED,
+                                               .id = 1,
+                                               .at_ms = ((int64_t)RIG_WALL_S + 12) * 1000,
+                                               .accepted_ms = (int64_t)RIG_WALL_S * 1000,
+                                               .campaign = 1,
+                                               .stream = 1,
+                                               .isp = 1,
+                                               .attempt = 1,
+                                               .recipient = S("taro@example.jp"),
+                                               .text = S("250 OK")});
+    journal_rig_turn(&rig);
+    CHECK_INT(journal_rig_run(&rig, cmd_why, &out, "why", "m1", NULL), EXIT_DONE);
+    CHECK_STR(buf_slice(&out), S("m1 to taro@example.jp\n"
+                                 "  2026-07-02 10:00:00  accepted, stream news, campaign hello\n"
+                                 "  2026-07-02 10:00:00  waited 8 s for the limit\n"
+                                 "  2026-07-02 10:00:12  attempt 1: gmail took it: 250 OK\n"
+                                 "  Delivered 12 s after it was accepted. If the person does not see it, ask "
+                                 "the receiver with the reply above, and look among the spam.\n"));
+    buf_free(&out);
     journal_rig_close(&rig);
 }
 
