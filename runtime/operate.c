@@ -456,6 +456,7 @@ void operate_pause(struct operate *o)
         control_end(o->countings->call, ERR_AGAIN, S("the script was swapped meanwhile; ask again"));
         counting_end(o->countings);
     }
+    console_stop(o->console);
 }
 
 void operate_resume(struct operate *o)

@@ -65,6 +65,16 @@ def test_what_never_ends_is_ended_and_delivery_goes_on(running, text):
     assert running.queue()[0]["queued"] == before["queued"]
 
 
+def test_one_expression_at_a_time_and_none_through_a_reload(running):
+    with subprocess.Popen([running.hato, "console", "--state", running.state, "-e", "while true do end"],
+                          stderr=subprocess.PIPE, text=True) as first:
+        running.until(lambda: "another expression runs" in running.ask("console", "-e", "1", code=None))
+        running.ask("reload")
+        assert "the script was swapped meanwhile; ask again" in first.communicate(timeout=30)[1]
+        assert first.returncode == 1
+    assert look(running, "script.limit.per_hour") == "7\n"
+
+
 def test_a_prompt_takes_lines_and_goes_on_after_mistakes(running, hato):
     text = "1 +\n1\nfor i = 1, 2 do\nprint(i)\nend\nnosuch.thing\n'last'\n"
     done = subprocess.run([hato, "console", "--state", running.state], input=text, text=True, capture_output=True,

@@ -63,10 +63,10 @@ class Daemon:
         return self
 
     def ask(self, *words, code=0, **options):
-        """A command on this state folder: its output (errors too)."""
+        """A command on this state folder: its output (errors too). code None: any."""
         done = subprocess.run([self.hato, words[0], "--state", self.state, *map(str, words[1:])], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False, **options)
-        assert done.returncode == code, (words, done.returncode, done.stdout)
+        assert code in (done.returncode, None), (words, done.returncode, done.stdout)
         return done.stdout
 
     def queue(self):
@@ -195,7 +195,11 @@ def test_queue_says_who_waits_where_and_for_what(daemon):
     assert later["waiting"] == 1 and later["until"] == "2099-01-01T10:00:00.000Z"
     measures = [json.loads(line) for line in daemon.ask("queue", "--measures", "--json").splitlines()]
     assert [(m["measure"], m["isp"], m["source"]) for m in measures] == [("suspend", "mx.shut.test", "default")]
-    assert "source default at mx.shut.test: " in daemon.ask("queue", "--measures")
+    until = f"; until {measures[0]['until'][:19].replace('T', ' ')}"
+    said = daemon.ask("queue", "--measures")
+    assert "source default at mx.shut.test: " in said and said.endswith(until + "; 2 wait\n"), said
+    lines = daemon.ask("queue").splitlines()
+    assert next(line for line in lines if " later " in line).endswith("; until 2099-01-01 10:00:00"), lines
     # The same from the folder at rest.
     daemon.program.stop(signal.SIGKILL)
     totals, rows = daemon.queue()
@@ -203,6 +207,23 @@ def test_queue_says_who_waits_where_and_for_what(daemon):
     measures = [json.loads(line) for line in daemon.ask("queue", "--measures", "--json").splitlines()]
     assert [(m["measure"], m["isp"], m["source"]) for m in measures] == [("suspend", "mx.shut.test", "default")]
     assert "hato does not run on this folder" in daemon.ask("queue")
+
+
+def test_queue_is_painted_anew_until_it_is_interrupted(daemon):
+    daemon.script(campaign("one", "a.csv", more='at = "2099-01-01"'))
+    daemon.people("a.csv", "a@big.test", "b@big.test")
+    daemon.start()
+    daemon.until(lambda: daemon.queue()[0]["queued"] == 2)
+    with subprocess.Popen([daemon.hato, "queue", "--watch", "--state", daemon.state], stdout=subprocess.PIPE) as watch:
+        page = os.read(watch.stdout.fileno(), 65536)
+        assert page.startswith(b"\x1b[H\x1b[2J2 queued: "), page
+        daemon.ask("cancel", "id=m1", "--yes")
+        end = time.monotonic() + 20
+        while b"\x1b[H\x1b[2J1 queued: " not in page:
+            assert time.monotonic() < end, page
+            page += os.read(watch.stdout.fileno(), 65536)
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(10) == -signal.SIGINT
 
 
 def test_reload_takes_in_what_is_new_and_keeps_what_waits(daemon):
@@ -278,6 +299,39 @@ assert(not id and why:find "not in its place", why)
     assert daemon.events() == []
 
 
+def reload_begins(daemon):
+    return subprocess.Popen([daemon.hato, "reload", "--state", daemon.state], stderr=subprocess.PIPE, text=True)
+
+
+def test_reload_lets_the_open_transaction_end(daemon, held):
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", "a@held.test")
+    daemon.start()
+    held.holds()
+    with reload_begins(daemon) as asker:
+        daemon.program.wait_for("room=reload open transactions finish in_flight=1")
+        time.sleep(2.5)    # longer than sessions without one get to say goodbye
+        held.let_go()
+        assert asker.communicate(timeout=20)[1] == "" and asker.returncode == 0
+    assert [e["type"] for e in daemon.events("delivered", "deferred", "ambiguous")] == ["delivered"]
+    assert held.took == ["a@held.test"]
+
+
+def test_a_transaction_that_does_not_end_within_a_minute_keeps_the_old_script(daemon, held):
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", "a@held.test", "busy@big.test")
+    daemon.start()
+    held.holds()
+    daemon.until(lambda: daemon.queue()[0]["deferred"] == 1)
+    daemon.script(campaign("one", "a.csv") + campaign("two", "a.csv"))
+    with reload_begins(daemon) as asker:
+        assert "1 open transaction did not end within a minute; try again" in asker.communicate(timeout=90)[1]
+        assert asker.returncode == 1
+    assert 'there is no campaign "two"' in daemon.ask("pause", "campaign=two", code=1)
+    daemon.ask("retry", "campaign=one")    # what goes on goes on by the old one
+    daemon.until(lambda: len(daemon.events("deferred")) == 2)
+
+
 def test_reload_needs_a_daemon(daemon):
     daemon.script("")
     daemon.start()
@@ -331,6 +385,23 @@ def test_one_reload_at_a_time_and_none_while_it_stops(daemon, held):
         assert daemon.program.stop() == 0
         assert "hato is stopping" in first.communicate(timeout=20)[1] and first.returncode == 1
     assert "nothing was changed: hato is stopping" in daemon.program.output
+
+
+def test_a_script_that_is_still_read_when_hato_stops_is_forgotten(daemon, held):
+    daemon.script(campaign("one", "a.csv"))
+    daemon.people("a.csv", "a@held.test")
+    daemon.start()
+    held.holds()
+    daemon.script('hato.sleep "1 s"\n' + campaign("one", "a.csv"))
+    with reload_begins(daemon) as asker:
+        time.sleep(0.3)
+        daemon.program.process.send_signal(signal.SIGTERM)
+        assert "hato is stopping" in asker.communicate(timeout=20)[1] and asker.returncode == 1
+    time.sleep(1.5)    # it would be read now
+    held.let_go()
+    assert daemon.program.process.wait(20) == 0    # and does not begin again with what was read
+    assert "the script was swapped" not in daemon.program.output
+    assert held.took == ["a@held.test"]
 
 
 def test_kill_in_the_middle_loses_nobody(daemon):
@@ -387,19 +458,24 @@ def test_run_has_a_control_socket_too(daemon):
 def test_prometheus_is_answered_on_loopback_alone(daemon, free_port):
     port = free_port()
     daemon.script(campaign("one", "a.csv"))
-    daemon.people("a.csv", "a@big.test", "busy@big.test")
+    daemon.people("a.csv", "a@big.test", "busy@big.test", "a@shut.test")
     daemon.start("--metrics", f"127.0.0.1:{port}")
-    daemon.until(lambda: daemon.events("delivered") and daemon.events("deferred"))
+    daemon.until(lambda: daemon.events("delivered") and daemon.events("deferred") and "suspend" in
+                 daemon.ask("queue", "--measures"))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         page = answer.read().decode()
     values = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
     assert values['hato_events_total{type="delivered"}'] == "1"
     assert values['hato_messages{state="deferred"}'] == "1"
+    assert values['hato_measures{measure="suspend"}'] == "1" and values["hato_journal_broken"] == "0"
     assert all(line.startswith(("# HELP hato_", "# TYPE hato_", "hato_")) for line in page.splitlines())
     with pytest.raises(urllib.error.HTTPError) as no:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
     assert no.value.code == 404
+    with pytest.raises(urllib.error.HTTPError) as no:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", data=b"x", timeout=10)
+    assert no.value.code == 405
     with socket.create_connection(("127.0.0.1", port), timeout=10) as s:  # one that says nothing holds up nobody
         daemon.ask("reload")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from test_daemon import campaign, daemon  # noqa: F401 (a fixture)
+from test_daemon import campaign, daemon, held  # noqa: F401 (fixtures)
 
 WORLD = """
 return { isps = {
@@ -19,6 +19,10 @@ return { isps = {
   slow = { domains = { "slow.test" }, mx = { "mx.slow.test" }, address = "127.0.52.2", delay = "300 ms" },
   evil = { domains = { "evil.test" }, mx = { "mx.evil.test" }, address = "127.0.52.3",
            replies = { { phase = "banner", reply = "554 5.7.1 \\194\\1552J\\226\\128\\174owned" } } },
+  mix = { domains = { "mix.test" }, mx = { "mx.mix.test" }, address = "127.0.52.4",
+          replies = { { phase = "rcpt", to = "^busy", reply = "450 4.2.0 come back later" },
+                      { phase = "rcpt", to = "^none", reply = "550 5.1.1 no such user" } } },
+  held = { domains = { "held.test" }, mx = { "mx.held.test" }, address = "127.0.51.4" },
 } }
 """
 
@@ -137,6 +141,39 @@ def test_it_follows_the_size_of_its_window(screen):
     page = screen.until(lambda p: len(p.split("\n")) == 8)
     assert all(len(line) <= 40 for line in page.split("\n")), page
     assert "mx.slow.test" in page
+
+
+def test_it_stands_still_and_moves_through_its_rows_as_people_ask(screen):
+    screen.resize(100, 6)    # room for one
+    screen.process.send_signal(signal.SIGWINCH)
+    screen.until(lambda p: len(p.split("\n")) == 6 and "mx.slow.test" in p)
+    for key, shown in (("\x1b[B", "mx.evil.test"), ("\x1b[A", "mx.slow.test"), ("\x1b[F", "mx.big.test"),
+                       ("\x1b[H", "mx.slow.test"), ("\x1b[6~", "mx.evil.test"), ("\x1b[5~", "mx.slow.test")):
+        screen.key(key)
+        screen.until(lambda p: p.split("\n")[4].startswith(shown))
+    screen.key(" ")
+    screen.until(lambda p: "stopped" in p)
+    before = screen.page()
+    time.sleep(2.5)
+    assert screen.page() == before
+    screen.key(" ")
+    screen.until(lambda p: p.split("  ")[1] > before.split("  ")[1])    # the time goes on
+
+
+def test_each_figure_is_what_happened(daemon, held):
+    daemon.script(campaign("letters", "mix.csv") + campaign("open", "held.csv"))
+    daemon.people("mix.csv", "a@mix.test", "b@mix.test", "busy1@mix.test", "busy2@mix.test", "busy3@mix.test", "none@mix.test")
+    daemon.people("held.csv", "a@held.test")
+    daemon.start()
+    daemon.until(lambda: daemon.queue()[0] == {**daemon.queue()[0], "deferred": 3, "in_flight": 1, "waiting": 0})
+    # A second's rate, and of the last minute what was taken, put off and refused.
+    daemon.until(lambda: re.search(r"^mx\.mix\.test +3 +- +[01]/1 +[\d.]+ +2 +3 +1 ", daemon.ask("top"), re.M), 20)
+    page = daemon.ask("top")
+    assert re.search(r"^mx\.held\.test +- +1 +1/1 +- +- +- +-", page, re.M), page
+    page = daemon.ask("top", "--view", "campaign")
+    assert re.search(r"^letters +3 +- +- +[\d.]+ +2 +3 +1 ", page, re.M), page
+    page = daemon.ask("top", "--view", "source")
+    assert re.search(r"^default +- +- +\d/\d+ +[\d.]+ +2 +3 +1 ", page, re.M), page
 
 
 def test_what_receivers_say_cannot_steer_the_terminal(screen):
