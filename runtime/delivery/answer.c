@@ -39,38 +39,61 @@ static bool is_rate(enum reply_class c)
            c == CLASS_LOW_REPUTATION;
 }
 
-enum asks { ASKS_NOTHING, ASKS_PERHAPS, ASKS_FOR_LESS };
+enum asks { ASKS_NOTHING, ASKS_IN_DOUBT, ASKS_PERHAPS, ASKS_FOR_LESS };
+
+/* These say why: it is about us, this mail or this person. */
+static bool is_explained(enum reply_class c)
+{
+    enum class_group g = class_group_of(c);
+    return c == CLASS_AUTH_FAILED || c == CLASS_SENDER_REJECTED || c == CLASS_TLS_FAILED ||
+           (g == GROUP_CONTENT && c != CLASS_OVER_LIMIT);
+}
+
+static bool is_about_person(enum reply_class c)
+{
+    enum class_group g = class_group_of(c);
+    return g == GROUP_INVALID_RECIPIENT || g == GROUP_INACTIVE_OR_FULL || g == GROUP_FILTERED;
+}
 
 /* Some receivers limit with any 4xx that comes to hand. Before RCPT it cannot be about the person, and what
  * remains, but for these, is how much they take from us now: if they take any. Others end the session, by 421
- * or without a word, or have no more of them. */
+ * or without a word, or have no more of them. From RCPT on it may be about the person. */
 static enum asks asks_for_less(const struct deliver *d, const struct path *p, const struct verdict *v,
                                enum smtp_phase phase, int code)
 {
     int64_t now = loop_wall_ms(d->loop);
     if (is_rate(v->cls))
         return ASKS_FOR_LESS;
-    if (!p->backoff || v->cls == CLASS_AUTH_FAILED || v->cls == CLASS_SENDER_REJECTED ||
-        v->cls == CLASS_GREYLISTED || v->cls == CLASS_TLS_FAILED || class_group_of(v->cls) == GROUP_CONTENT)
+    if (!p->backoff || is_explained(v->cls))
         return ASKS_NOTHING;
     bool early = phase == SMTP_PHASE_BANNER || phase == SMTP_PHASE_EHLO || phase == SMTP_PHASE_MAIL;
-    if (early && code / 100 == 4 && backoff_recent_per_day(p->backoff, now))
+    bool grey = v->cls == CLASS_GREYLISTED;
+    if (early && code / 100 == 4 && !grey && backoff_recent_per_day(p->backoff, now))
         return ASKS_FOR_LESS;
     bool ends = code == 421 || (!code && v->cls == CLASS_NETWORK);
-    return ends && backoff_is_taking(p->backoff, now) ? ASKS_PERHAPS : ASKS_NOTHING;
+    if (ends && !grey)
+        return backoff_is_taking(p->backoff, now) ? ASKS_PERHAPS : ASKS_NOTHING;
+    bool of_mail = phase >= SMTP_PHASE_MAIL && code / 100 == 4;
+    return of_mail && !is_about_person(v->cls) ? ASKS_IN_DOUBT : ASKS_NOTHING;
 }
 
 /* A rule that says what is done speaks for the path, and so does a warm-up that goes back for such answers to
  * mail; without them it finds its way itself. Who is refused at connecting used no permit and would come
- * again at once: no warm-up speaks for that. */
-static struct measure *back_off(struct deliver *d, struct path *p, const struct verdict *v,
-                                enum smtp_phase phase, int code, struct slice why, uint64_t message,
-                                int64_t at_ms)
+ * again at once: no warm-up speaks for that. mail: whose it was; NULL: none was under way. */
+static struct measure *back_off(struct deliver *d, const struct verdict *v, enum smtp_phase phase, int code,
+                                const struct measure_answer *a, const struct doubt_mail *mail)
 {
+    struct path *p = a->path;
     enum asks asks = asks_for_less(d, p, v, phase, code);
-    if (asks == ASKS_NOTHING) {
+    if (asks == ASKS_NOTHING || (asks == ASKS_IN_DOUBT && (!mail || v->act.path))) {
         measures_answered(p);
         return NULL;
+    }
+    if (asks == ASKS_IN_DOUBT) {
+        struct measure *m = measures_doubted(p, *mail, a->why, a->message, a->at_ms);
+        if (m)
+            path_refused(p);
+        return m;
     }
     if (v->act.path && v->act.path->act.kind == ACT_RECONNECT)
         return NULL;
@@ -80,7 +103,8 @@ static struct measure *back_off(struct deliver *d, struct path *p, const struct 
         measures_answered(p);
         return NULL;
     }
-    return measures_refused(p, asks == ASKS_PERHAPS, why, message, at_ms);
+    return measures_refused(p, asks == ASKS_PERHAPS ? BACKOFF_MAY_ASK : BACKOFF_ASKS, a->why, a->message,
+                            a->at_ms);
 }
 
 static struct measure *count(struct deliver *d, const struct verdict *v, struct measure_answer a)
@@ -107,21 +131,24 @@ void answer_count(struct outcome *o)
     const struct verdict *v = &o->v;
     enum smtp_phase phase = o->ev.phase ? (enum smtp_phase)(o->ev.phase - 1) : SMTP_PHASE_CONNECT;
     int64_t begun_ms = o->begun_ms ? loop_now_ms(d->loop) - (loop_wall_ms(d->loop) - o->begun_ms) : 0;
+    const struct q_memo *memo = queue_memo(d->queue, o->id, false);
+    struct doubt_mail mail = {.domain = (uint64_t)(uintptr_t)o->lane->domain,
+                              .again = memo && memo->past.attempts};
+    struct measure_answer a = {.path = p,
+                               .site = o->site,
+                               .campaign = o->lane->campaign,
+                               .message = o->id,
+                               .begun_ms = begun_ms,
+                               .at_ms = o->ev.at_ms,
+                               .why = o->ev.text};
     struct measure *m, *learnt = NULL, *stopped = NULL;
     if (v->delivered) {
         path_took(p);
-        measures_took(p);
+        measures_took(p, mail);
     } else {
-        learnt = back_off(d, p, v, phase, o->ev.code, o->ev.text, o->id, o->ev.at_ms);
+        learnt = back_off(d, v, phase, o->ev.code, &a, &mail);
     }
-    m = count(d, v,
-              (struct measure_answer){.path = p,
-                                      .site = o->site,
-                                      .campaign = o->lane->campaign,
-                                      .message = o->id,
-                                      .begun_ms = begun_ms,
-                                      .at_ms = o->ev.at_ms,
-                                      .why = o->ev.text});
+    m = count(d, v, a);
     if (!v->delivered && v->scope == SCOPE_SENDER) {
         stopped = stop(d, ACT_STREAM, STOP_MS,
                        (struct measure_start){.path = p,
@@ -141,7 +168,7 @@ void answer_count(struct outcome *o)
 void answer_closed(struct deliver *d, struct path *p, uint64_t id)
 {
     if (!d->draining && p->backoff && p->backoff->state != BACKOFF_FREE)
-        measures_refused(p, true, S("the session was closed at MAIL"), id, 0);
+        measures_refused(p, BACKOFF_MAY_ASK, S("the session was closed at MAIL"), id, 0);
 }
 
 void on_refused(void *data, struct session *s, const struct verdict *v, enum smtp_phase phase,
@@ -158,13 +185,14 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
     if (reply && phase < SMTP_PHASE_MAIL) /* what answers mail is counted when it is settled */
         warmups_refused(d->warmups, facts->source, facts->site->isp->name, v->cls);
     buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
-    count(d, v, (struct measure_answer){.path = p, .site = facts->site, .why = buf_slice(&why)});
+    struct measure_answer a = {.path = p, .site = facts->site, .why = buf_slice(&why)};
+    count(d, v, a);
     if (v->scope == SCOPE_SOURCE && (!reply || code >= 500)) {
         source_refused(d, p, phase, words, buf_slice(&why), 0);
     } else if (p->sessions > 1) {
         path_refused(p); /* one connection too many: those that are open go on */
-    } else if (asks_for_less(d, p, v, phase, code) != ASKS_NOTHING) {
-        back_off(d, p, v, phase, code, buf_slice(&why), 0, 0);
+    } else if (asks_for_less(d, p, v, phase, code) > ASKS_IN_DOUBT) {
+        back_off(d, v, phase, code, &a, NULL);
     } else {
         path_refused(p);
         stop(d, ACT_PATH, REFUSED_MS,
@@ -199,7 +227,7 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
     bool others_work = site->connected > 0;
     /* What took mail until now need not be down. */
     bool perhaps = !v->act.path && facts->path->sessions <= 1 &&
-                   asks_for_less(d, facts->path, v, phase, reply ? reply->code : 0) != ASKS_NOTHING;
+                   asks_for_less(d, facts->path, v, phase, reply ? reply->code : 0) > ASKS_IN_DOUBT;
     if (perhaps)
         site_try_again(site);
     else if (!others_work)
@@ -212,8 +240,7 @@ void on_unreachable(void *data, struct session *s, struct flight *f, const struc
     }
     struct measure *m = count(d, v, a);
     if (perhaps) {
-        struct measure *learnt =
-            back_off(d, facts->path, v, phase, reply ? reply->code : 0, a.why, a.message, a.at_ms);
+        struct measure *learnt = back_off(d, v, phase, reply ? reply->code : 0, &a, NULL);
         m = m ? m : learnt;
     }
     if (f) {

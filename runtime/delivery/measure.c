@@ -643,9 +643,17 @@ static void learnt(struct path *p)
     arm(m);
 }
 
-void measures_took(struct path *p)
+void measures_took(struct path *p, struct doubt_mail mail)
 {
-    if (backoff_took(backoff_of(p), loop_wall_ms(p->paths->conf.loop)) && p->backoff_measure) {
+    int64_t wall = loop_wall_ms(p->paths->conf.loop);
+    struct measure *m = p->backoff_measure;
+    doubt_took(&backoff_of(p)->doubt, mail, wall);
+    if (!backoff_took(p->backoff, wall) || !m)
+        return;
+    if (p->backoff->state == BACKOFF_FREE) {
+        measure_over(m, wall);
+        changed(m);
+    } else {
         learnt(p);
         isp_service(p->isp);
     }
@@ -657,13 +665,20 @@ void measures_answered(struct path *p)
         backoff_answered(p->backoff);
 }
 
-struct measure *measures_refused(struct path *p, bool says_nothing, struct slice why, uint64_t message,
+struct measure *measures_doubted(struct path *p, struct doubt_mail mail, struct slice why, uint64_t message,
+                                 int64_t at_ms)
+{
+    doubt_refused(&backoff_of(p)->doubt, mail);
+    return measures_refused(p, BACKOFF_DOUBTFUL, why, message, at_ms);
+}
+
+struct measure *measures_refused(struct path *p, enum backoff_sign sign, struct slice why, uint64_t message,
                                  int64_t at_ms)
 {
     struct measures *ms = p->paths->measures;
     struct measure *m = p->backoff_measure;
     int64_t wall = at_ms ? at_ms : loop_wall_ms(ms->conf.loop);
-    if (!backoff_refused(backoff_of(p), says_nothing, wall))
+    if (!backoff_refused(backoff_of(p), sign, wall))
         return NULL;
     if (!m) {
         m = measure_new(ms, ms->next_number);

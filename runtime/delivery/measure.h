@@ -124,10 +124,13 @@ struct measure_answer {
 };
 /* Count it; the measure that began or became stronger, NULL: none. To be told of every answer. */
 struct measure *measures_answer(struct measures *ms, const struct measure_answer *a);
-/* The automatic back-off of a path: a mail was taken, was refused in a way that asks for less or
- * (says_nothing) may ask for it, was answered in another way. The measure that this changed, or NULL. */
-void measures_took(struct path *p);
-struct measure *measures_refused(struct path *p, bool says_nothing, struct slice why, uint64_t message,
+/* The automatic back-off of a path: a mail was taken, was refused in one of the ways that may ask for less,
+ * was answered in another way. The measure that this changed, or NULL. */
+void measures_took(struct path *p, struct doubt_mail mail);
+struct measure *measures_refused(struct path *p, enum backoff_sign sign, struct slice why, uint64_t message,
+                                 int64_t at_ms);
+/* The same for an answer to mail that may be about the person. */
+struct measure *measures_doubted(struct path *p, struct doubt_mail mail, struct slice why, uint64_t message,
                                  int64_t at_ms);
 void measures_answered(struct path *p);
 

@@ -287,6 +287,7 @@ void measure_record(const struct measure *m, int64_t now_ms, struct rec_measure 
         out->rest_ms = b->rest_ms;
         out->wait_ms = b->wait_ms;
         out->refused_ms = b->refused_ms;
+        out->doubtful = b->doubtful;
     }
 }
 
@@ -337,8 +338,9 @@ void measures_restore(struct measures *ms, const struct rec_measure *r, struct s
                                        .rest_ms = r->rest_ms,
                                        .wait_ms = r->wait_ms,
                                        .refused_ms = r->refused_ms,
+                                       .doubtful = r->doubtful,
                                        .began = true,
-                                       .row_ms = r->at_ms,
+                                       .row_ms = r->state == BACKOFF_SHUT ? 0 : r->at_ms,
                                        .step_ms = now};
         if (!m->over_ms && now - r->refused_ms > DAY_MS)
             m->over_ms = r->refused_ms + DAY_MS;

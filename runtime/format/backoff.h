@@ -18,19 +18,25 @@
  *
  * Some receivers say nothing: beyond their quota connections fail, break or are told 421. That may as well be
  * a fault, so such answers weigh less: from a receiver that has taken mail for ten minutes, three in a row;
- * once it is PACED two in twenty, or where that would be many of an hour's mails, one. No clock, no floating
+ * once it is PACED two in twenty, or where that would be many of an hour's mails, one.
+ *
+ * Others say what may be about the person. That it is about the path is told by who is refused (doubt.h); and
+ * once is a fault: when the receiver takes mail again it is FREE as before. When that happens again within
+ * six hours it is a quota, and such answers weigh as much as those that say nothing. No clock, no floating
  * point: times are UTC milliseconds that are passed in, rates are mails a day.
  */
 #ifndef HATO_FORMAT_BACKOFF_H
 #define HATO_FORMAT_BACKOFF_H
 
-#include "base/mem.h"
+#include "format/doubt.h"
 
 enum { BACKOFF_HITS = 3, BACKOFF_REPLIES = 20, BACKOFF_BUCKETS = 21 };
 
 enum backoff_state { BACKOFF_FREE, BACKOFF_SHUT, BACKOFF_PACED };
+/* What a refusal says: send less; nothing, which may mean this; what may be about the person. */
+enum backoff_sign { BACKOFF_ASKS, BACKOFF_MAY_ASK, BACKOFF_DOUBTFUL };
 
-/* Zero-initialised is FREE. The first six members are what must outlive a process. */
+/* Zero-initialised is FREE. Down to wait_ms is what outlives a process. */
 struct backoff {
     enum backoff_state state;
     int64_t per_day;     /* PACED: the rate; SHUT: the one before, 0: there was none */
@@ -38,8 +44,9 @@ struct backoff {
     int64_t until_ms;    /* SHUT: nothing before this */
     int64_t rest_ms;     /* how long the rate rests before it grows above what was borne */
     int64_t refused_ms;  /* the last refusal */
+    bool doubtful;       /* not FREE: for answers that may have been about persons */
     int64_t wait_ms;     /* SHUT: how long this time */
-    int64_t row_ms;      /* when the row began: its first mail after the receiver opened */
+    int64_t row_ms;      /* when the row began: its first mail after the receiver opened; 0: not known */
     int64_t row_taken;   /* mails taken since */
     int64_t step_ms;     /* PACED: when the present step began */
     int64_t step_taken;  /* mails taken in it */
@@ -48,14 +55,16 @@ struct backoff {
     uint32_t recent;     /* a bit for each of the last replies, the newest lowest: it was a refusal */
     bool trying;         /* SHUT: one mail is under way */
     bool began;          /* row_ms is set */
-    int64_t bucket;      /* number of the newest bucket */
+    bool once;           /* SHUT: it is FREE again when it opens */
+    int64_t once_ms;     /* when that was; 0: never */
+    struct doubt doubt;
+    int64_t bucket;                  /* number of the newest bucket */
     uint32_t taken[BACKOFF_BUCKETS]; /* mails taken in three minutes each, by bucket number: the last hour */
 };
 
-/* A mail was taken, or refused for its rate or its sender's reputation, or (says_nothing) in a way that may
- * mean this too. True: state or rate changed. */
+/* A mail was taken, or refused. True: state or rate changed. Of mail, doubt is told first. */
 bool backoff_took(struct backoff *b, int64_t now_ms);
-bool backoff_refused(struct backoff *b, bool says_nothing, int64_t now_ms);
+bool backoff_refused(struct backoff *b, enum backoff_sign sign, int64_t now_ms);
 /* It has taken mail for a while, within the hour too: that it takes none now may be its quota. */
 bool backoff_is_taking(struct backoff *b, int64_t now_ms);
 

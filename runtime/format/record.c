@@ -140,6 +140,7 @@ static const struct field measure_fields[] = {FIELD(1, F_I64, rec_measure, at_ms
                                               FIELD(24, F_I64, rec_measure, rest_ms),
                                               FIELD(25, F_I64, rec_measure, wait_ms),
                                               FIELD(26, F_I64, rec_measure, refused_ms),
+                                              FIELD(27, F_BOOL, rec_measure, doubtful),
                                               {0}};
 
 static const struct field steer_fields[] = {FIELD(1, F_I64, rec_steer, at_ms),

@@ -191,6 +191,7 @@ struct rec_measure {
     /* What an automatic back-off has learnt: backoff.h. */
     uint8_t state;
     int64_t learnt_per_day, borne_per_day, shut_until_ms, rest_ms, wait_ms, refused_ms;
+    bool doubtful;
 };
 
 struct rec_steer {

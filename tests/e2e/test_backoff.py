@@ -95,6 +95,12 @@ def hours_of_a_quota_that_doubles(hato, folder, x, over, seed, sources):
     (960, '{ phase = "connect", disconnect = true }', 9, 1),
     (240, '{ phase = "mail", disconnect = true }', 10, 1),
     (240, '{ phase = "rcpt", reply = "421 4.7.0 try again later" }', 11, 1),
+    # Who says what may be about the person.
+    (60, '{ phase = "rcpt", reply = "451 4.3.0 try later" }', 12, 1),
+    (120, '{ phase = "rcpt", reply = "450 4.2.0 try later" }', 13, 3),
+    (240, '{ phase = "data", reply = "452 4.3.1 no" }', 14, 1),
+    (960, '{ phase = "eod", reply = "451 4.7.1 please try again later" }', 15, 1),
+    (3600, '{ phase = "rcpt", reply = "451 4.3.0 Bitte später" }', 16, 1),
 ])
 def test_a_quota_that_doubles_is_followed(hato, tmp_path, x, over, seed, sources):
     for h, (delivered, refused) in enumerate(hours_of_a_quota_that_doubles(hato, tmp_path, x, over, seed, sources)):

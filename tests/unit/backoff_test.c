@@ -36,9 +36,10 @@ struct row {
 };
 
 /* Mail is always there, and would go every free_ms. Times begin far from 0, as they do. */
-static void drive(struct backoff *b, struct receiver *r, int64_t free_ms, int64_t double_at_ms, int hours,
-                  struct row *row)
+static void drive(struct backoff *b, enum backoff_sign sign, struct receiver *r, int64_t free_ms,
+                  int64_t double_at_ms, int hours, struct row *row)
 {
+    const struct doubt_mail mail = {.domain = 1};
     int64_t start = (int64_t)1800000000 * SECOND + 12345, now = start, next = now;
     *row = (struct row){0};
     while (now < start + (int64_t)hours * HOUR) {
@@ -52,10 +53,13 @@ static void drive(struct backoff *b, struct receiver *r, int64_t free_ms, int64_
             }
             if (receiver_takes(r, now)) {
                 row->taken[hour]++;
+                doubt_took(&b->doubt, mail, now);
                 backoff_took(b, now);
             } else {
                 row->refused[hour]++;
-                backoff_refused(b, false, now);
+                if (sign == BACKOFF_DOUBTFUL)
+                    doubt_refused(&b->doubt, mail);
+                backoff_refused(b, sign, now);
             }
             next = now + (gap > free_ms ? gap : free_ms);
         }
@@ -65,14 +69,14 @@ static void drive(struct backoff *b, struct receiver *r, int64_t free_ms, int64_
 
 TEST(an_hourly_quota_is_found_kept_and_followed_when_it_doubles)
 {
-    static const int64_t quotas[] = {60, 240, 960, 6000};
-    for (size_t i = 0; i < COUNT(quotas); i++) {
-        int64_t x = quotas[i];
+    static const int64_t quotas[] = {60, 100, 240, 480, 960, 3600, 6000};
+    for (size_t i = 0; i < COUNT(quotas) * 3; i++) {
+        int64_t x = quotas[i / 3];
         struct backoff b = {0};
         struct receiver r;
         struct row row;
         receiver_new(&r, x, HOUR);
-        drive(&b, &r, HOUR / (3 * x), 12 * (int64_t)HOUR, HOURS, &row);
+        drive(&b, (enum backoff_sign)(i % 3), &r, HOUR / (3 * x), 12 * (int64_t)HOUR, HOURS, &row);
         for (int h = 3; h < HOURS; h++) {
             int64_t most = h < 12 ? x : 2 * x;
             if (h >= 12 && h < 18)
@@ -95,7 +99,7 @@ TEST(a_quota_by_the_minute_or_by_six_hours_is_found_as_well)
         struct row row;
         int64_t taken = 0, refused = 0, most = v[i].quota * 24 * HOUR / v[i].window_ms;
         receiver_new(&r, v[i].quota, v[i].window_ms);
-        drive(&b, &r, v[i].window_ms / (3 * v[i].quota), 0, HOURS, &row);
+        drive(&b, BACKOFF_ASKS, &r, v[i].window_ms / (3 * v[i].quota), 0, HOURS, &row);
         for (int h = 12; h < HOURS; h++) {
             taken += row.taken[h];
             refused += row.refused[h];
@@ -112,12 +116,12 @@ TEST(two_refusals_in_twenty_change_nothing_and_the_third_shuts)
     int64_t now = (int64_t)1800000000 * SECOND;
     for (int i = 0; i < 100; i++, now += SECOND) {
         if (i % 10 == 3)
-            CHECK(!backoff_refused(&b, false, now));
+            CHECK(!backoff_refused(&b, BACKOFF_ASKS, now));
         else
             CHECK(!backoff_took(&b, now));
     }
     CHECK_INT(b.state, BACKOFF_FREE);
-    CHECK(backoff_refused(&b, false, now)); /* those of 83 and 93 are still among the last twenty */
+    CHECK(backoff_refused(&b, BACKOFF_ASKS, now)); /* those of 83 and 93 are still among the last twenty */
     CHECK_INT(b.state, BACKOFF_SHUT);
     CHECK(!backoff_may_send(&b, now + 9 * SECOND));
     CHECK(backoff_may_send(&b, now + 10 * SECOND));
@@ -129,7 +133,7 @@ TEST(a_receiver_that_is_shut_is_tried_by_one_mail_at_growing_distances)
     int64_t now = (int64_t)1800000000 * SECOND, began = now;
     unsigned tries = 0;
     for (int i = 0; i < 3; i++)
-        backoff_refused(&b, false, now);
+        backoff_refused(&b, BACKOFF_ASKS, now);
     for (; now < began + 6 * (int64_t)HOUR; now += SECOND) {
         if (!backoff_may_send(&b, now))
             continue;
@@ -138,7 +142,7 @@ TEST(a_receiver_that_is_shut_is_tried_by_one_mail_at_growing_distances)
         backoff_untry(&b);
         CHECK(backoff_may_send(&b, now)); /* it never left */
         backoff_try(&b);
-        CHECK(backoff_refused(&b, false, now));
+        CHECK(backoff_refused(&b, BACKOFF_ASKS, now));
         tries++;
     }
     CHECK_INT(tries, 7 + (6 * 3600 - 1270) / 900); /* 10 s, 20 s … 640 s, then every quarter of an hour */
@@ -155,7 +159,7 @@ TEST(an_hour_of_outage_costs_an_hour)
         int64_t hour = (now - start) / HOUR, gap = backoff_interval_ms(&b);
         backoff_try(&b);
         if (hour == 2) {
-            backoff_refused(&b, false, now);
+            backoff_refused(&b, BACKOFF_ASKS, now);
         } else {
             backoff_took(&b, now);
             taken[hour]++;
@@ -173,7 +177,7 @@ TEST(a_rate_that_is_not_used_does_not_grow_and_is_forgotten_after_a_day)
     for (int i = 0; i < 200; i++)
         backoff_took(&b, now += SECOND);
     for (int i = 0; i < 3; i++)
-        backoff_refused(&b, false, now += SECOND);
+        backoff_refused(&b, BACKOFF_ASKS, now += SECOND);
     now += 10 * SECOND;
     CHECK(backoff_took(&b, now));
     CHECK_INT(b.state, BACKOFF_PACED);
@@ -209,21 +213,21 @@ TEST(answers_that_say_nothing_count_where_mail_was_taken_and_weigh_less)
         now = take(&b, now, (int)(2 * MINUTE / rows[i].gap_ms), rows[i].gap_ms);
         CHECK(backoff_is_taking(&b, now));
         /* Three in a row. */
-        CHECK(!backoff_refused(&b, true, now) && !backoff_refused(&b, true, now));
+        CHECK(!backoff_refused(&b, BACKOFF_MAY_ASK, now) && !backoff_refused(&b, BACKOFF_MAY_ASK, now));
         now = take(&b, now, 1, rows[i].gap_ms);
-        CHECK(!backoff_refused(&b, true, now) && !backoff_refused(&b, true, now));
-        CHECK(backoff_refused(&b, true, now));
+        CHECK(!backoff_refused(&b, BACKOFF_MAY_ASK, now) && !backoff_refused(&b, BACKOFF_MAY_ASK, now));
+        CHECK(backoff_refused(&b, BACKOFF_MAY_ASK, now));
         CHECK_INT(b.state, BACKOFF_SHUT);
         now = b.until_ms;
         backoff_try(&b);
-        CHECK(backoff_refused(&b, true, now)); /* the one that tries */
+        CHECK(backoff_refused(&b, BACKOFF_MAY_ASK, now)); /* the one that tries */
         now = b.until_ms;
         backoff_try(&b);
         CHECK(backoff_took(&b, now));
         now = take(&b, now, 30, rows[i].gap_ms);
         for (unsigned n = 1; n <= rows[i].enough; n++) {
             CHECK_INT(b.state, BACKOFF_PACED);
-            CHECK_INT(backoff_refused(&b, true, now), n == rows[i].enough);
+            CHECK_INT(backoff_refused(&b, BACKOFF_MAY_ASK, now), n == rows[i].enough);
             if (n < rows[i].enough)
                 now = take(&b, now, 10, rows[i].gap_ms);
         }
@@ -234,4 +238,123 @@ TEST(answers_that_say_nothing_count_where_mail_was_taken_and_weigh_less)
     struct backoff idle = {0};
     int64_t now = take(&idle, (int64_t)1800000000 * SECOND, 20 * 60, SECOND);
     CHECK(!backoff_is_taking(&idle, now + HOUR));
+}
+
+/* So many first tries, a second between them; how many of them changed something. */
+static unsigned doubt(struct backoff *b, int64_t *now, int n, bool taken)
+{
+    unsigned changes = 0;
+    for (int i = 0; i < n; i++, *now += SECOND) {
+        struct doubt_mail m = {.domain = 1};
+        if (taken) {
+            doubt_took(&b->doubt, m, *now);
+            changes += backoff_took(b, *now);
+        } else {
+            doubt_refused(&b->doubt, m);
+            changes += backoff_refused(b, BACKOFF_DOUBTFUL, *now);
+        }
+    }
+    return changes;
+}
+
+TEST(doubtful_answers_are_a_fault_once_and_a_quota_the_second_time_in_six_hours)
+{
+    for (int late = 0; late < 2; late++) {
+        struct backoff b = {0};
+        int64_t now = (int64_t)1800000000 * SECOND;
+        for (int time = 0; time < 2; time++) {
+            CHECK_INT(doubt(&b, &now, 600, true), 0);
+            CHECK_INT(doubt(&b, &now, DOUBT_RUN - 1, false), 0);
+            CHECK_INT(b.state, BACKOFF_FREE);
+            CHECK_INT(doubt(&b, &now, 1, false), 1);
+            CHECK_INT(b.state, BACKOFF_SHUT);
+            for (int tries = 0; tries < 8; tries++) { /* whoever tries is enough to go on waiting */
+                CHECK(b.wait_ms <= 8 * MINUTE);
+                now = b.until_ms;
+                CHECK_INT(doubt(&b, &now, 1, false), 1);
+            }
+            CHECK_INT(b.wait_ms, 8 * MINUTE);
+            now = b.until_ms;
+            CHECK_INT(doubt(&b, &now, 1, true), 1);
+            CHECK_INT(b.state, time && !late ? BACKOFF_PACED : BACKOFF_FREE);
+            CHECK_INT(b.doubtful, time && !late);
+            now += late ? 6 * (int64_t)HOUR : HOUR;
+        }
+    }
+}
+
+TEST(doubtful_answers_say_nothing_where_others_told_of_the_quota)
+{
+    struct backoff b = {0};
+    int64_t now = (int64_t)1800000000 * SECOND;
+    doubt(&b, &now, 600, true);
+    for (int i = 0; i < 3; i++)
+        backoff_refused(&b, BACKOFF_ASKS, now);
+    CHECK_INT(b.state, BACKOFF_SHUT);
+    now = b.until_ms;
+    backoff_try(&b);
+    CHECK_INT(doubt(&b, &now, 1, false), 0);
+    CHECK(backoff_may_send(&b, now)); /* the next may try at once */
+    doubt(&b, &now, 1, true);
+    CHECK_INT(b.state, BACKOFF_PACED);
+    for (int i = 0; i < 100; i++)
+        CHECK_INT(doubt(&b, &now, 1, i % 2), 0);
+    CHECK_INT(doubt(&b, &now, 30, true), 0);
+    CHECK_INT(doubt(&b, &now, DOUBT_RUN, false), 1); /* until nobody is taken */
+    CHECK(b.doubtful && !b.once);
+    now = b.until_ms;
+    CHECK_INT(doubt(&b, &now, 1, true), 1);
+    CHECK_INT(b.state, BACKOFF_PACED);
+}
+
+TEST(an_open_refusal_makes_a_fault_a_quota)
+{
+    struct backoff b = {0};
+    int64_t now = (int64_t)1800000000 * SECOND;
+    doubt(&b, &now, 600, true);
+    doubt(&b, &now, DOUBT_RUN, false);
+    CHECK(b.once);
+    now = b.until_ms;
+    CHECK(backoff_refused(&b, BACKOFF_ASKS, now));
+    now = b.until_ms;
+    doubt(&b, &now, 1, true);
+    CHECK_INT(b.state, BACKOFF_PACED);
+}
+
+TEST(persons_in_trouble_do_not_slow_a_path_that_is_paced_until_they_are_many)
+{
+    struct backoff b = {.state = BACKOFF_PACED, .doubtful = true, .per_day = 24 * 100, .borne = 24 * 105};
+    int64_t now = (int64_t)1800000000 * SECOND;
+    for (int i = 0; i < 10; i++) {
+        doubt(&b, &now, 1, true);
+        doubt_refused(&b.doubt, (struct doubt_mail){.domain = 1, .again = true});
+    }
+    for (int i = 0; i < 100; i++)
+        CHECK_INT(doubt(&b, &now, 1, i % 8), 0);
+    CHECK_INT(b.state, BACKOFF_PACED);
+    CHECK_INT(b.refused_ms, 0);
+    doubt(&b, &now, 20, true);
+    CHECK_INT(doubt(&b, &now, DOUBT_RUN / 2 - 1, false), 0);
+    CHECK_INT(doubt(&b, &now, 1, false), 1);
+}
+
+TEST(who_was_shut_in_an_earlier_process_goes_on_at_the_rate_that_it_knew)
+{
+    int64_t now = (int64_t)1800000000 * SECOND;
+    struct backoff knew = {.state = BACKOFF_SHUT,
+                           .per_day = 24 * 100,
+                           .borne = 24 * 90,
+                           .until_ms = now,
+                           .rest_ms = HOUR,
+                           .began = true},
+                   lower = knew, not = {.state = BACKOFF_SHUT, .until_ms = now, .began = true};
+    CHECK(backoff_took(&knew, now));
+    CHECK_INT(knew.state, BACKOFF_PACED);
+    CHECK_INT(knew.per_day, 24 * 90 * 95 / 100);
+    CHECK_INT(knew.row_ms, now);
+    lower.per_day = 24 * 50;
+    CHECK(backoff_took(&lower, now));
+    CHECK_INT(lower.per_day, 24 * 50);
+    CHECK(backoff_took(&not, now));
+    CHECK_INT(not .state, BACKOFF_FREE);
 }
