@@ -149,6 +149,17 @@ static void learn_recipient(struct rest *rs, const struct rec_recipient *r)
     forget_message(map_put(&rs->messages, slice_of(&r->id, sizeof r->id), m));
 }
 
+/* Where one went, others of its domain go: what DNS said may not have been written when the process was
+ * killed. */
+static void learn_isp(struct rest_message *m, uint32_t isp)
+{
+    if (!isp)
+        return;
+    m->isp = isp;
+    if (m->domain)
+        m->domain->isp = isp;
+}
+
 static void learn_event(struct rest *rs, const struct rec_event *ev)
 {
     struct rest_message *m = rest_get(rs, ev->id);
@@ -157,12 +168,11 @@ static void learn_event(struct rest *rs, const struct rec_event *ev)
     campaign_of(rs, ev->campaign, ev->stream);
     if (!m)
         return;
+    learn_isp(m, ev->isp);
     if (rec_event_ends(ev->type)) {
         forget_message(map_del(&rs->messages, slice_of(&ev->id, sizeof ev->id)));
         return;
     }
-    if (ev->isp)
-        m->isp = ev->isp;
     standing_event(&m->at, ev);
 }
 
@@ -205,7 +215,7 @@ void rest_learn(struct rest *rs, const struct rec *r)
         break;
     case REC_BEGIN:
         if ((m = rest_get(rs, r->begin.id))) {
-            m->isp = r->begin.isp;
+            learn_isp(m, r->begin.isp);
             standing_begin(&m->at, &r->begin);
         }
         break;

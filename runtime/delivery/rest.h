@@ -22,7 +22,7 @@ struct rest_message {
     uint32_t pool, from, sender;    /* as in its record, for an event of it */
     uint32_t flags;
     int64_t accepted_ms;
-    const struct rest_domain *domain; /* NULL: its address has none */
+    struct rest_domain *domain; /* NULL: its address has none */
     struct slice recipient;           /* as written */
     struct standing at;
 };

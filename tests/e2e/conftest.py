@@ -14,6 +14,7 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PATIENCE_S = 120    # how long what is sure to happen may take where a machine has much else to do
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
@@ -59,18 +60,20 @@ PORTS = Ports()
 
 
 class Program:
-    """A process in the background. Its lines are kept; stop() returns its exit code."""
+    """A process in the background. Its lines are kept, and when (time.time()) they were read; stop() returns its exit
+    code."""
 
     def __init__(self, command, **options):
         self.command = [str(word) for word in command]
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                         **options)
-        self.lines, self.fresh = [], queue.Queue()
+        self.lines, self.times, self.fresh = [], [], queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
     def _read(self):
         for line in self.process.stdout:
+            self.times.append(time.time())
             self.lines.append(line.rstrip("\n"))
             self.fresh.put(line)
         self.fresh.put(None)
@@ -79,7 +82,7 @@ class Program:
     def output(self):
         return "\n".join(self.lines)
 
-    def wait_for(self, text, seconds=60):
+    def wait_for(self, text, seconds=PATIENCE_S):
         """Until a line has this text. Fails at once when the process ends before."""
         end = time.monotonic() + seconds
         while not any(text in line for line in self.lines):
@@ -91,7 +94,7 @@ class Program:
                 pytest.fail(f"{' '.join(self.command)}: no \"{text}\" in\n{self.output}")
         return self
 
-    def stop(self, signum=signal.SIGTERM, seconds=20):
+    def stop(self, signum=signal.SIGTERM, seconds=PATIENCE_S):
         if self.process.poll() is None:
             self.process.send_signal(signum)
         try:

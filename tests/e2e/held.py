@@ -1,7 +1,12 @@
 """A receiver in the hands of a test: it answers no final dot before it is told to. While it holds one, a transaction is
-open, and stays open."""
+open, and stays open; and how many are delivered is not a matter of time."""
+import contextlib
+import re
 import socketserver
 import threading
+
+from campaign import running_sink
+from conftest import PATIENCE_S
 
 
 class Talk(socketserver.StreamRequestHandler):
@@ -25,9 +30,10 @@ class Talk(socketserver.StreamRequestHandler):
         for line in self.rfile:
             if line == b".\r\n":
                 self.server.holding.release()
-                self.server.go.wait()
-                self.server.took.append(to)
-                self.say("250 taken")
+                self.server.may_go.acquire()
+                if self.server.answer[0] == "2":
+                    self.server.took.append(to)
+                self.say(self.server.answer)
                 return
 
     def say(self, text):
@@ -35,12 +41,13 @@ class Talk(socketserver.StreamRequestHandler):
 
 
 class Held(socketserver.ThreadingTCPServer):
-    """took: to whom it has taken mail, as often as it has."""
+    """took: to whom it has taken mail, as often as it has; answer: what it says to the final dot in the end."""
     daemon_threads = allow_reuse_address = True
+    answer = "250 taken"
 
     def __init__(self, address, port):
         super().__init__((address, port), Talk)
-        self.holding, self.go, self.took = threading.Semaphore(0), threading.Event(), []
+        self.holding, self.may_go, self.took = threading.Semaphore(0), threading.Semaphore(0), []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request, client_address):
@@ -48,13 +55,26 @@ class Held(socketserver.ThreadingTCPServer):
 
     def holds(self):
         """Until one more message is here as a whole, and has no answer."""
-        assert self.holding.acquire(timeout=60), "nobody came"
+        assert self.holding.acquire(timeout=PATIENCE_S), "nobody came"
 
-    def let_go(self):
-        """From now on everything is answered."""
-        self.go.set()
+    def let_go(self, n=1000000):
+        """The next n are answered; without n all, from now on."""
+        self.may_go.release(n)
 
     def close(self):
         self.let_go()
         self.shutdown()
         self.server_close()
+
+
+@contextlib.contextmanager
+def held_sink(hato, folder, address):
+    """running_sink() of FOLDER/world.lua for all its addresses but this one, which .held is the receiver of."""
+    world = (folder / "world.lua").read_text()
+    played = [a for a in re.findall(r'address = "(.*?)"', world) if a != address]
+    with running_sink(hato, folder, listen=played) as sink:
+        sink.held = Held(address, sink.port)
+        try:
+            yield sink
+        finally:
+            sink.held.close()

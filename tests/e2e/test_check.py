@@ -109,7 +109,7 @@ remote-control:
         question = bytes.fromhex("000101000001000000000000") + b"\7example\4test\0\0\6\0\1"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(0.1)
-            for _ in range(100):
+            for _ in range(600):
                 try:
                     s.sendto(question, ("127.0.0.1", self.port))
                     s.recv(512)
@@ -121,7 +121,7 @@ remote-control:
 
     def stop(self):
         self.program.process.terminate()
-        self.program.process.wait(10)
+        self.program.process.wait(60)
 
 
 @pytest.fixture

@@ -58,10 +58,10 @@ def is_unknown(address):
 class Rig:
     """A script, its people, its state folder, and receivers."""
 
-    def __init__(self, folder, hato, start, free_port, options=""):
+    def __init__(self, folder, hato, start, free_port, options="", more=""):
         self.folder, self.hato, self.state = folder, hato, folder / "state"
         self.dump = pathlib.Path(hato).parent / "spool_dump"
-        (folder / "init.lua").write_text(SCRIPT % options)
+        (folder / "init.lua").write_text(SCRIPT % options + more)
         (folder / "world.lua").write_text(WORLD)
         self.csv, self.log = folder / "people.csv", folder / "sink.log"
         self.csv.write_text("email,name\n")
@@ -161,7 +161,7 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path, hato, start, free_port):
-    return lambda options="": Rig(tmp_path, hato, start, free_port, options)
+    return lambda options="", more="": Rig(tmp_path, hato, start, free_port, options, more)
 
 
 def kill(process):
@@ -171,7 +171,7 @@ def kill(process):
 
 
 def kill_when(process, reached, then=0.0, seconds=120):
-    """Some time after reached(). False: it ended by itself before."""
+    """Some time after reached(). False: it ended by itself before, which a machine that is busy elsewhere lets it do."""
     end = time.monotonic() + seconds
     while process.poll() is None and not reached():
         assert time.monotonic() < end, "no progress"
@@ -192,7 +192,9 @@ def test_kills_at_random_moments_lose_nobody_and_double_only_what_was_in_flight(
     # Moments by progress, so that they lie all over the run however fast the machine is, and some time on top.
     for share in sorted(rng.random() for _ in range(KILLS)):
         moment = share * 0.9 * len(r.people)
-        assert kill_when(r.begin(), lambda: r.transactions() >= moment, rng.random() * 0.1), "it was too fast"
+        while not kill_when(r.begin(), lambda: r.transactions() >= moment, rng.random() * 0.1):
+            r.add_people(20000)
+            moment = len(r.people) - 20000 * rng.random()
         kills += 1
     r.run()
     r.account(kills)
@@ -206,7 +208,9 @@ def test_killed_while_it_reads_people_each_gets_one_mail(rig):
     r.add_people(n)
     row_bytes, kills = 100, 3
     for share in sorted(rng.random() * 0.5 for _ in range(kills)):  # far from its end: the kill may come late
-        assert kill_when(r.begin(), lambda: r.bytes_of("recipients") >= share * n * row_bytes)
+        while not kill_when(r.begin(), lambda: r.bytes_of("recipients") >= share * n * row_bytes):
+            r.add_people(n)
+            share, n = share / 2 + 0.5, 2 * n
     had = sum(1 for record in r.records() if record["type"] == "recipient")
     assert 0 < had < n
     assert r.run()[0] == (had, n - had)
@@ -246,17 +250,19 @@ FAILPOINTS = {    # step: how often to pass it before the kill
 
 @pytest.mark.parametrize("point", FAILPOINTS)
 def test_killed_at_a_step_of_the_spool(rig, point):
-    r, kills = rig(), 0
+    # A slow disk is asked less often: mail that goes on for a long time is synced as often as it takes.
+    r, kills = rig(more='hato.limit { by = { "campaign" }, rate = "20/s" }' if "sync" in point else ""), 0
     program = pathlib.Path(r.hato).parent / "hato_failpoints"
     for nth in FAILPOINTS[point]:
-        r.add_people(200 * nth if "sync" in point else 200)    # a slow disk is asked less often
+        r.add_people(200)
         if "rewrite" in point:
             r.run()    # what is settled is rewritten at the next start
             r.add_people(200)
         process = r.begin(program, HATO_FAILPOINT=f"{point}:{nth}")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, (nth, process.returncode, err)
         kills += 1
+    (r.folder / "init.lua").write_text(SCRIPT % "")
     r.run()
     r.account(kills)
 
@@ -282,7 +288,7 @@ def test_killed_when_a_segment_was_dropped(rig):
     runs[-1].communicate(timeout=60)
     r.command[-1] = "batch=second"
     runs.append(r.begin(pathlib.Path(r.hato).parent / "hato_failpoints", HATO_FAILPOINT="spool.drop.after:1"))
-    runs[-1].communicate(timeout=60)
+    runs[-1].communicate(timeout=120)
     runs.append(r.begin())
     runs[-1].communicate(timeout=60)
     assert [run.returncode for run in runs] == [0, -signal.SIGKILL, 0]
@@ -312,7 +318,7 @@ def test_a_second_process_is_told_who_has_the_state_folder(rig):
         assert time.monotonic() < end and first.poll() is None
         time.sleep(0.01)
     second = r.begin()
-    _, err = second.communicate(timeout=20)
+    _, err = second.communicate(timeout=60)
     assert second.returncode == 1
     assert f"hato run: {r.state}/lock is held by process {first.pid}" in err
     kill(first)

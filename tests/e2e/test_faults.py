@@ -4,6 +4,7 @@ accounted for once.
 Most faults are played side by side in one run, each by a receiver of its own, so that the run also shows that none of
 them holds up another. The rest want a receiver that answers byte by byte, or a run of their own."""
 import collections
+import datetime
 import re
 import signal
 import socket
@@ -132,8 +133,7 @@ def ambiguous(s):
 
 
 def seconds_of(event):
-    clock = event["time"].partition("T")[2].rstrip("Z").split(":")
-    return int(clock[0]) * 3600 + int(clock[1]) * 60 + float(clock[2])
+    return datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp()
 
 
 fault("disconnect after the final dot", TWO_HOSTS + 'replies = { { phase = "eod", disconnect = true } }', ambiguous)
@@ -267,8 +267,9 @@ def test_everybody_is_accounted_for_once(together):
 
 
 def test_no_fault_holds_up_others(together):
-    events = together.seen["nothing wrong"].events
-    assert max(map(seconds_of, events)) - min(map(seconds_of, events)) < 5
+    """They are all done before the first message of a fault has had its tries."""
+    ends = [seconds_of(e) for e in together.outcome.events if e["type"] == "expired"]
+    assert max(map(seconds_of, together.seen["nothing wrong"].events)) < min(ends)
 
 
 # --- runs of their own ---
@@ -333,7 +334,7 @@ class Peer:
             self.threads[-1].start()
 
     def serve(self, connection, number):
-        connection.settimeout(30)
+        connection.settimeout(120)
         with connection:
             try:
                 self.talk(self, self.Session(connection), number)
@@ -463,9 +464,9 @@ def test_a_receiver_that_reads_a_byte_a_second_holds_up_nobody(hato, tmp_path):
         began = time.monotonic()
         run = Program(campaign.command(sink.port, sink.dns, "--log", "error"))
         while sum(e["taken"] for e in log_of(tmp_path / "sink.log")) < 100:
-            assert time.monotonic() - began < 60, run.output    # a slow mail takes longer
+            assert time.monotonic() - began < 120, run.output    # a slow mail takes longer
             time.sleep(0.05)
-        code = run.stop(signal.SIGINT, seconds=20)
+        code = run.stop(signal.SIGINT)
         outcome = Outcome(code, run.lines[-1], run.output, campaign.events())
         taken = [to for entry in log_of(tmp_path / "sink.log") if entry["taken"] for to in entry["to"]]
     outcome.account(campaign.addresses, taken)

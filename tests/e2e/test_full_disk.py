@@ -10,7 +10,7 @@ import time
 import pytest
 
 from campaign import FINAL, Campaign, Outcome, log_of, plain_script, running_sink
-from conftest import ROOT
+from conftest import PATIENCE_S, ROOT
 
 RESERVE_BYTES = 16 << 20    # what hato sets aside for outcomes
 
@@ -38,11 +38,15 @@ def preload(tmp_path_factory):
     return path
 
 
+# So slow that the disk changes in the middle.
+SLOW = "".join(f'hato.isp "{isp}" {{ mx = "mx.{isp}.test", connections = 2 }}\n' for isp in "ab")
+
+
 class Town(Campaign):
     """A campaign whose state lies on a small disk, and its receivers."""
 
     def __init__(self, hato, folder, sink, preload, n):
-        super().__init__(hato, folder, {"people.csv": people(n)}, plain_script())
+        super().__init__(hato, folder, {"people.csv": people(n)}, plain_script(SLOW))
         self.sink, self.size = sink, folder / "disk_bytes"
         asan = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
         self.environment = {**os.environ, "LD_PRELOAD": str(preload), "DISK_FOLDER": str(self.state),
@@ -80,7 +84,7 @@ class Town(Campaign):
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
     def wait_until(self, reached, process):
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while not reached():
             assert time.monotonic() < end and process.poll() is None, process.communicate()
             time.sleep(0.01)

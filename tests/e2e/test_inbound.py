@@ -15,7 +15,7 @@ import urllib.request
 import pytest
 
 from campaign import Campaign, log_of, plain_script, running_sink
-from conftest import Program
+from conftest import PATIENCE_S, Program
 from test_mtas import (AS_ROOT, CERT, KEY, POSTFIX_MAIN, POSTFIX_MASTER, accepts, content, listed, shared,  # noqa: F401
                        stop_as_root, until)
 
@@ -144,7 +144,7 @@ class Town(Campaign):
         with open(self.folder / "people.csv", "a", encoding="utf-8") as f:
             f.writelines(f"{a}\r\n" for a in addresses)
 
-    def until(self, true, seconds=90):
+    def until(self, true, seconds=PATIENCE_S):
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, "it did not happen"
@@ -247,9 +247,9 @@ def test_prometheus_counts_what_came_back_and_what_was_cancelled(town, free_port
         t.put(dsn(t.sent_from("p0@a.test"), "p0@a.test"))
         t.put(arf(f"Message-ID: {t.message_id('p1@a.test')}\nSubject: Hello\n"))
         assert t.inbound() == {"mails": 2, "bounced": 1, "complained": 1}
-        subprocess.run([t.hato, "cancel", "campaign=hello", "--yes", "--state", t.state], check=True, timeout=30)
-        subprocess.run([t.hato, "reload", "--state", t.state], check=True, timeout=30)    # they are the process's
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        subprocess.run([t.hato, "cancel", "campaign=hello", "--yes", "--state", t.state], check=True, timeout=60)
+        subprocess.run([t.hato, "reload", "--state", t.state], check=True, timeout=60)    # they are the process's
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             page = answer.read().decode()
     counts = dict(re.findall(r'^hato_events_total\{type="(\w+)"\} (\d+)$', page, re.M))
     assert {k: v for k, v in counts.items() if v != "0"} == {
@@ -432,7 +432,7 @@ def test_kills_at_any_moment_leave_each_bounce_once(town):
             inbound = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(0.02 + 0.04 * round_)
             (daemon.process if round_ % 2 else inbound).kill()
-            inbound.wait(30)
+            inbound.wait(PATIENCE_S)
             if round_ % 2:
                 daemon.stop(signal.SIGKILL)
     with serving(t):

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from campaign import Campaign, plain_script, running_sink
-from conftest import PORTS, ROOT, Program
+from conftest import PATIENCE_S, PORTS, ROOT, Program
 
 COUNT = 200
 RETRY = 'hato.bounces { retry = { "1 s", "2 s", give_up = "6 s" } }\n'
@@ -42,7 +42,7 @@ def world_of(hosts):
     return 'return { isps = { none = { domains = { "none.test" }, address = "127.0.36.250" },\n' + isps + "} }\n"
 
 
-def until(true, what, seconds=60):
+def until(true, what, seconds=PATIENCE_S):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, what
@@ -168,7 +168,7 @@ def signed_campaign(hato, folder, domain):
 def stop_as_root(program, pid):
     """SIGTERM to a server that may be another user's, by its id."""
     subprocess.run([*AS_ROOT, "kill", str(pid)], check=True)
-    program.process.wait(20)
+    program.process.wait(PATIENCE_S)
     program.reader.join(5)
     program.process.stdout.close()
 
@@ -353,7 +353,7 @@ def test_a_real_exim_that_verifies_dkim(hato, tmp_path, shared):
         try:
             until(lambda: accepts(address, sink.port), "Exim listens")
             outcome = campaign.run(sink.port, sink.dns, "--wait", "5 s")
-            with smtplib.SMTP(address, sink.port, timeout=10) as client:
+            with smtplib.SMTP(address, sink.port, timeout=60) as client:
                 with pytest.raises(smtplib.SMTPDataError) as refused:
                     client.sendmail("news@m.news.test", ["p0@exim.test"], "From: news@m.news.test\r\n\r\nunsigned\r\n")
             assert refused.value.smtp_code == 550, "this Exim does judge"

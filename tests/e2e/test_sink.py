@@ -30,7 +30,7 @@ def log_of(path):
 
 
 def send(port, to="c@d.test", body="Subject: x\r\n\r\nhello\r\n", host="127.0.0.1", sender="a@b.test"):
-    with smtplib.SMTP(host, port, timeout=10) as s:
+    with smtplib.SMTP(host, port, timeout=60) as s:
         s.sendmail(sender, [to] if isinstance(to, str) else to, body)
 
 
@@ -81,7 +81,7 @@ def test_starttls(sink, tmp_path, root, own):
     context = ssl.create_default_context(cafile=golden / "cert.pem")
     if not own:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with smtplib.SMTP("127.0.0.1", s.port, timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", s.port, timeout=60) as client:
         client._host = "mx.example.test"    # the name that the certificate is checked for
         client.starttls(context=context)
         client.sendmail("a@b.test", "c@d.test", "Subject: x\r\n\r\nhello\r\n")
@@ -93,7 +93,7 @@ def test_commands_behind_starttls_in_one_packet_are_not_heard(sink, tmp_path):
     s = sink("--listen", "127.0.0.1:0", "--log", tmp_path / "log")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", s.port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", s.port), timeout=60) as plain:
         assert plain.recv(1000).startswith(b"220 ")
         plain.sendall(b"EHLO c.test\r\n")
         assert b"STARTTLS" in plain.recv(1000)
@@ -131,7 +131,7 @@ def world(tmp_path):
 
 def test_each_isp_of_a_world_has_its_own_manners(sink, world, tmp_path, free_port):
     s = sink("--world", world, "--port", free_port(), "--log", tmp_path / "log")
-    with smtplib.SMTP("127.0.21.1", s.port, timeout=10) as strict:
+    with smtplib.SMTP("127.0.21.1", s.port, timeout=60) as strict:
         assert strict.ehlo()[1].decode().splitlines() == ["mx.strict.test", "PIPELINING", "SIZE 1000", "HELP"]
         with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
             strict.sendmail("a@b.test", "nobody@strict.test", "x\r\n")
@@ -164,7 +164,7 @@ def test_a_world_cuts_the_line_where_it_says(sink, world, tmp_path, free_port):
 
 def test_more_connections_than_a_source_may_have_get_a_421(sink, world, free_port):
     s = sink("--world", world, "--port", free_port())
-    held = [socket.create_connection(("127.0.21.1", s.port), timeout=10) for _ in range(3)]
+    held = [socket.create_connection(("127.0.21.1", s.port), timeout=60) for _ in range(3)]
     banners = [c.recv(1000)[:4] for c in held]
     assert banners == [b"220 ", b"220 ", b"421 "]
     for c in held:
@@ -173,7 +173,7 @@ def test_more_connections_than_a_source_may_have_get_a_421(sink, world, free_por
 
 def ask(port, name, kind):
     question = dns.message.make_query(name, kind)
-    return dns.query.udp(question, "127.0.0.1", port=port, timeout=5)
+    return dns.query.udp(question, "127.0.0.1", port=port, timeout=60)
 
 
 def test_dns_answers_for_the_world(sink, world, free_port):
@@ -200,7 +200,7 @@ def test_two_thousand_connections_are_served_at_once(sink):
         pytest.skip(f"only {hard} descriptors")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted + 200), hard))
     s = sink("--listen", "127.0.0.1:0")
-    held = [socket.create_connection(("127.0.0.1", s.port), timeout=20) for _ in range(wanted)]
+    held = [socket.create_connection(("127.0.0.1", s.port), timeout=60) for _ in range(wanted)]
     assert all(c.recv(1000).startswith(b"220 ") for c in held)
     for c in held:
         c.sendall(b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n")
@@ -221,7 +221,7 @@ def test_two_thousand_connections_are_served_at_once(sink):
 
 def test_sigterm_ends_open_sessions_and_logs_what_they_had_begun(sink, tmp_path):
     s = sink("--listen", "127.0.0.1:0", "--log", tmp_path / "log")
-    with smtplib.SMTP("127.0.0.1", s.port, timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", s.port, timeout=60) as client:
         client.ehlo()
         client.mail("a@b.test")
         client.rcpt("c@d.test")
@@ -255,7 +255,7 @@ def test_what_cannot_start_says_why(hato, tmp_path, world):
             (["--world", world, "--listen", "127.0.0.9:0"], 1, "no ISP of this world has the address 127.0.0.9"),
         ]
         for words, code, says in rows:
-            done = subprocess.run([hato, "sink", *words], cwd=tmp_path, capture_output=True, text=True, timeout=20)
+            done = subprocess.run([hato, "sink", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
             assert done.returncode == code, (words, done.stderr)
             assert says in done.stderr and done.stderr.startswith("hato sink: "), (words, done.stderr)
             assert "ready" not in done.stdout

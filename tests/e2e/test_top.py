@@ -64,7 +64,7 @@ class Terminal:
             return ""
         return re.sub(r"\r+\n", "\n", re.sub(r"\x1b\[(\d*m|K|J)", "", whole[-1].decode()))
 
-    def until(self, true, seconds=60):
+    def until(self, true, seconds=120):
         end = time.monotonic() + seconds
         while not true(self.page()):
             assert time.monotonic() < end, self.page() or self.seen
@@ -116,7 +116,7 @@ def test_a_person_looks_changes_the_view_and_quits(screen):
     screen.key("h")
     screen.until(lambda p: "stop the picture" in p)
     screen.key("q")
-    assert screen.process.wait(10) == 0
+    assert screen.process.wait(60) == 0
     screen.read()
     assert screen.seen.endswith(b"\x1b[0m\x1b[?25h\x1b[?1049l"), screen.seen[-80:]
     assert termios.tcgetattr(screen.side) == screen.before
@@ -190,7 +190,7 @@ def test_the_terminal_is_as_it_was_however_it_ends(screen, how):
         screen.process.terminate()
     else:
         screen.key(how)
-    assert screen.process.wait(10) == 0
+    assert screen.process.wait(60) == 0
     assert termios.tcgetattr(screen.side) == screen.before
 
 

@@ -51,6 +51,25 @@ TEST(a_pause_at_rest_is_obeyed_by_the_next_start)
     }
 }
 
+/* Before it has written what DNS said: INTERVAL_WRITE_MS. */
+TEST(a_receiver_is_known_at_rest_though_the_process_was_killed_at_once)
+{
+    static const char quick[] =
+        "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
+        " delay = '20 ms' } } }";
+    struct town t;
+    uint64_t touched;
+    CHECK(town_new(&t, quick, 33));
+    CHECK_INT(town_send(&t, a_only, 1, 60), 60);
+    town_run_for(&t, 150);
+    town_crash(&t);
+    CHECK_INT(tell(&t, STEER_PAUSE, "isp=mx.a.test", false, &touched), 0);
+    CHECK(touched > 40);
+    CHECK(town_open(&t));
+    CHECK_INT(waits(&t), touched);
+    town_free(&t);
+}
+
 TEST(cancelled_and_due_at_rest)
 {
     struct town t;
