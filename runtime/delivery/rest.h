@@ -23,7 +23,7 @@ struct rest_message {
     uint32_t flags;
     int64_t accepted_ms;
     struct rest_domain *domain; /* NULL: its address has none */
-    struct slice recipient;           /* as written */
+    struct slice recipient;     /* as written */
     struct standing at;
 };
 

@@ -218,7 +218,7 @@ TEST(a_server_that_chokes_on_edns_is_asked_without)
 TEST(where_one_server_fails_the_next_is_asked)
 {
     struct bench b;
-    bench_open(&b, 2, 100, 1);
+    bench_open(&b, 2, 1000, 1);
     CHECK_STR(ask(&b, "servfail-first.test"), S("ok 192.0.2.1\n"));
     CHECK_STR(ask(&b, "refused-first.test"), S("ok 192.0.2.1\n"));
     CHECK_STR(ask(&b, "ok.test"), S("ok 192.0.2.66\n"));
@@ -230,13 +230,15 @@ TEST(where_one_server_fails_the_next_is_asked)
 TEST(each_failure_of_a_real_server_has_its_own_status)
 {
     struct bench b;
-    bench_open(&b, 1, 100, 2);
+    bench_open(&b, 1, 20000, 2);
     CHECK_STR(ask(&b, "servfail.test"), S("servfail\n"));
     CHECK_INT(b.one.udp, 1); /* it said so: asking it again would not help */
-    CHECK_STR(ask(&b, "silent.test"), S("timeout\n"));
-    CHECK_INT(b.one.udp, 3);
-    CHECK_STR(ask(&b, "wrong.test"), S("timeout\n")); /* the answer to another question is none */
     CHECK_STR(ask(&b, "cut.test"), S("bad\n"));
+    bench_close(&b);
+    bench_open(&b, 1, 100, 2);
+    CHECK_STR(ask(&b, "silent.test"), S("timeout\n"));
+    CHECK_INT(b.one.udp, 2);
+    CHECK_STR(ask(&b, "wrong.test"), S("timeout\n")); /* the answer to another question is none */
     resolve_serve_free(b.one.serve);
     b.one.serve = NULL;
     CHECK_STR(ask(&b, "nobody-there.test"), S("timeout\n"));
