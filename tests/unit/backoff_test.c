@@ -358,3 +358,136 @@ TEST(who_was_shut_in_an_earlier_process_goes_on_at_the_rate_that_it_knew)
     CHECK(backoff_took(&not, now));
     CHECK_INT(not .state, BACKOFF_FREE);
 }
+
+/* --- each rule of what is learnt, by itself --- */
+
+static const int64_t NOW = (int64_t)1800000000 * SECOND;
+
+/* PACED for two hours, in which it took so many an hour; refused and open again. */
+static void refused_once(struct backoff *b, int64_t taken_per_hour)
+{
+    b->state = BACKOFF_PACED;
+    b->began = true;
+    b->row_ms = NOW - 2 * (int64_t)HOUR;
+    b->row_taken = 2 * taken_per_hour;
+    backoff_refused(b, BACKOFF_ASKS, NOW);
+    backoff_took(b, b->until_ms);
+}
+
+TEST(who_is_refused_for_growing_had_borne_the_step_before_by_half_or_a_fifth)
+{
+    static const struct {
+        int64_t knew, taken, before, want; /* mails an hour */
+    } rows[] = {{60, 100, 220, 160},       /* not what it knew: half way to the step before */
+                {200, 200, 250, 210},      /* the same again: a fifth of the way */
+                {50, 50, 60, 50},          /* of so few a refusal is many */
+                {200, 200, 150, 200}};     /* the step before was less */
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct backoff b = {.per_day = 24 * rows[i].before,
+                            .borne = 24 * rows[i].knew,
+                            .step_before = 24 * rows[i].before,
+                            .growth = 2,
+                            .rest_ms = HOUR / 2};
+        refused_once(&b, rows[i].taken);
+        CHECK(b.borne >= 24 * (rows[i].want - 2) + 12 && b.borne <= 24 * (rows[i].want + 1) + 12);
+        CHECK_INT(b.per_day, b.borne * 95 / 100);
+    }
+}
+
+TEST(a_rate_found_again_rests_for_twice_as_long_but_not_at_once)
+{
+    for (int soon = 0; soon < 2; soon++) {
+        struct backoff b = {.state = BACKOFF_PACED,
+                            .began = true,
+                            .per_day = 24 * 3600,
+                            .borne = 24 * 3700,
+                            .rest_ms = HOUR / 2,
+                            .row_ms = NOW - (soon ? 4 * MINUTE : 6 * MINUTE),
+                            .row_taken = soon ? 240 : 360};
+        backoff_refused(&b, BACKOFF_ASKS, NOW);
+        backoff_took(&b, b.until_ms);
+        CHECK_INT(b.rest_ms, soon ? HOUR / 2 : HOUR);
+        if (soon)
+            CHECK_INT(b.per_day, 24 * 3600 * 9 / 10); /* too much again at once */
+        else
+            CHECK(b.per_day > 24 * 3200);
+    }
+}
+
+TEST(what_was_under_way_when_it_shut_says_nothing_new)
+{
+    struct backoff b = {.state = BACKOFF_PACED, .began = true, .per_day = 24 * 60, .row_ms = NOW - HOUR};
+    CHECK(backoff_refused(&b, BACKOFF_ASKS, NOW));
+    struct backoff was = b;
+    CHECK(!backoff_took(&b, b.until_ms - 1));
+    CHECK(!backoff_refused(&b, BACKOFF_ASKS, b.until_ms - 1));
+    CHECK_INT(b.state, BACKOFF_SHUT);
+    CHECK_INT(b.until_ms, was.until_ms);
+    CHECK_INT(b.wait_ms, was.wait_ms);
+}
+
+/* Five minutes in which the rate was used. */
+static void step(struct backoff *b, int64_t *now)
+{
+    b->step_taken = b->per_day;
+    *now += 5 * MINUTE;
+    backoff_turn(b, *now);
+}
+
+TEST(a_rate_comes_back_by_a_tenth_then_grows_faster_and_faster_until_it_is_free)
+{
+    for (int doubtful = 0; doubtful < 2; doubtful++) {
+        int64_t now = NOW, rate = 24 * 400;
+        struct backoff b = {.state = BACKOFF_PACED,
+                            .doubtful = doubtful,
+                            .per_day = rate,
+                            .borne = 24 * 1000,
+                            .rest_ms = HOUR / 2,
+                            .refused_ms = NOW,
+                            .row_ms = NOW - HOUR,
+                            .step_ms = NOW};
+        for (; rate < 24 * 950; rate = b.per_day) {
+            step(&b, &now);
+            CHECK_INT(b.per_day, rate + rate / 10 + 1 < 24 * 950 ? rate + rate / 10 + 1 : 24 * 950);
+        }
+        for (int64_t n = 1; n <= 12; n++, rate = b.per_day) {
+            int64_t most = doubtful ? 3 : 10;
+            step(&b, &now);
+            CHECK_INT(b.per_day, rate + rate * (n < most ? n : most) / 100 + 1);
+        }
+        for (int n = 0; n < 60 && b.state == BACKOFF_PACED; n++, rate = b.per_day ? b.per_day : rate)
+            step(&b, &now);
+        CHECK_INT(b.state, BACKOFF_FREE);
+        CHECK(rate > 24 * 3600 && rate <= 24 * 4000);
+    }
+}
+
+TEST(other_answers_let_the_next_try_and_end_what_was_counted)
+{
+    struct backoff b = {.began = true, .row_ms = NOW};
+    for (int i = 0; i < 2; i++)
+        CHECK(!backoff_refused(&b, BACKOFF_ASKS, NOW));
+    for (int i = 0; i < 19; i++)
+        backoff_answered(&b);
+    CHECK(!backoff_refused(&b, BACKOFF_ASKS, NOW));
+    CHECK(!backoff_refused(&b, BACKOFF_ASKS, NOW));
+    CHECK(backoff_refused(&b, BACKOFF_ASKS, NOW));
+    backoff_try(&b);
+    CHECK(!backoff_may_send(&b, b.until_ms));
+    backoff_answered(&b);
+    CHECK(backoff_may_send(&b, b.until_ms));
+}
+
+TEST(what_people_lift_is_forgotten)
+{
+    struct backoff b = {0};
+    int64_t now = NOW;
+    for (int time = 0; time < 2; time++) {
+        doubt(&b, &now, 600, true);
+        doubt(&b, &now, DOUBT_RUN, false);
+        CHECK(b.state == BACKOFF_SHUT && b.once);
+        now = b.until_ms;
+        doubt(&b, &now, 1, true);
+        backoff_forget(&b);
+    }
+}

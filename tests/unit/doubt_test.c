@@ -118,3 +118,9 @@ TEST(who_is_refused_again_while_others_are_taken_is_in_trouble_himself)
         doubt_refused(&dry, AGAIN);
     CHECK(!doubt_is_of_persons(&dry));
 }
+
+TEST(a_domain_that_took_nothing_yet_is_refused_for_itself)
+{
+    struct doubt d = {0};
+    CHECK_INT(refuse(&d, OTHER, 100, take(&d, FIRST, 30, START)), 0);
+}
