@@ -491,3 +491,15 @@ TEST(what_people_lift_is_forgotten)
         backoff_forget(&b);
     }
 }
+
+TEST(a_part_of_the_last_wait_was_open_already)
+{
+    struct backoff b = {.state = BACKOFF_SHUT,
+                        .began = true,
+                        .until_ms = NOW,
+                        .wait_ms = 2 * (int64_t)HOUR,
+                        .row_ms = NOW - 5 * (int64_t)HOUR / 2,
+                        .row_taken = 199};
+    CHECK(backoff_took(&b, NOW));
+    CHECK_INT(b.borne, 24 * 100);
+}
