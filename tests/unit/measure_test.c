@@ -596,3 +596,35 @@ TEST(time_under_suspension_does_not_count_for_give_up)
         town_free(&t);
     }
 }
+
+TEST(a_permit_comes_back_from_whoever_took_it_last_and_counts_from_when_it_is_used)
+{
+    static const char *const q = "q.test";
+    struct town t;
+    CHECK(start(&t, TWO_RECEIVERS(REFUSES), act_of(ACT_NONE, ACT_PATH), (struct act_rule){0}));
+    town_send_as(&t, S("x1"), &q, 1, 2);
+    town_run_for(&t, 20000);
+    struct path *p = &paths_isp(t.d->paths, S("q"))->by_source[0];
+    struct measure_start s = {.act = act_of(ACT_SLOW, ACT_PATH),
+                              .path = p,
+                              .rule = S("a rule"),
+                              .why = S("why"),
+                              .per_day = 2 * 86400}; /* half of it: one a second */
+    CHECK(measure_begin(paths_measures(t.d->paths), &s) && !measures_hold_path(p));
+    measures_take(p, NULL, NULL, 5);
+    CHECK(measures_hold_path(p));
+    measures_return(p, NULL, NULL, 6);
+    CHECK(measures_hold_path(p));
+    measures_return(p, NULL, NULL, 5);
+    CHECK(!measures_hold_path(p));
+    for (uint64_t renewed = 7; renewed <= 8; renewed++) {
+        measures_take(p, NULL, NULL, 7);
+        town_run_for(&t, 500);
+        measures_renew(p, NULL, NULL, renewed);
+        town_run_for(&t, 900);
+        CHECK(measures_hold_path(p) == (renewed == 7));
+        town_run_for(&t, 200);
+        CHECK(!measures_hold_path(p));
+    }
+    town_free(&t);
+}

@@ -94,3 +94,26 @@ TEST(every_end_is_over_and_has_a_name)
         standing_free(&s);
     }
 }
+
+TEST(the_clock_is_what_its_records_say_and_begins_with_the_first_where_they_do_not)
+{
+    static const struct {
+        int64_t begin_ms, event_ms, want_begin, want_event; /* as the records have it; 0: they do not */
+    } rows[] = {{0, 0, 1000, 1000}, {700, 0, 700, 700}, {0, 800, 1000, 800}, {700, 800, 700, 800}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct standing s = {0};
+        standing_begin(&s, &(struct rec_begin){.at_ms = 1000, .attempt = 1, .clock_ms = rows[i].begin_ms});
+        CHECK_INT(s.clock_ms, rows[i].want_begin);
+        standing_event(
+            &s, &(struct rec_event){
+                    .type = EVENT_DEFERRED, .at_ms = 2000, .attempt = 1, .clock_ms = rows[i].event_ms});
+        CHECK_INT(s.clock_ms, rows[i].want_event);
+        standing_begin(&s, &(struct rec_begin){.at_ms = 3000, .attempt = 2});
+        CHECK_INT(s.clock_ms, rows[i].want_event);
+        standing_free(&s);
+    }
+    struct standing never = {0}; /* nobody could be reached: there was no attempt */
+    standing_event(&never, &(struct rec_event){.type = EVENT_DEFERRED, .at_ms = 2000});
+    CHECK_INT(never.clock_ms, 2000);
+    standing_free(&never);
+}
