@@ -242,3 +242,19 @@ TEST(who_waits_for_a_doubtful_answer_waits_for_it_after_a_crash)
     CHECK(minutes >= 21 && minutes <= 30); /* it opened within eight minutes, and all went as before */
     town_free(&t);
 }
+
+TEST(sessions_that_end_slow_a_path_down_only_after_it_took_mail_for_a_while)
+{
+    static const char *const when[] = {"'1 min', '2 min'", "'20 min', '21 min'"};
+    for (size_t i = 0; i < COUNT(when); i++) {
+        struct town t;
+        char more[160];
+        snprintf(more, sizeof more,
+                 "replies = { { phase = 'rcpt', to = '.', reply = '421 4.3.0 bye', between = { %s } } }",
+                 when[i]);
+        CHECK(send_to(&t, more, false, 8000));
+        CHECK_INT(measures_begun(&t), i);
+        CHECK(i ? t.events[EVENT_DEFERRED] < 12 : t.events[EVENT_DEFERRED] > 40); /* three, and who tried */
+        town_free(&t);
+    }
+}
