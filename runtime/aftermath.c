@@ -64,6 +64,8 @@ static bool is_about(const struct aftermath *a, const struct measure *m, const s
         return slice_eq(what, event_name(a->names, NAME_DOMAIN, r->domain));
     case ACT_CAMPAIGN:
         return slice_eq(what, event_name(a->names, NAME_CAMPAIGN, r->campaign));
+    case ACT_ONE_STREAM:
+        return slice_eq(what, event_name(a->names, NAME_STREAM, r->stream));
     case ACT_PATH:
     case ACT_SOURCE:
     case ACT_SCOPES:

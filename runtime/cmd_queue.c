@@ -256,7 +256,7 @@ static void show_measures(const struct view *v, struct buf *out)
         buf_adds(out, S("nothing is restricted\n"));
     for (size_t i = 0; i < n; i++) {
         const json_t *row = json_array_get(v->rows, i);
-        static const char *const about[] = {"source", "site", "domain", "campaign"};
+        static const char *const about[] = {"source", "site", "domain", "stream", "campaign"};
         text_safe(out, member(row, "name", "?"));
         buf_adds(out, S("  "));
         text_safe(out, member(row, "measure", "?"));

@@ -290,8 +290,8 @@ hato.bounces {
         .. "attempts of a campaign at an isp, those that came back by mail included. From `least` attempts on a share "
         .. "of `warn` is logged, and `stop` stops it. `false`: never." },
       { name = "complaints", type = "table", default = '{ least = 1000, warn = 0.001, stop = 0.003, within = "24 h" }',
-        doc = "Complaints ÷ delivered of a stream at an isp, within that time. It stops all streams there that share "
-        .. "the From domain. `false`: never." },
+        doc = "Complaints ÷ delivered of a stream at an isp, within that time. It stops the stream there. `false`: "
+        .. "never." },
     },
     example = [[
 hato.breaker { errors = { stop = 0.05 }, complaints = { least = 500, within = "12 h" } }]],

@@ -110,7 +110,7 @@ function hato.bounces(options) end
 
 ---@class hato.BreakerOptions
 ---@field errors? table Hard errors ÷ attempts of a campaign at an isp, those that came back by mail included. From `least` attempts on a share of `warn` is logged, and `stop` stops it. `false`: never.
----@field complaints? table Complaints ÷ delivered of a stream at an isp, within that time. It stops all streams there that share the From domain. `false`: never.
+---@field complaints? table Complaints ÷ delivered of a stream at an isp, within that time. It stops the stream there. `false`: never.
 
 ---When mail stops by itself, before a receiver stops it: a campaign at one isp by its hard errors, a stream at one isp by complaints. These are the defaults. What was stopped is a measure without an end: `hato queue --measures` lists it, it outlives a restart, and `hato resume measure=NAME` lets it go on, with counts that begin anew. A `hato run` that it leaves with mail unsent ends with exit code 1.
 ---@param options hato.BreakerOptions

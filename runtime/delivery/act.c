@@ -15,7 +15,7 @@ static const char *const kinds[ACT_KINDS] = {[ACT_NONE] = "none",
                                              [ACT_PAUSE] = "pause",
                                              [ACT_SUPPRESS] = "suppress",
                                              [ACT_QUARANTINE] = "quarantine"};
-static const char *const scopes[ACT_SCOPES] = {"path", "site", "source", "stream", "campaign"};
+static const char *const scopes[ACT_SCOPES] = {"path", "site", "source", "stream", "campaign", "one stream"};
 
 const char *act_kind_name(enum act_kind k)
 {

@@ -30,8 +30,9 @@ enum act_kind {
 };
 
 /* What a measure is about: one source at one isp, one set of mail hosts there, one source wherever it sends,
- * one From domain at one isp (all its sources), one campaign at one isp. */
-enum act_scope { ACT_PATH, ACT_SITE, ACT_SOURCE, ACT_STREAM, ACT_CAMPAIGN, ACT_SCOPES };
+ * one From domain at one isp (all its sources and streams), one campaign at one isp, one stream there. Rules
+ * ask for any but the last. */
+enum act_scope { ACT_PATH, ACT_SITE, ACT_SOURCE, ACT_STREAM, ACT_CAMPAIGN, ACT_ONE_STREAM, ACT_SCOPES };
 
 enum { ACT_FOREVER = -1, ACT_WHOLE = 1000000 };
 
@@ -96,8 +97,9 @@ static inline bool act_is_about_person(enum act_kind k)
 {
     return k == ACT_SUPPRESS || k == ACT_QUARANTINE;
 }
-const char *act_kind_name(enum act_kind k);   /* "slow" … "next_source" … */
-const char *act_scope_name(enum act_scope s); /* "path", "site", "source", "stream", "campaign" */
+const char *act_kind_name(enum act_kind k); /* "slow" … "next_source" … */
+const char *
+act_scope_name(enum act_scope s); /* "path", "site", "source", "stream", "campaign", "one stream" */
 
 /* What a script means that says no more than the kind. */
 struct act act_default(enum act_kind k);

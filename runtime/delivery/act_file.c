@@ -66,7 +66,7 @@ static int read_count(struct slice value, uint32_t *out)
 
 static int read_scope(struct slice value, enum act_scope *out)
 {
-    for (int i = 0; i < ACT_SCOPES; i++) {
+    for (int i = 0; i < ACT_ONE_STREAM; i++) {
         if (slice_eq(value, slice_cstr(act_scope_name((enum act_scope)i)))) {
             *out = (enum act_scope)i;
             return 0;

@@ -5,7 +5,7 @@
 static const struct slice rule_of[BREAKER_KINDS] = {
     [BREAKER_ERRORS] = {"breaker: hard errors", 20}, [BREAKER_COMPLAINTS] = {"breaker: complaints", 19}};
 
-/* A campaign of this stream's; what it stands for is the From domain. */
+/* A campaign of this stream's. */
 static const struct campaign *campaign_of(struct deliver *d, const struct breaker_finding *f)
 {
     struct slice stream;
@@ -22,7 +22,7 @@ static void stop(struct deliver *d, const struct breaker_finding *f, struct slic
     const struct campaign *c = campaign_of(d, f);
     struct isp *isp = paths_isp(d->paths, isp_name);
     struct measure_start s = {.act = {.kind = ACT_PAUSE,
-                                      .scope = f->kind == BREAKER_ERRORS ? ACT_CAMPAIGN : ACT_STREAM,
+                                      .scope = f->kind == BREAKER_ERRORS ? ACT_CAMPAIGN : ACT_ONE_STREAM,
                                       .for_ms = MEASURE_NO_END_MS,
                                       .alert = true},
                               .path = &isp->by_source[0],
@@ -36,7 +36,7 @@ static void stop(struct deliver *d, const struct breaker_finding *f, struct slic
         return;
     measure_name(&name, m->number);
     notice(d, 2, "breaker stops %s=\"%s\" isp=%s: %.*s; `hato resume measure=%s` lets it go on",
-           f->kind == BREAKER_ERRORS ? "campaign" : "domain", m->what, m->isp, SLICE_FMT(why),
+           f->kind == BREAKER_ERRORS ? "campaign" : "stream", m->what, m->isp, SLICE_FMT(why),
            buf_cstr(&name));
     buf_free(&name);
 }
@@ -79,14 +79,10 @@ static void measured(struct deliver *d, enum breaker_kind kind, enum rec_name_ki
 
 void breakers_measured(struct deliver *d, const struct rec_measure *m)
 {
-    const struct conf *conf = d->conf.conf;
     if (slice_eq(m->rule, rule_of[BREAKER_ERRORS]))
         measured(d, BREAKER_ERRORS, NAME_CAMPAIGN, m->what, m);
-    if (!slice_eq(m->rule, rule_of[BREAKER_COMPLAINTS]))
-        return;
-    for (size_t i = 0; i < conf->nstreams; i++)
-        if (slice_eq(conf->streams[i].domain, m->what))
-            measured(d, BREAKER_COMPLAINTS, NAME_STREAM, conf->streams[i].name, m);
+    else if (slice_eq(m->rule, rule_of[BREAKER_COMPLAINTS]))
+        measured(d, BREAKER_COMPLAINTS, NAME_STREAM, m->what, m);
 }
 
 struct search {

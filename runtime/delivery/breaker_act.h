@@ -1,6 +1,6 @@
 /* breaker_act.h - what a bar that is crossed (breaker.h) does: a word of warning, or a measure (measure.h)
- * that has no end but that somebody lifts it. Errors stop a campaign at an isp; complaints stop, there, what
- * goes from the stream's From domain. */
+ * that has no end but that somebody lifts it. Errors stop a campaign at an isp; complaints stop the stream
+ * there. */
 #ifndef HATO_DELIVERY_BREAKER_ACT_H
 #define HATO_DELIVERY_BREAKER_ACT_H
 

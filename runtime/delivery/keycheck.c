@@ -50,13 +50,14 @@ static void hold(struct keycheck *k, struct path *p, size_t index)
     const struct stream *st = deliver_stream(d, d->conf.conf->streams[index].name);
     if (measures_hold_mail(p->isp, st->alone))
         return;
-    measure_begin(paths_measures(d->paths),
-                  &(struct measure_start){
-                      .act = {.kind = ACT_SUSPEND, .scope = ACT_STREAM, .for_ms = AGAIN_MS, .alert = true},
-                      .path = p,
-                      .campaign = st->alone,
-                      .rule = S("published:dkim"),
-                      .why = slice_cstr(k->wrong[index])});
+    measure_begin(
+        paths_measures(d->paths),
+        &(struct measure_start){
+            .act = {.kind = ACT_SUSPEND, .scope = ACT_ONE_STREAM, .for_ms = AGAIN_MS, .alert = true},
+            .path = p,
+            .campaign = st->alone,
+            .rule = S("published:dkim"),
+            .why = slice_cstr(k->wrong[index])});
 }
 
 static void hold_all(struct keycheck *k, struct path *p)

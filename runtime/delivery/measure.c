@@ -123,6 +123,8 @@ static void open_interval(struct measure *m)
         c.campaign = slice_cstr(m->what);
     if (m->scope == ACT_STREAM)
         c.from = slice_cstr(m->what);
+    if (m->scope == ACT_ONE_STREAM)
+        c.stream = slice_cstr(m->what);
     c.why = buf_slice(&words);
     c.until_ms = m->until_ms;
     interval_close(m->waits);
@@ -255,6 +257,8 @@ static struct slice what_of(const struct measure_start *s)
         return s->campaign->stream->conf->domain;
     case ACT_CAMPAIGN:
         return s->campaign->name;
+    case ACT_ONE_STREAM:
+        return s->campaign->stream->name;
     case ACT_PATH:
     case ACT_SOURCE:
     case ACT_SCOPES:
@@ -272,6 +276,8 @@ static bool fits_scope(const struct measure_start *s)
         return s->campaign && s->campaign->stream->conf;
     case ACT_CAMPAIGN:
         return s->campaign && s->campaign->number;
+    case ACT_ONE_STREAM:
+        return s->campaign != NULL;
     case ACT_PATH:
     case ACT_SOURCE:
         return true;
@@ -400,7 +406,7 @@ bool measures_hold_mail(const struct isp *isp, const struct campaign *c)
 {
     int64_t wall = 0, now_us = 0;
     for (const struct measure *m = isp->measures; m; m = m->next_there) {
-        if (m->scope != ACT_STREAM && m->scope != ACT_CAMPAIGN)
+        if (m->scope != ACT_STREAM && m->scope != ACT_CAMPAIGN && m->scope != ACT_ONE_STREAM)
             continue;
         if (!wall) {
             wall = loop_wall_ms(isp->paths->conf.loop);

@@ -55,6 +55,7 @@ static struct slice what_of(enum act_scope scope, const struct tally_who *who)
         return who->campaign;
     case ACT_PATH:
     case ACT_SOURCE:
+    case ACT_ONE_STREAM: /* no rule is about it */
     case ACT_SCOPES:
         break;
     }

@@ -67,6 +67,8 @@ bool measure_is_about(const struct measure *m, const struct path *p, const struc
         return c && c->stream->conf && slice_eq(slice_cstr(m->what), c->stream->conf->domain);
     case ACT_CAMPAIGN:
         return c && slice_eq(slice_cstr(m->what), c->name);
+    case ACT_ONE_STREAM:
+        return c && slice_eq(slice_cstr(m->what), c->stream->name);
     case ACT_SCOPES:
         break;
     }
@@ -222,6 +224,7 @@ void measure_json(struct buf *out, const struct measure *m, uint64_t waiting)
     put(out, "source", slice_cstr(m->source));
     put(out, "site", m->scope == ACT_SITE ? what : SLICE_NONE);
     put(out, "domain", m->scope == ACT_STREAM ? what : SLICE_NONE);
+    put(out, "stream", m->scope == ACT_ONE_STREAM ? what : SLICE_NONE);
     put(out, "campaign", m->scope == ACT_CAMPAIGN ? what : SLICE_NONE);
     put(out, "rule", slice_cstr(m->rule));
     put(out, "why", slice_cstr(m->why));

@@ -300,6 +300,8 @@ static bool is_about(const struct rest *rs, const struct measure *x, const struc
     switch (x->scope) {
     case ACT_CAMPAIGN:
         return slice_eq(what, name_of(rs, NAME_CAMPAIGN, m->campaign));
+    case ACT_ONE_STREAM:
+        return slice_eq(what, name_of(rs, NAME_STREAM, m->stream));
     case ACT_STREAM:
         return slice_eq(what, name_of(rs, NAME_DOMAIN, m->from));
     case ACT_PATH:

@@ -148,8 +148,15 @@ def test_late_bounces_count_and_the_script_sets_the_bars(town):
 COMPLAINTS = "hato.breaker { errors = false, complaints = { least = 20, warn = 0.05, stop = 0.1 } }\n"
 
 
-def test_complaints_stop_the_domain_at_that_isp(town):
-    t = town([f"p{i}@{d}.test" for d in ("bad", "good") for i in range(20)], COMPLAINTS)
+SIDE = """
+local side = hato.stream "side" { from = "Side <side@news.test>" }
+hato.campaign "aside" { stream = side, to = hato.csv "side.csv", subject = "Hello", text = "Hi." }
+"""
+
+
+def test_complaints_stop_the_stream_at_that_isp(town):
+    t = town([f"p{i}@{d}.test" for d in ("bad", "good") for i in range(20)], COMPLAINTS + SIDE)
+    (t.folder / "side.csv").write_text("email\n")
     run_of(t, 0)
     ids = {e["recipient"]: e["message_id"] for e in t.events()}
 
@@ -162,12 +169,13 @@ def test_complaints_stop_the_domain_at_that_isp(town):
     with serving(t) as daemon:
         complain(2)
         stop, = breakers(t)
-        assert (stop["scope"], stop["domain"], stop["isp"]) == ("stream", "news.test", "mx.bad.test")
+        assert (stop["scope"], stop["stream"], stop["isp"]) == ("one stream", "news", "mx.bad.test")
         assert stop["rule"] == "breaker: complaints" and stop["why"] == "2 complaints in 20 delivered (10.00 %)"
         daemon.stop(signal.SIGKILL)
     t.more(["new@bad.test", "new@good.test"])
-    assert run_of(t, 1)["delivered"] == 1    # the other isp
-    assert "news.test at mx.bad.test was stopped by 2 complaints" in t.says and "1 mail is unsent" in t.says
+    (t.folder / "side.csv").write_text("email\nside@bad.test\n")
+    assert run_of(t, 1)["delivered"] == 2    # the other isp, and the other stream of this domain
+    assert "news at mx.bad.test was stopped by 2 complaints" in t.says and "1 mail is unsent" in t.says
     with serving(t):
         ask(t, "resume", f"measure={stop['name']}")
         t.until(lambda: any(e["type"] == "delivered" and e["recipient"] == "new@bad.test" for e in t.events()))

@@ -105,7 +105,7 @@ static void write_script(struct script *s, struct town *t)
                                 .has = SLICE_NONE,
                                 .after = 2,
                                 .least = 1};
-    s->rule.act.scope = (enum act_scope)below(s, ACT_SCOPES);
+    s->rule.act.scope = (enum act_scope)below(s, ACT_ONE_STREAM);
     s->rule.act.for_ms = 10 * MINUTE;
     t->conf.isps = s->isps;
     t->conf.nisps = 2;
