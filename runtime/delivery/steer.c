@@ -504,7 +504,7 @@ int steer(struct deliver *d, const struct steer_order *o, steer_done *done, void
     case STEER_CANCEL:
         if (o->kind == STEER_CAMPAIGN)
             campaign_cancel(d, deliver_campaign(d, o->name));
-        else if (o->kind != STEER_ID && !pause_holds(d, o->kind, o->name)) {
+        if (o->kind != STEER_ID && !pause_holds(d, o->kind, o->name)) {
             /* Nothing new of it begins meanwhile. */
             pause_put(d, o->kind, o->name, 0, true);
             s->paused_here = true;

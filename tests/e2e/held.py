@@ -15,6 +15,8 @@ class Talk(socketserver.StreamRequestHandler):
         to = None
         for line in self.rfile:
             word = line[:4].upper()
+            if word == b"EHLO":
+                self.server.came.append((self.client_address[0], line[5:].decode().strip()))
             if word == b"RCPT":
                 to = line.decode().partition("<")[2].partition(">")[0]
             if word == b"DATA":
@@ -41,13 +43,15 @@ class Talk(socketserver.StreamRequestHandler):
 
 
 class Held(socketserver.ThreadingTCPServer):
-    """took: to whom it has taken mail, as often as it has; answer: what it says to the final dot in the end."""
+    """took: to whom it has taken mail, as often as it has; came: the address and EHLO name of who came; answer: what it
+    says to the final dot in the end."""
     daemon_threads = allow_reuse_address = True
     answer = "250 taken"
 
     def __init__(self, address, port):
         super().__init__((address, port), Talk)
         self.holding, self.may_go, self.took = threading.Semaphore(0), threading.Semaphore(0), []
+        self.came = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request, client_address):

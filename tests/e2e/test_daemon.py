@@ -353,6 +353,19 @@ def test_sigterm_lets_the_open_transaction_end(daemon, held):
     daemon.accounted(*people)
 
 
+def test_mail_leaves_from_the_address_of_its_source_and_under_its_name(daemon, held):
+    daemon.script(campaign("one", "a.csv"), head="""local hato = require "hato"
+hato.source "mx1" { address = "127.0.0.7", ehlo = "mx1.news.test" }
+hato.source "mx2" { address = "127.0.0.8", ehlo = "mx2.news.test" }
+hato.pool "second" { "mx2" }
+local news = hato.stream "news" { from = "News <news@news.test>", pool = "second" }
+""")
+    daemon.people("a.csv", "a@held.test")
+    daemon.start()
+    held.holds()
+    assert held.came == [("127.0.0.8", "mx2.news.test")]
+
+
 @pytest.mark.parametrize("drain, signals", [("1 s", 1), ("1 h", 2)])
 def test_a_transaction_that_does_not_end_is_not_waited_for(daemon, held, drain, signals):
     """Not beyond the deadline, and not at all by who asks twice."""

@@ -148,7 +148,7 @@ def test_it_says_which_measure_an_answer_caused_and_whom_else_that_slowed(daemon
     assert "init.lua:5 rule 1" in said and "3 other messages waited for it (two 2, three 1)" in said, said
     assert "it is to be lifted " in said
     assert "suspend" in daemon.ask("why", "x@q.test")
-    daemon.ask("resume", f"measure={deferred['measure']}")
+    assert daemon.ask("resume", f"measure={deferred['measure']}") == "3 messages may go on\n"
     daemon.until_delivered(4)
     story, = stories(daemon, "bad@q.test")
     assert story["measures"][0]["lifted"] and ms(story["measures"][0]["until"]) < ms(measure["until"])

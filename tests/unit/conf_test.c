@@ -30,3 +30,29 @@ TEST(an_mx_match_beats_a_domain_match_and_the_longer_one_wins)
     CHECK_INT(conf_match_isp(&c, S("example.jp"), other, 1), 2);
     CHECK_INT(conf_match_isp(&c, S("other.test"), other, 1), CONF_NONE);
 }
+
+TEST(a_source_goes_where_its_address_family_is_allowed)
+{
+    struct conf_source v4 = {.address = ip_v4(203, 0, 113, 7)}, any = {.name = S("default")},
+                       v6 = {.address = {.family = 6}};
+    static const struct {
+        enum conf_family allowed;
+        bool v4, v6;
+    } rows[] = {{CONF_FAMILY_UNSET, true, false},
+                {CONF_FAMILY_4, true, false},
+                {CONF_FAMILY_6, false, true},
+                {CONF_FAMILY_BOTH, true, true}};
+    struct conf_source mixed[] = {v6, v4};
+    struct conf c = {.sources = mixed, .nsources = 2}, only_v6 = {.sources = mixed, .nsources = 1};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct conf_isp isp = {.family = rows[i].allowed};
+        CHECK_INT(conf_family_fits(&c, &isp, &v4), rows[i].v4);
+        CHECK_INT(conf_family_fits(&c, &isp, &any), rows[i].v4);
+        CHECK_INT(conf_family_fits(&c, &isp, &v6), rows[i].v6);
+        /* Where no source is of the other family, what nobody has said is allowed. */
+        CHECK_INT(conf_family_fits(&only_v6, &isp, &v6), rows[i].v6 || !i);
+    }
+    CHECK_INT(conf_family_fits(&c, NULL, &v4), true);
+    CHECK_INT(conf_family_fits(&c, NULL, &v6), false);
+    CHECK_INT(conf_family_fits(&only_v6, NULL, &v6), true);
+}

@@ -80,6 +80,26 @@ TEST(weights_three_and_one_get_their_shares_of_ten_thousand_messages_within_two_
     }
 }
 
+TEST(a_campaign_that_was_away_does_not_get_what_it_did_not_use)
+{
+    static const char *const domains[] = {"a.test"};
+    struct conf_isp isp;
+    struct town t;
+    CHECK(start(&t, 23, 1, &isp));
+    CHECK(town_open(&t));
+    CHECK_INT(town_send_as(&t, S("x"), domains, 1, 600), 600);
+    town_run(&t);
+    CHECK_INT(norder, 600);
+    norder = 0;
+    t.behind_name = "more";
+    CHECK_INT(town_send_as(&t, S("x"), domains, 1, 400), 400);
+    CHECK_INT(town_send_as(&t, S("y"), domains, 1, 400), 400);
+    town_run(&t);
+    size_t y = count_of('y', 200);
+    CHECK(y >= 45 && y <= 55);
+    town_free(&t);
+}
+
 /* How many reached the receiver between the acceptance of an urgent message and that message, at most, in so
  * many trials at all moments of the others' transactions; SIZE_MAX: one did not arrive within wait_ms. */
 static size_t went_before(struct town *t, int trials, int64_t wait_ms)
