@@ -362,6 +362,7 @@ def test_every_trouble_of_a_pipe_transport_is_temporary(town, tmp_path):
     assert "did you mean --maildir" in t.says
     done = subprocess.run([t.hato, "inbound", "--state", tmp_path / "nothing"], input=mail, text=True, capture_output=True)
     assert done.returncode == 75 and "no state folder" in done.stderr
+    assert t.inbound("--to", t.sent_from("p0@a.test"), mail="", code=75) == {"failed": 1} and "stdin is empty" in t.says
     holder = Program(["flock", "-F", t.state / "lock", "sh", "-c", "echo held; exec sleep 600"]).wait_for("held")
     try:    # and answers nobody
         assert t.inbound("--to", t.sent_from("p0@a.test"), mail=mail, code=75) == {"mails": 1, "failed": 1}

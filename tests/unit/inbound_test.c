@@ -77,6 +77,62 @@ static bool is_suppressed(struct town *t, const char *address)
     return is;
 }
 
+static struct rec_event ended, came_back;
+
+static void keep(struct rec_event *to, const struct rec_event *ev)
+{
+    static char bytes[2][256];
+    char *room = bytes[to == &came_back];
+    *to = *ev;
+    if (ev->meta.n <= sizeof bytes[0])
+        to->meta = slice_of(memcpy(room, ev->meta.p, ev->meta.n), ev->meta.n);
+}
+
+static void on_event(struct town *t, const struct rec_event *ev)
+{
+    (void)t;
+    if (ev->type == EVENT_DELIVERED)
+        keep(&ended, ev);
+    else if (ev->type == EVENT_BOUNCED || ev->type == EVENT_COMPLAINED)
+        keep(&came_back, ev);
+}
+
+TEST(what_comes_back_tells_of_its_message_what_its_end_told)
+{
+    static struct slice columns[] = {S("name")};
+    struct conf_campaign campaign;
+    struct town t;
+    CHECK(town_new(&t, world, 3));
+    town_close(&t);
+    campaign = t.conf.campaigns[0];
+    campaign.log = columns;
+    campaign.nlog = 1;
+    t.conf.campaigns = &campaign;
+    t.event = on_event;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, domains, 1, 1), 1);
+    t.patience_ms = 60000;
+    town_run(&t);
+    CHECK(ended.source && ended.isp && ended.campaign && ended.stream && ended.domain && ended.sender);
+    CHECK(slice_find(ended.meta, S("Taro")) > 0);
+    for (int i = 0; i < 2; i++) {
+        struct inbound_mail v = i ? complaint_of(1) : bounce_of(1);
+        CHECK_STR(slice_cstr(give(&t, &v, 1)), S("t"));
+        CHECK_INT(came_back.type, i ? EVENT_COMPLAINED : EVENT_BOUNCED);
+        CHECK_INT(came_back.accepted_ms, ended.accepted_ms);
+        CHECK_INT(came_back.campaign, ended.campaign);
+        CHECK_INT(came_back.stream, ended.stream);
+        CHECK_INT(came_back.isp, ended.isp);
+        CHECK_INT(came_back.source, ended.source);
+        CHECK_INT(came_back.pool, ended.pool);
+        CHECK_INT(came_back.attempt, ended.attempt);
+        CHECK_INT(came_back.domain, ended.domain);
+        CHECK_INT(came_back.sender, ended.sender);
+        CHECK_STR(came_back.meta, ended.meta);
+    }
+    town_free(&t);
+}
+
 TEST(a_message_is_found_in_whichever_segment_it_ended_also_after_a_restart)
 {
     struct town t;
