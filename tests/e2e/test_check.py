@@ -582,7 +582,7 @@ def beyond(hato, sender, tmp_path, start):
         shutil.copy(folder / file, here / file)
     (here / "people.csv").write_text("email\na@other.test\nb@other.test\n")
     (here / "init.lua").write_text(HELD % address)
-    receiver = {"+other.test": ["@ MX 10 mx", f"mx A {address}"]}
+    receiver = {"+other.test": ["@ MX 10 mx", f"mx A {address}", "second MX 10 mx2", f"mx2 A {address}"]}
 
     def go(change):
         zones = tmp_path / "zones"
@@ -605,6 +605,15 @@ def test_a_stream_whose_key_is_not_published_is_held(hato, beyond):
     # It is remembered: the next run sends nothing of it, before it has asked.
     counts, _ = beyond({})
     assert (counts["delivered"], counts["deferred"]) == (0, 2)
+
+
+def test_a_receiver_that_comes_later_gets_nothing_of_a_held_stream_either(beyond):
+    (beyond.folder / "later.csv").write_text("email\nc@second.other.test\n")
+    with (beyond.folder / "init.lua").open("a") as script:
+        script.write('hato.campaign "later" { stream = news, to = hato.csv "later.csv", subject = "Hello", text = "Hi.\\n", '
+                     'at = os.date("!%Y-%m-%d %H:%M:%S", os.time() + 2) }\n')
+    counts, says = beyond({RSA: "s1._domainkey.m TXT @OTHER@"})
+    assert (counts["delivered"], counts["deferred"]) == (2, 3), (counts, says)
 
 
 def test_a_stream_whose_key_is_published_goes(beyond):
