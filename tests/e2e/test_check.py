@@ -168,6 +168,8 @@ WRONG = {
                                     "mx2.example.test. IN A 192.0.2.1"),
     "PTR with another name": ({PTR: "1 PTR out.example.test.", "+example.test": ["out A 192.0.2.1"]}, "ptr", "mx1", "note",
                               "its EHLO name is another: mx1.example.test", None),
+    "PTR to a name that nobody answers for": ({PTR: "1 PTR mx.a.broken.test.", "broken": ["broken.test"]}, "ptr", "mx1", "unknown",
+                                              "DNS gives no answer for mx.a.broken.test now", None),
     "EHLO name elsewhere": ({"mx1 A 192.0.2.1": "mx1 A 192.0.2.9"}, "ehlo", "mx1", "error", "has other addresses",
                             "mx1.example.test. IN A 192.0.2.1"),
     "EHLO name unknown": ({"mx2 AAAA 2001:db8::2": "mx2 A 192.0.2.2"}, "ehlo", "mx2", "error", "has no address",
@@ -214,6 +216,8 @@ WRONG = {
     "DMARC with an old tag": ({DMARC: '_dmarc TXT "v=DMARC1; p=none; pct=5; rua=mailto:d@example.test"'}, "dmarc", None,
                               "warning", '"pct=5", which counts for nothing', "without it"),
     "DMARC without reports": ({DMARC: '_dmarc TXT "v=DMARC1; p=none"'}, "dmarc", None, "note", "nobody reports to you", None),
+    "DMARC as a test": ({DMARC: '_dmarc TXT "v=DMARC1; p=reject; t=y; rua=mailto:d@example.test"'}, "dmarc", None, "ok",
+                        ", as a test", None),
     "DMARC reports to others": ({DMARC: '_dmarc TXT "v=DMARC1; p=none; rua=mailto:d@other.test"'}, "dmarc", None, "warning",
                                 "does not say that it takes them",
                                 'example.test._report._dmarc.other.test. IN TXT "v=DMARC1"'),
@@ -256,6 +260,25 @@ def test_strangers_signatures_do_not_agree(hato, sender, tmp_path, published):
         (folder / "init.lua").write_text(was)
     assert any(line["check"] == "alignment" and line["level"] == "error"
                and "agrees with no signature and not with the return path of b.other.test" in line["text"] for line in lines)
+
+
+@pytest.mark.parametrize("dkim, policy, level, text", [
+    ("m.example.test", "p=none", "ok", "signature of m.example.test and the return path of b.example.test"),
+    ("m.example.test", "p=none; aspf=s", "ok", "signature of m.example.test"),
+    ("example.test", "p=none; aspf=s", "ok", "signature of example.test"),
+    ("example.test", "p=none; adkim=s", "warning",
+     "return path of b.example.test, but with no signature: forwarded mail fails DMARC"),
+])
+def test_alignment_is_as_strict_as_the_record_says(sender, published, dkim, policy, level, text):
+    folder, _ = sender
+    was = (folder / "init.lua").read_text()
+    (folder / "init.lua").write_text(SCRIPT.replace('domain = "m.example.test"', f'domain = "{dkim}"'))
+    try:
+        _, lines = published({DMARC: f'_dmarc TXT "v=DMARC1; {policy}; rua=mailto:d@example.test"'})
+    finally:
+        (folder / "init.lua").write_text(was)
+    assert [(line["level"], line["text"]) for line in lines if line["check"] == "alignment"] == [
+        (level, f"m.example.test agrees with the {text}")]
 
 
 def test_what_a_script_leaves_out_is_said(sender, published):
