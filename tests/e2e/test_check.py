@@ -417,7 +417,6 @@ PRECISE = {
     + HELLO % "1 day": [
         'campaign "hello": under the limit at init.lua:6 the last of some 5000 people would have their turn after 42 h, and '
         "mail expires after 1 day"],
-    'hato.limit { by = { "isp", "campaign" }, rate = "1/min" }\n' + HELLO % "1 day": [],
     HELLO.replace("people.csv", "other.csv") % "1 day": [
         'campaign "hello": other.csv: no column of the header line is the address: call it email (or メールアドレス), or say map '
         '= { email = "…" }'],
