@@ -387,6 +387,8 @@ PRECISE = {
     'dkim = { { domain = "below.example.test", selector = "s1", key = "key.pem" } } }': [],
     'hato.stream "t" { from = "t@news.example.test", bounce = "b.example.test", unsubscribe = { mailto = "u@example.test" }, '
     'dkim = { { domain = "example.test", selector = "s1", key = "key.pem" } } }': [],
+    'hato.stream "t" { from = "t@example.test", bounce = "b.example.test", priority = "normal", '
+    'dkim = { { domain = "example.test", selector = "s1", key = "key.pem" } } }': [],
     'hato.isp "mine" { mx = "google.com", domains = { "*.x.test", "x.test" } }': [],
     'hato.isp "x" { domains = "x.test" }\nhato.isp "y" { mx = "y.test", domains = { "x.test", "*.x.test" } }': [
         'isp "y": nothing can match "x.test": isp "x" has the same pattern and comes first'],
