@@ -174,7 +174,8 @@ static bool never_felt(const struct conf_limit *a, const struct conf_limit *b)
     return a->by == b->by && same_pace(&a->amounts.rate, &b->amounts.rate) &&
            same_pace(&a->amounts.recipients, &b->amounts.recipients) &&
            same_pace(&a->amounts.new_connections, &b->amounts.new_connections) &&
-           (!a->connections || (b->connections && b->connections <= a->connections));
+           (!a->connections || (b->connections && b->connections <= a->connections)) &&
+           (!a->per_connection || (b->per_connection && b->per_connection <= a->per_connection));
 }
 
 static void lint_limits(const struct lint *l)

@@ -161,7 +161,16 @@ hato.isp "offices" { mx = "mx.offices.example", domains = { "*.offices.example" 
   {
     name = "limit", call = "hato.limit { options }",
     does = "Limits what goes together, beside what each isp allows. Every limit that applies must have room for a "
-      .. "mail; what waits for one costs nothing and loses no attempt.",
+      .. "mail; what waits for one costs nothing and loses no attempt.\n\n"
+      .. "A connection goes to one set of mail hosts from one source, and carries mail of any stream, campaign and "
+      .. "domain there. So `connections` by source, isp and mx (or nothing) counts those that are open. By anything "
+      .. "else it counts those that carry such mail: from when a connection takes up a mail of the kind until it "
+      .. "takes up one of another kind, has no more to carry, or is closed; going on with the same kind takes nothing "
+      .. "more, unless more urgent mail waits for it. A mail for which there is no such permit waits while the "
+      .. "connection carries other mail. "
+      .. "`new_connections` counts by the mail for which a connection is opened; over one that is open already a mail "
+      .. "goes without. `per_connection` counts on each connection: by source, isp and mx it is closed after so many, "
+      .. "by anything else it takes no more of that kind. Beside it the isp's own `per_connection` holds.",
     options = {
       { name = "by", type = "list", required = true, doc = "What is counted apart, any of `\"stream\"`, "
         .. "`\"campaign\"`, `\"source\"`, `\"pool\"`, `\"isp\"`, `\"domain\"` (the recipient's) and `\"mx\"` (the set "
@@ -170,14 +179,16 @@ hato.isp "offices" { mx = "mx.offices.example", domains = { "*.offices.example" 
       { name = "rate", type = "rate", doc = "Mails: `\"40/s\"`, `\"1440/h\"`, `\"500/d\"`, at most 10,000 a second." },
       { name = "burst", type = "integer", default = "1", doc = "How many of rate may go at once after a pause." },
       { name = "recipients", type = "rate", doc = "The same, of recipients; a mail has one." },
-      { name = "connections", type = "integer", doc = "Open at once. By source and isp alone." },
-      { name = "new_connections", type = "rate", doc = "How often one is opened. By source and isp alone." },
+      { name = "connections", type = "integer", doc = "At once, 1 to 100000: open, or carrying such mail." },
+      { name = "new_connections", type = "rate", doc = "How often one is opened for such mail." },
+      { name = "per_connection", type = "integer", doc = "Such mails over one connection." },
     },
     example = [[
 hato.limit { by = { "isp" }, rate = "40/s" }                    -- to each receiver, from all sources together
 hato.limit { by = { "campaign" }, rate = "100000/d" }
 hato.limit { by = { "source", "domain" }, rate = "60/min", burst = 10 }
-hato.limit { by = { "source" }, connections = 200 }]],
+hato.limit { by = { "source" }, connections = 200 }
+hato.limit { by = { "stream", "domain" }, connections = 2, per_connection = 20 }]],
   },
   {
     name = "warmup", call = "hato.warmup \"NAME\" { options }",

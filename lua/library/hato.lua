@@ -76,10 +76,11 @@ function hato.isp(name) end
 ---@field rate? string Mails: `"40/s"`, `"1440/h"`, `"500/d"`, at most 10,000 a second.
 ---@field burst? integer How many of rate may go at once after a pause.
 ---@field recipients? string The same, of recipients; a mail has one.
----@field connections? integer Open at once. By source and isp alone.
----@field new_connections? string How often one is opened. By source and isp alone.
+---@field connections? integer At once, 1 to 100000: open, or carrying such mail.
+---@field new_connections? string How often one is opened for such mail.
+---@field per_connection? integer Such mails over one connection.
 
----Limits what goes together, beside what each isp allows. Every limit that applies must have room for a mail; what waits for one costs nothing and loses no attempt.
+---Limits what goes together, beside what each isp allows. Every limit that applies must have room for a mail; what waits for one costs nothing and loses no attempt. A connection goes to one set of mail hosts from one source, and carries mail of any stream, campaign and domain there. So `connections` by source, isp and mx (or nothing) counts those that are open. By anything else it counts those that carry such mail: from when a connection takes up a mail of the kind until it takes up one of another kind, has no more to carry, or is closed; going on with the same kind takes nothing more, unless more urgent mail waits for it. A mail for which there is no such permit waits while the connection carries other mail. `new_connections` counts by the mail for which a connection is opened; over one that is open already a mail goes without. `per_connection` counts on each connection: by source, isp and mx it is closed after so many, by anything else it takes no more of that kind. Beside it the isp's own `per_connection` holds.
 ---@param options hato.LimitOptions
 function hato.limit(options) end
 

@@ -101,8 +101,9 @@ struct conf_limit {
     struct conf_place place;
     unsigned by; /* 1 << enum conf_by; 0: one for all */
     struct conf_amounts amounts;
-    uint32_t burst;       /* as given; it is in amounts too */
-    uint32_t connections; /* at once; 0: not given */
+    uint32_t burst;          /* as given; it is in amounts too */
+    uint32_t connections;    /* at once; 0: not given */
+    uint32_t per_connection; /* messages; 0: not given */
 };
 
 struct conf_isp {

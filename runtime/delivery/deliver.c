@@ -159,6 +159,12 @@ static void on_shed(void *data, struct path *p)
     session_shed(d->sessions, p);
 }
 
+static void on_yield(void *data, const struct limit *l)
+{
+    struct deliver *d = data;
+    session_yield(d->sessions, l);
+}
+
 static void on_qualify(void *data, struct slice domain, const struct slice *hosts, size_t n, struct buf *key)
 {
     struct deliver *d = data;
@@ -310,7 +316,8 @@ static void make_rooms(struct deliver *d)
                                               .may_open = on_may_begin,
                                               .is_paused = on_is_paused,
                                               .wake = on_wake,
-                                              .shed = on_shed});
+                                              .shed = on_shed,
+                                              .yield = on_yield});
     d->sessions = sessions_new(&(struct sessions_conf){.loop = loop,
                                                        .net = d->conf.net,
                                                        .resolve = d->conf.resolve,

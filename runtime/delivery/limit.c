@@ -1,54 +1,9 @@
 /* limit.c - see limit.h. */
-#include "delivery/limit.h"
-#include "base/map.h"
+#include "delivery/limit_impl.h"
 #include "base/words.h"
 #include "delivery/warmup.h"
 
 #include <stdlib.h>
-
-enum rule_kind { RULE_MESSAGES, RULE_RECIPIENTS, RULE_NEW_CONNECTIONS, RULE_CONNECTIONS, RULE_WARMUP };
-
-struct rule {
-    enum rule_kind kind;
-    enum limit_scope scope;
-    unsigned by;
-    const struct conf_isp *isp; /* only there; NULL: everywhere */
-    struct pace_rate rate;
-    uint32_t most;                    /* RULE_CONNECTIONS */
-    const struct conf_warmup *warmup; /* RULE_WARMUP */
-    struct conf_place place;
-};
-
-struct line {
-    struct limit_wait *first, *last;
-};
-
-struct limit {
-    const struct rule *rule;
-    struct limits *limits;
-    struct pace pace;
-    struct warmup *warmup; /* RULE_WARMUP: instead of the pace */
-    uint32_t used;         /* RULE_CONNECTIONS */
-    uint64_t last_id;      /* who took the last permit */
-    struct line lines[CONF_PRIORITIES];
-    size_t waiting;
-    struct loop_timer timer;
-    struct interval *waits; /* while anybody does */
-    struct slice key;       /* the map's: index of its rule, then each value's length and bytes */
-    char *values;           /* "isp gmail, campaign summer"; owned */
-};
-
-struct limits {
-    struct limits_conf conf;
-    struct rule *rules;
-    size_t nrules;
-    unsigned scopes, by; /* of all rules */
-    struct map instances;
-    struct buf key;
-    uint64_t asked;
-    int64_t spent_ms; /* loop_now_ms() of limits_count_all(); INT64_MIN: never */
-    bool serving;
-};
 
 static const char *const by_names[CONF_BYS] = {
     [CONF_BY_STREAM] = "stream", [CONF_BY_CAMPAIGN] = "campaign", [CONF_BY_SOURCE] = "source",
@@ -57,18 +12,42 @@ static const char *const by_names[CONF_BYS] = {
 
 /* --- rules --- */
 
-enum { PATH_BY = 1 << CONF_BY_SOURCE | 1 << CONF_BY_ISP };
+enum {
+    PATH_BY = 1 << CONF_BY_SOURCE | 1 << CONF_BY_ISP,
+    CONNECTION_BY = PATH_BY | 1 << CONF_BY_MX /* the same for all mail of a connection */
+};
+
+static enum limit_scope scope_of(const struct rule *r)
+{
+    bool of_path = !(r->by & ~(unsigned)PATH_BY), of_connection = !(r->by & ~(unsigned)CONNECTION_BY);
+    bool of_lane = r->by & 1 << CONF_BY_DOMAIN;
+    switch (r->kind) {
+    case RULE_CONNECTIONS:
+        if (!of_connection)
+            return of_lane ? LIMIT_HOLD_LANE : LIMIT_HOLD_SHARE;
+        return of_path ? LIMIT_OPEN : LIMIT_OPEN_SHARE;
+    case RULE_NEW_CONNECTIONS:
+        return of_path ? LIMIT_OPEN : of_lane ? LIMIT_OPEN_LANE : LIMIT_OPEN_SHARE;
+    case RULE_PER_CONNECTION:
+        return LIMIT_CARRIED;
+    case RULE_MESSAGES:
+    case RULE_RECIPIENTS:
+    case RULE_WARMUP:
+        break;
+    }
+    return of_path ? LIMIT_PATH : of_lane ? LIMIT_LANE : LIMIT_SHARE;
+}
 
 static void add_rule(struct limits *ls, struct rule rule)
 {
     if (!rule.rate.quota && !rule.most && !rule.warmup)
         return;
-    if (rule.kind == RULE_CONNECTIONS || rule.kind == RULE_NEW_CONNECTIONS)
-        rule.scope = LIMIT_OPEN;
-    else if (!(rule.by & ~(unsigned)PATH_BY))
-        rule.scope = LIMIT_PATH;
-    else
-        rule.scope = rule.by & 1 << CONF_BY_DOMAIN ? LIMIT_LANE : LIMIT_SHARE;
+    if (rule.kind == RULE_PER_CONNECTION && !(rule.by & ~(unsigned)CONNECTION_BY)) {
+        if (rule.most < ls->per_connection)
+            ls->per_connection = rule.most;
+        return;
+    }
+    rule.scope = scope_of(&rule);
     ls->rules = mem_realloc(ls->rules, (ls->nrules + 1) * sizeof rule);
     ls->rules[ls->nrules++] = rule;
     ls->scopes |= rule.scope;
@@ -94,6 +73,7 @@ struct limits *limits_new(const struct limits_conf *conf)
     struct hash_key hk;
     ls->conf = *conf;
     ls->spent_ms = INT64_MIN;
+    ls->per_connection = UINT32_MAX;
     loop_random_bytes(conf->loop, &hk, sizeof hk);
     map_init(&ls->instances, hk);
     for (size_t i = 0; i < conf->conf->nisps; i++) {
@@ -107,6 +87,9 @@ struct limits *limits_new(const struct limits_conf *conf)
         add_rules(ls, &l->amounts, rule);
         rule.kind = RULE_CONNECTIONS;
         rule.most = l->connections;
+        add_rule(ls, rule);
+        rule.kind = RULE_PER_CONNECTION;
+        rule.most = l->per_connection;
         add_rule(ls, rule);
     }
     for (size_t i = 0; i < conf->conf->nwarmups; i++) {
@@ -188,7 +171,7 @@ static bool is_warmed(const struct limits *ls, const struct conf_warmup *w, cons
            conf_warmup_of(conf, w->source, who->isp) == w;
 }
 
-static bool applies(const struct limits *ls, const struct rule *r, const struct limit_who *who)
+bool limit_rule_applies(const struct limits *ls, const struct rule *r, const struct limit_who *who)
 {
     if (r->isp && r->isp != who->isp)
         return false;
@@ -219,7 +202,7 @@ static void spend(struct limit *l, int64_t at_ms)
 
 static void on_warmup_changed(void *data);
 
-static struct limit *instance(struct limits *ls, const struct rule *r, const struct limit_who *who)
+struct limit *limit_instance(struct limits *ls, const struct rule *r, const struct limit_who *who)
 {
     uint32_t index = (uint32_t)(r - ls->rules);
     buf_clear(&ls->key);
@@ -263,9 +246,27 @@ struct warmup *limit_warmup(const struct limit *l)
     return l->warmup;
 }
 
+bool limit_is_of_message(const struct limit *l)
+{
+    return l->rule->scope & LIMIT_MESSAGE;
+}
+
+bool limit_is_of_opening(const struct limit *l)
+{
+    return l->rule->scope & LIMIT_OPENING;
+}
+
 bool limit_counts_by(const struct limit *l, enum conf_by by)
 {
     return l->rule->by & 1u << by;
+}
+
+/* What a connection holds it lacks not, unless it ought to let go. */
+static bool lacks(const struct limit *l, const struct limit_who *who, int64_t now)
+{
+    if (l->rule->scope & LIMIT_HOLD && who->holder && limit_is_held(l, who->holder))
+        return limit_is_wanted(l, who->priority);
+    return limit_due_ms(l) > now || (l->waiting && !l->limits->serving);
 }
 
 struct limit *limits_lacking(struct limits *ls, unsigned scopes, const struct limit_who *who)
@@ -277,11 +278,10 @@ struct limit *limits_lacking(struct limits *ls, unsigned scopes, const struct li
     ls->asked++;
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (!(r->scope & scopes) || !applies(ls, r, who))
+        if (!(r->scope & scopes) || !limit_rule_applies(ls, r, who))
             continue;
-        struct limit *l = instance(ls, r, who);
-        bool lacks = limit_due_ms(l) > now || (l->waiting && !ls->serving);
-        if (lacks && (!last || limit_due_ms(l) > limit_due_ms(last)))
+        struct limit *l = limit_instance(ls, r, who);
+        if (lacks(l, who, now) && (!last || limit_due_ms(l) > limit_due_ms(last)))
             last = l;
     }
     return last;
@@ -301,13 +301,11 @@ void limits_take(struct limits *ls, unsigned scopes, const struct limit_who *who
         return;
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (!(r->scope & scopes) || !applies(ls, r, who))
+        if (!(r->scope & scopes) || r->kind == RULE_CONNECTIONS || !limit_rule_applies(ls, r, who))
             continue;
-        struct limit *l = instance(ls, r, who);
+        struct limit *l = limit_instance(ls, r, who);
         l->last_id = id;
-        if (r->kind == RULE_CONNECTIONS)
-            l->used++;
-        else if (l->warmup)
+        if (l->warmup)
             warmup_take(l->warmup);
         else
             pace_take(&l->pace, now);
@@ -318,8 +316,8 @@ void limits_count(struct limits *ls, unsigned scopes, const struct limit_who *wh
 {
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (r->rate.quota && r->scope & scopes && applies(ls, r, who))
-            pace_take(&instance(ls, r, who)->pace, at_ms);
+        if (r->rate.quota && r->scope & scopes && limit_rule_applies(ls, r, who))
+            pace_take(&limit_instance(ls, r, who)->pace, at_ms);
     }
 }
 
@@ -379,7 +377,7 @@ static void waits_check(struct limit *l)
     l->waits = NULL;
 }
 
-static void arm(struct limit *l)
+void limit_arm(struct limit *l)
 {
     struct loop *loop = l->limits->conf.loop;
     int64_t due = limit_due_ms(l), now = loop_now_ms(loop);
@@ -398,7 +396,7 @@ static void on_warmup_changed(void *data)
         l->waits = NULL;
         waits_begin(l);
     }
-    arm(l);
+    limit_arm(l);
 }
 
 void limit_wait(struct limit *l, struct limit_wait *w, enum limit_waiter kind, enum conf_priority priority)
@@ -415,7 +413,7 @@ void limit_wait(struct limit *l, struct limit_wait *w, enum limit_waiter kind, e
     line->last = w;
     waits_begin(l);
     if (!l->waiting++)
-        arm(l);
+        limit_arm(l);
 }
 
 void limit_leave(struct limit_wait *w)
@@ -435,7 +433,7 @@ void limit_leave(struct limit_wait *w)
     w->at = NULL;
     if (--l->waiting)
         return;
-    arm(l);
+    limit_arm(l);
     waits_check(l);
 }
 
@@ -459,7 +457,7 @@ static void on_due(struct loop_timer *t)
         ls->conf.serve(ls->conf.data, w, l);
         ls->serving = false;
     }
-    arm(l);
+    limit_arm(l);
     waits_check(l);
 }
 
@@ -470,9 +468,9 @@ static void take_back(struct limits *ls, const struct limit_who *who, uint64_t i
         return;
     for (size_t i = 0; i < ls->nrules; i++) {
         const struct rule *r = &ls->rules[i];
-        if (!(r->scope & LIMIT_MESSAGE) || !applies(ls, r, who))
+        if (!(r->scope & LIMIT_MESSAGE) || !limit_rule_applies(ls, r, who))
             continue;
-        struct limit *l = instance(ls, r, who);
+        struct limit *l = limit_instance(ls, r, who);
         bool is_last = l->last_id == id;
         if (l->warmup && again)
             warmup_begin(l->warmup, is_last);
@@ -486,7 +484,7 @@ static void take_back(struct limits *ls, const struct limit_who *who, uint64_t i
             l->last_id = 0;
         else if (!l->warmup)
             pace_take(&l->pace, now);
-        arm(l);
+        limit_arm(l);
     }
 }
 
@@ -498,21 +496,6 @@ void limits_return(struct limits *ls, const struct limit_who *who, uint64_t id)
 void limits_renew(struct limits *ls, const struct limit_who *who, uint64_t id)
 {
     take_back(ls, who, id, true);
-}
-
-void limits_release(struct limits *ls, const struct limit_who *who)
-{
-    if (!(ls->scopes & LIMIT_OPEN))
-        return;
-    for (size_t i = 0; i < ls->nrules; i++) {
-        const struct rule *r = &ls->rules[i];
-        if (r->kind != RULE_CONNECTIONS || !applies(ls, r, who))
-            continue;
-        struct limit *l = instance(ls, r, who);
-        INVARIANT(l->used);
-        l->used--;
-        arm(l);
-    }
 }
 
 /* --- in words --- */
@@ -536,7 +519,8 @@ static void rate_text(const struct pace_rate *r, struct buf *out)
 void limit_text(const struct limit *l, struct buf *out)
 {
     const struct rule *r = l->rule;
-    static const char *const words[] = {"rate", "recipients", "new_connections", "connections"};
+    static const char *const words[] = {"rate", "recipients", "new_connections", "connections",
+                                        "per_connection"};
     if (l->warmup) {
         warmup_text(l->warmup, out);
         buf_printf(out, " of %.*s (%.*s:%d)", SLICE_FMT(l->warmup->from), SLICE_FMT(r->place.file),
@@ -544,7 +528,7 @@ void limit_text(const struct limit *l, struct buf *out)
         return;
     }
     buf_printf(out, "%s ", words[r->kind]);
-    if (r->kind == RULE_CONNECTIONS)
+    if (r->most)
         buf_printf(out, "%u", r->most);
     else
         rate_text(&r->rate, out);

@@ -3,6 +3,14 @@
 
 #include <stdlib.h>
 
+/* Limits of new connections that count by what the first message says. */
+enum { BY_FIRST = LIMIT_OPEN_SHARE | LIMIT_OPEN_LANE };
+
+struct begun {
+    struct rec_begin b;
+    bool opened;
+};
+
 void limit_replay_start(struct limit_replay *lr, struct deliver *d)
 {
     int64_t now = loop_wall_ms(d->loop), horizon = limits_horizon_ms(paths_limits(d->paths));
@@ -45,32 +53,36 @@ static void count_begin(struct limit_replay *lr, const struct rec_begin *b, unsi
 void limit_replay_begin(struct limit_replay *lr, const struct rec_begin *b)
 {
     struct deliver *d = lr->d;
+    struct limits *ls = paths_limits(d->paths);
+    bool opened = lr->opened;
+    lr->opened = false;
     if (b->at_ms < lr->since_ms)
         return;
     const struct q_entry *e = queue_get(d->queue, b->id);
     if (e) {
         const struct lane *lane = queue_lane_at(d->queue, e->lane);
-        count_begin(lr, b, LIMIT_MESSAGE, lane->campaign, lane->domain->name);
+        count_begin(lr, b, LIMIT_MESSAGE | (opened ? BY_FIRST : 0), lane->campaign, lane->domain->name);
         return;
     }
     count_begin(lr, b, LIMIT_PATH, NULL, SLICE_NONE);
-    if (!limits_have(paths_limits(d->paths), LIMIT_SHARE | LIMIT_LANE))
+    if (!limits_have(ls, LIMIT_SHARE | LIMIT_LANE | (opened ? BY_FIRST : 0)))
         return;
-    struct rec_begin *copy = mem_alloc(sizeof *copy);
-    *copy = *b;
-    copy->edits = SLICE_NONE;
+    struct begun *copy = mem_alloc(sizeof *copy);
+    *copy = (struct begun){*b, opened};
+    copy->b.edits = SLICE_NONE;
     free(map_put(&lr->begun, slice_of(&b->id, sizeof b->id), copy));
 }
 
 void limit_replay_event(struct limit_replay *lr, const struct rec_event *ev)
 {
-    struct rec_begin *b = lr->begun.live ? map_del(&lr->begun, slice_of(&ev->id, sizeof ev->id)) : NULL;
+    struct begun *b = lr->begun.live ? map_del(&lr->begun, slice_of(&ev->id, sizeof ev->id)) : NULL;
     struct arena a = {0};
     struct addr addr;
     if (!b)
         return;
     bool has_domain = !addr_parse(ev->recipient, &a, &addr, NULL);
-    count_begin(lr, b, LIMIT_SHARE | LIMIT_LANE, campaign_by_number(lr->d, ev->campaign, ev->stream),
+    count_begin(lr, &b->b, LIMIT_SHARE | LIMIT_LANE | (b->opened ? BY_FIRST : 0),
+                campaign_by_number(lr->d, ev->campaign, ev->stream),
                 has_domain ? addr.domain_ascii : SLICE_NONE);
     arena_free(&a);
     free(b);
@@ -78,6 +90,7 @@ void limit_replay_event(struct limit_replay *lr, const struct rec_event *ev)
 
 void limit_replay_session(struct limit_replay *lr, const struct rec_session *s)
 {
+    lr->opened = true;
     if (s->at_ms < lr->since_ms)
         return;
     struct limit_who who = who_of(lr->d, s->source, s->isp, 0);

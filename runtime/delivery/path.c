@@ -198,6 +198,11 @@ bool share_is_active(const struct share *sh)
     return sh->ring && !limit_waits(&sh->wait);
 }
 
+bool share_shows(const struct share *sh, const struct path_session *by)
+{
+    return by ? (sh->ring || sh->aside) && limit_shows(&sh->wait, by->holder) : share_is_active(sh);
+}
+
 void site_ring_check(struct site *s)
 {
     for (struct share *sh = s->shares; sh; sh = sh->next)
@@ -232,6 +237,27 @@ static struct share *share_of(struct site *site, struct campaign *c)
     return s;
 }
 
+static void ring_add(struct lane **ring, struct lane *lane)
+{
+    if (!*ring) {
+        lane->next = lane->prev = *ring = lane;
+        return;
+    }
+    lane->next = *ring;
+    lane->prev = (*ring)->prev;
+    lane->prev->next = lane;
+    (*ring)->prev = lane;
+}
+
+static void ring_remove(struct lane **ring, struct lane *lane)
+{
+    lane->next->prev = lane->prev;
+    lane->prev->next = lane->next;
+    if (*ring == lane)
+        *ring = lane->next == lane ? NULL : lane->next;
+    lane->next = lane->prev = NULL;
+}
+
 void path_attach(struct paths *ps, struct lane *lane)
 {
     struct site *site = lane->domain->site;
@@ -239,20 +265,19 @@ void path_attach(struct paths *ps, struct lane *lane)
         lane->campaign->run != CAMPAIGN_RUNNING)
         return;
     struct share *sh = share_of(site, lane->campaign);
-    if (!sh->ring) {
-        /* Who was away does not get what it did not use. */
-        if (sh->at_isp->pass < site->isp->pass)
-            sh->at_isp->pass = site->isp->pass;
-        lane->next = lane->prev = sh->ring = lane;
-    } else {
-        lane->next = sh->ring;
-        lane->prev = sh->ring->prev;
-        lane->prev->next = lane;
-        sh->ring->prev = lane;
-    }
+    /* Who was away does not get what it did not use. */
+    if (!sh->ring && !sh->aside && sh->at_isp->pass < site->isp->pass)
+        sh->at_isp->pass = site->isp->pass;
+    ring_add(&sh->ring, lane);
     lane->share = sh;
-    if (limit_waits(&sh->wait))
+    if (limit_waits(&sh->wait)) {
+        /* An idle connection may carry what waits for a new one. */
+        if (site->isp->idle && limit_is_of_opening(sh->wait.at)) {
+            site_ring_add(site);
+            isp_service(site->isp);
+        }
         return;
+    }
     site_ring_add(site);
     isp_press(site, lane->campaign->stream);
     isp_stand_forward(site->isp, lane->campaign->stream);
@@ -262,19 +287,23 @@ void path_attach(struct paths *ps, struct lane *lane)
 void lane_ring_remove(struct lane *lane)
 {
     struct share *sh = lane->share;
-    struct site *site = sh->site;
-    if (lane->next == lane) {
-        sh->ring = NULL;
+    ring_remove(lane->aside ? &sh->aside : &sh->ring, lane);
+    if (!sh->ring)
         limit_leave(&sh->wait);
-    } else {
-        lane->next->prev = lane->prev;
-        lane->prev->next = lane->next;
-        if (sh->ring == lane)
-            sh->ring = lane->next;
-    }
-    lane->next = lane->prev = NULL;
     lane->share = NULL;
-    site_ring_check(site);
+    lane->aside = false;
+    site_ring_check(sh->site);
+}
+
+void lane_set_aside(struct lane *lane)
+{
+    struct share *sh = lane->share;
+    if (lane->aside)
+        return;
+    lane_ring_remove(lane);
+    lane->share = sh;
+    lane->aside = true;
+    ring_add(&sh->aside, lane);
 }
 
 void path_detach(struct paths *ps, struct lane *lane)
@@ -309,28 +338,46 @@ enum conf_tls path_tls(const struct isp *isp, const struct lane *lane)
     return strict == CONF_TLS_UNSET ? CONF_TLS_OPPORTUNISTIC : strict;
 }
 
-bool lane_fits(const struct path *p, const struct lane *lane, const struct host *host, enum conf_tls tls)
+bool lane_fits(const struct path *p, const struct site *s, const struct lane *lane,
+               const struct path_session *by)
 {
     uint16_t source = p->source;
-    if (tls != CONF_TLS_UNSET && tls != path_tls(p->isp, lane))
+    if (by && by->tls != path_tls(p->isp, lane))
         return false;
     bool bound = is_bound(p->isp, lane);
     if (bound ? lane->source != source : path_source_index(lane->campaign->stream, source) == SIZE_MAX)
         return false;
-    return !host || !lane->host || slice_eq(slice_cstr(lane->host), host->name);
+    if (!by)
+        return true;
+    if (lane->host && !slice_eq(slice_cstr(lane->host), by->host->name))
+        return false;
+    struct limits *ls = p->paths->limits;
+    if (!limits_have(ls, LIMIT_CARRIED))
+        return true;
+    struct limit_who who = path_who_of_mail(p, lane->campaign, s, lane, by);
+    return limits_may_carry(ls, &who);
 }
 
-static struct lane *find_lane(struct path *p, const struct share *sh, const struct host *host,
-                              enum conf_tls tls)
+static struct lane *find_in(struct path *p, const struct share *sh, struct lane *first,
+                            const struct path_session *by)
 {
-    struct lane *lane = sh->ring, *last = lane->prev, *next;
-    for (bool end = false; !end; lane = next) {
+    struct lane *lane = first, *last = first ? first->prev : NULL, *next;
+    for (bool end = !first; !end; lane = next) {
         next = lane->next; /* a lane that must wait leaves the ring */
         end = lane == last;
-        if (lane_fits(p, lane, host, tls) && !lane_lacks(p, sh, lane))
+        if ((!by || limit_shows(&lane->wait, by->holder)) && lane_fits(p, sh->site, lane, by) &&
+            !lane_lacks(p, sh, lane, by))
             return lane;
     }
     return NULL;
+}
+
+static struct lane *find_lane(struct path *p, const struct share *sh, const struct path_session *by)
+{
+    struct lane *found = by && sh->aside_next ? find_in(p, sh, sh->aside, by) : NULL;
+    if (!found)
+        found = find_in(p, sh, sh->ring, by);
+    return found || !by || sh->aside_next ? found : find_in(p, sh, sh->aside, by);
 }
 
 static bool goes_before(const struct share *a, const struct share *b)
@@ -348,14 +395,14 @@ static bool carries(const struct path *p, const struct share *sh)
     return index == SIZE_MAX || path_may_carry(p->isp, st, index);
 }
 
-bool path_may_go(const struct path *p, const struct share *sh)
+bool path_may_go(const struct path *p, const struct share *sh, const struct path_session *by)
 {
     const struct isp *isp = p->isp;
-    return share_is_active(sh) && !(isp->beyond && sh->campaign->stream->unproven) &&
+    return share_shows(sh, by) && !(isp->beyond && sh->campaign->stream->unproven) &&
            !measures_hold_mail(isp, sh->campaign) && carries(p, sh);
 }
 
-uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls, bool ahead,
+uint64_t path_pull(struct path *p, struct site *s, const struct path_session *by, bool ahead,
                    struct lane **out)
 {
     struct limits *ls = p->paths->limits;
@@ -365,9 +412,9 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
         (ahead && (limits_pace(ls, p->isp->conf) || measures_pace(p))) || path_lacks(p, s))
         return 0;
     for (struct share *sh = s->shares; sh; sh = sh->next) {
-        if ((best && !goes_before(sh, best)) || !path_may_go(p, sh) || share_lacks(p, sh))
+        if ((best && !goes_before(sh, best)) || !path_may_go(p, sh, by) || share_lacks(p, sh, by))
             continue;
-        struct lane *found = find_lane(p, sh, host, tls);
+        struct lane *found = find_lane(p, sh, by);
         if (found) {
             best = sh;
             lane = found;
@@ -379,18 +426,21 @@ uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum
     uint64_t id = lane_pop(p->paths->conf.queue, lane, false);
     INVARIANT(id);
     if (limits_have(ls, LIMIT_MESSAGE)) {
-        struct limit_who who = path_who_of_mail(p, best->campaign, s, lane);
+        struct limit_who who = path_who_of_mail(p, best->campaign, s, lane, by);
         limits_take(ls, LIMIT_MESSAGE, &who, id);
     }
     measures_take(p, s, best->campaign, id);
-    best->ring = lane->next;
+    *(lane->aside ? &best->aside : &best->ring) = lane->next;
+    best->aside_next = !lane->aside;
     if (s->isp->pass < best->at_isp->pass)
         s->isp->pass = best->at_isp->pass;
     best->at_isp->pass += STRIDE / (st->weight ? st->weight : 1);
     if (lane->source == UINT16_MAX)
         path_took_one(p, best);
-    if (!lane->ready.n)
+    if (!lane->ready.n) {
+        limit_leave(&lane->wait);
         lane_ring_remove(lane);
+    }
     *out = lane;
     return id;
 }
@@ -413,7 +463,10 @@ unsigned path_connections_most(const struct path *p)
 
 unsigned path_per_connection(const struct path *p)
 {
-    return p->isp->conf && p->isp->conf->per_connection ? p->isp->conf->per_connection : PATH_PER_CONNECTION;
+    unsigned most =
+        p->isp->conf && p->isp->conf->per_connection ? p->isp->conf->per_connection : PATH_PER_CONNECTION;
+    unsigned least = limits_per_connection(p->paths->limits);
+    return least < most ? least : most;
 }
 
 unsigned path_connections_now(const struct path *p)
@@ -460,7 +513,29 @@ static void feed_starved(struct paths *ps)
             }
 }
 
-/* The sources of the site's ready mail, the one with most credit first. */
+/* How a source stands among those that could carry what is ready at a site. */
+struct claim {
+    enum conf_priority priority; /* of the most urgent of its mail */
+    int64_t credit;              /* the most that a stream gives it */
+};
+
+static struct claim claim_of(const struct site *s, uint16_t source)
+{
+    struct claim c = {CONF_PRIORITIES, INT64_MIN};
+    for (const struct share *sh = s->shares; sh; sh = sh->next) {
+        const struct stream *st = sh->campaign->stream;
+        size_t i = share_is_active(sh) ? path_source_index(st, source) : SIZE_MAX;
+        if (i == SIZE_MAX)
+            continue;
+        if (st->priority < c.priority)
+            c.priority = st->priority;
+        if (st->source_credit[i] + st->source_weight[i] > c.credit)
+            c.credit = st->source_credit[i] + st->source_weight[i];
+    }
+    return c;
+}
+
+/* The sources of the site's ready mail, the one with the most urgent first, then the one with most credit. */
 static struct path *choose_path(struct isp *isp, struct site *s, struct lane **lane, uint64_t *id)
 {
     struct paths *ps = isp->paths;
@@ -468,17 +543,14 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
     uint64_t mark = ++ps->searches;
     for (size_t round = 0; round < n; round++) {
         size_t best = SIZE_MAX;
-        int64_t best_credit = INT64_MIN;
+        struct claim of_best = {CONF_PRIORITIES, INT64_MIN};
         for (size_t i = 0; i < n; i++) {
-            int64_t credit = INT64_MIN + 1;
-            for (struct share *sh = s->shares; sh; sh = sh->next) {
-                const struct stream *st = sh->campaign->stream;
-                size_t si = sh->ring ? path_source_index(st, (uint16_t)i) : SIZE_MAX;
-                if (si != SIZE_MAX && st->source_credit[si] + st->source_weight[si] > credit)
-                    credit = st->source_credit[si] + st->source_weight[si];
-            }
-            if (isp->by_source[i].tried != mark && credit > best_credit) {
-                best_credit = credit;
+            if (isp->by_source[i].tried == mark)
+                continue;
+            struct claim c = claim_of(s, (uint16_t)i);
+            if (best == SIZE_MAX || c.priority < of_best.priority ||
+                (c.priority == of_best.priority && c.credit > of_best.credit)) {
+                of_best = c;
                 best = i;
             }
         }
@@ -498,7 +570,7 @@ static struct path *choose_path(struct isp *isp, struct site *s, struct lane **l
         }
         if (path_open_lacks(p, s))
             continue;
-        *id = path_pull(p, s, NULL, CONF_TLS_UNSET, false, lane);
+        *id = path_pull(p, s, NULL, false, lane);
         if (*id)
             return p;
     }
@@ -519,11 +591,13 @@ static bool open_one(struct isp *isp, struct site *s)
         return false;
     }
     struct path *p = choose_path(isp, s, &lane, &id);
-    if (!p)
+    if (!p) {
+        site_ring_check(s); /* what is here may be an idle connection's only */
         return false;
-    if (limits_have(ps->limits, LIMIT_OPEN)) {
-        struct limit_who who = path_who_of(p);
-        limits_take(ps->limits, LIMIT_OPEN, &who, 0);
+    }
+    if (limits_have(ps->limits, LIMIT_OPENING)) {
+        struct limit_who who = path_who_of_mail(p, lane->campaign, s, lane, NULL);
+        limits_take(ps->limits, LIMIT_OPENING, &who, 0);
     }
     s->awaited = false;
     p->sessions++;
@@ -581,10 +655,6 @@ void path_session_gone(struct path *p)
     p->sessions--;
     ps->sockets--;
     ps->source_sockets[p->source]--;
-    if (limits_have(ps->limits, LIMIT_OPEN)) {
-        struct limit_who who = path_who_of(p);
-        limits_release(ps->limits, &who);
-    }
     isp_service(p->isp);
     feed_starved(ps);
 }

@@ -69,7 +69,7 @@ struct isp {
     struct loop_timer again; /* to look again: some source lacks a permit that another has */
     struct spill *spills;    /* path_spill.c's */
     struct loop_timer spill_timer;
-    struct session *idle_first; /* sessions with nothing to do, at any of its sites; session.c's list */
+    struct session *idle_first; /* sessions with nothing to do, at any of its sites; session_idle.c's list */
     unsigned idle;              /* how many */
     bool starved;               /* wanted a socket when there was none */
     bool beyond;                /* it has a host beyond loopback */
@@ -84,7 +84,9 @@ struct share {
     struct site *site;
     struct campaign *campaign;
     struct isp_share *at_isp;
-    struct lane *ring; /* the next lane to serve; NULL: none is ready */
+    struct lane *ring;  /* the next lane to serve; NULL: none is ready */
+    struct lane *aside; /* those that wait for a connection, which one that is there may yet carry */
+    bool aside_next;    /* their turn is next */
     struct limit_wait wait;
     struct share *next;
 };
@@ -112,6 +114,8 @@ struct paths_conf {
     bool (*wake)(void *data, struct site *s);
     /* Close an idle session of this path, at whatever site: it is in the way of another. */
     void (*shed)(void *data, struct path *p);
+    /* Close an idle session that holds a permit of this limit. */
+    void (*yield)(void *data, const struct limit *l);
 };
 
 struct paths *paths_new(const struct paths_conf *conf);
@@ -134,14 +138,29 @@ void path_detach(struct paths *ps, struct lane *lane);
 enum conf_tls path_tls(const struct isp *isp, const struct lane *lane);
 /* Claim the lane's first, whoever it is for; 0: none. */
 uint64_t path_take_first(struct paths *ps, struct lane *lane);
-/* Claim the next recipient for this path at this site, with a permit of every limit. host and tls: of an open
- * session; NULL and CONF_TLS_UNSET for a new one (then the lane may ask for a host). ahead: it would wait
- * behind another; a permit is for now, so mail that has a rate is not taken then. 0: nothing that fits. */
-uint64_t path_pull(struct path *p, struct site *s, const struct host *host, enum conf_tls tls, bool ahead,
+/* An open session: what it asks with. */
+struct path_session {
+    const struct host *host;
+    enum conf_tls tls;
+    const struct limit_holder *holder;
+};
+/* Claim the next recipient for this path at this site, with a permit of every limit; those of connections are
+ * taken by path_take_up(). by: NULL for a new session (then the lane may ask for a host). ahead: it would
+ * wait behind another; a permit is for now, so mail that has a rate is not taken then. 0: nothing that fits.
+ */
+uint64_t path_pull(struct path *p, struct site *s, const struct path_session *by, bool ahead,
                    struct lane **lane);
+/* A session begins: what it holds as long as it is open. */
+void path_hold_open(struct path *p, struct site *s, struct limit_holder *h);
+/* In the same turn: what was pulled is the session's, and counts there. */
+void path_take_up(struct path *p, struct site *s, struct lane *lane, struct limit_holder *h);
+/* It is over. more: the session has another; then it keeps only what that one needs. */
+void path_put_down(struct path *p, struct site *s, struct lane *lane, struct limit_holder *h, bool more);
+/* It was not even begun, and counts not as carried. */
+void path_uncount(struct path *p, struct site *s, struct lane *lane, struct limit_holder *h);
 /* Whether more urgent mail is ready here, for the same session, than what was pulled from this lane and has
  * not begun: then that goes first. */
-bool path_is_overtaken(const struct path *p, const struct site *s, const struct host *host, enum conf_tls tls,
+bool path_is_overtaken(const struct path *p, const struct site *s, const struct path_session *by,
                        const struct lane *claimed, uint64_t id);
 /* Whether the session of s ends now for more urgent mail of another site of its isp than what was pulled from
  * this lane: there is no connection to that site, and there may be none until another ends. True once for

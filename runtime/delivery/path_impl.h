@@ -22,14 +22,18 @@ void site_ring_add(struct site *s);
 /* Out of the ring where none of its shares is active. */
 void site_ring_check(struct site *s);
 void lane_ring_remove(struct lane *lane);
-/* It has mail for a pull to look at. */
+/* It has mail for a pull to look at; for this session (NULL: a new one). */
 bool share_is_active(const struct share *sh);
+bool share_shows(const struct share *sh, const struct path_session *by);
+/* Still attached, but out of the ring: it waits for a connection. */
+void lane_set_aside(struct lane *lane);
 bool path_is_closed(const struct path *p); /* restricted, or paused */
 bool path_has_room(const struct path *p);  /* for one more session */
 /* Measures and keys leave it to permits. */
-bool path_may_go(const struct path *p, const struct share *sh);
-/* By source, host and TLS; host NULL, tls unset: over a new connection. */
-bool lane_fits(const struct path *p, const struct lane *lane, const struct host *host, enum conf_tls tls);
+bool path_may_go(const struct path *p, const struct share *sh, const struct path_session *by);
+/* By source, host and TLS, and how many of its kind the session may carry. */
+bool lane_fits(const struct path *p, const struct site *s, const struct lane *lane,
+               const struct path_session *by);
 bool site_takes_session(const struct site *s);
 /* Open sessions and wake idle ones until nothing more can go. */
 void isp_serve(struct isp *isp);
@@ -37,14 +41,14 @@ void isp_serve(struct isp *isp);
 /* --- path_wait.c --- */
 size_t path_source_index(const struct stream *st, uint16_t source); /* SIZE_MAX: not one of its sources */
 struct limit_who path_who_of(const struct path *p);
-/* lane NULL: any of the campaign at this site. */
+/* lane NULL: any of the campaign at this site. by NULL: over a new connection. */
 struct limit_who path_who_of_mail(const struct path *p, const struct campaign *c, const struct site *s,
-                                  const struct lane *lane);
+                                  const struct lane *lane, const struct path_session *by);
 /* Each: a permit is lacking, and where it helps, it waits for it now. */
 bool path_lacks(struct path *p, struct site *s);
 bool path_open_lacks(struct path *p, struct site *s);
-bool share_lacks(struct path *p, struct share *sh);
-bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane);
+bool share_lacks(struct path *p, struct share *sh, const struct path_session *by);
+bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane, const struct path_session *by);
 /* Paths that wait with less urgent mail than this stream's go to its line. */
 void isp_stand_forward(struct isp *isp, const struct stream *st);
 /* What is ready at this isp did not go: because of full paths, if any is. */

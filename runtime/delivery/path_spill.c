@@ -138,10 +138,10 @@ static bool could_take(struct path *p, const struct share *sh, const struct stre
     if (!p->usable || path_is_closed(p) || limit_waits(&p->wait) || !path_has_room(p) ||
         !path_may_carry(p->isp, st, i))
         return false;
-    if (!limits_have(ls, LIMIT_SHARE))
+    if (!limits_have(ls, LIMIT_SHARE | LIMIT_HOLD_SHARE))
         return true;
-    struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, NULL);
-    return !limits_lacking(ls, LIMIT_SHARE, &who);
+    struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, NULL, NULL);
+    return !limits_lacking(ls, LIMIT_SHARE | LIMIT_HOLD_SHARE, &who);
 }
 
 static void move_credit(struct stream *st, size_t i, int64_t by)

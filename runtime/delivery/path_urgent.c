@@ -6,30 +6,39 @@
 #include "delivery/path_impl.h"
 
 /* One of its lanes fits, and lacks no permit of its own beside what message id took (0: no message). */
-static bool has_mail_for(const struct path *p, const struct share *sh, const struct host *host,
-                         enum conf_tls tls, uint64_t id)
+static bool has_mail_in(const struct path *p, const struct share *sh, const struct lane *first,
+                        const struct path_session *by, uint64_t id)
 {
     struct limits *ls = p->paths->limits;
-    const struct lane *lane = sh->ring;
-    do {
-        if (lane_fits(p, lane, host, tls)) {
-            struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, lane);
-            if (!limits_lacking_without(ls, LIMIT_SHARE | LIMIT_LANE, &who, id))
+    unsigned scopes = LIMIT_SHARE | LIMIT_LANE | LIMIT_HOLD | (by ? 0 : LIMIT_OPEN_SHARE | LIMIT_OPEN_LANE);
+    const struct lane *lane = first;
+    while (lane) {
+        if ((!by || limit_shows(&lane->wait, by->holder)) && lane_fits(p, sh->site, lane, by)) {
+            struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, lane, by);
+            if (!limits_lacking_without(ls, scopes, &who, id))
                 return true;
         }
-        lane = lane->next;
-    } while (lane != sh->ring);
+        lane = lane->next == first ? NULL : lane->next;
+    }
     return false;
 }
 
-bool path_is_overtaken(const struct path *p, const struct site *s, const struct host *host, enum conf_tls tls,
+static bool has_mail_for(const struct path *p, const struct share *sh, const struct path_session *by,
+                         uint64_t id)
+{
+    return has_mail_in(p, sh, sh->ring, by, id) || (by && has_mail_in(p, sh, sh->aside, by, id));
+}
+
+bool path_is_overtaken(const struct path *p, const struct site *s, const struct path_session *by,
                        const struct lane *claimed, uint64_t id)
 {
     enum conf_priority priority = claimed->campaign->stream->priority;
+    if (limit_holder_is_wanted(by->holder, priority))
+        return true;
     for (const struct share *sh = s->shares; sh; sh = sh->next) {
-        if (sh->campaign->stream->priority >= priority || !path_may_go(p, sh))
+        if (sh->campaign->stream->priority >= priority || !path_may_go(p, sh, by))
             continue;
-        if (has_mail_for(p, sh, host, tls, id))
+        if (has_mail_for(p, sh, by, id))
             return !path_is_closed(p) && !measures_hold_site(s);
     }
     return false;
@@ -49,8 +58,8 @@ static enum conf_priority pressure(struct path *p, const struct site *s, uint64_
         path_is_closed(p) || measures_hold_site(s))
         return CONF_BULK;
     for (const struct share *sh = s->shares; sh; sh = sh->next)
-        if (sh->campaign->stream->priority < best && path_may_go(p, sh) &&
-            has_mail_for(p, sh, NULL, CONF_TLS_UNSET, id))
+        if (sh->campaign->stream->priority < best && path_may_go(p, sh, NULL) &&
+            has_mail_for(p, sh, NULL, id))
             best = sh->campaign->stream->priority;
     return best;
 }

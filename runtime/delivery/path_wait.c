@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+enum { AGAIN_MS = 1000 };
+
 /* --- permits --- */
 
 size_t path_source_index(const struct stream *st, uint16_t source)
@@ -26,6 +28,7 @@ struct limit_who path_who_of(const struct path *p)
 void path_who(const struct conf *conf, const struct campaign *c, struct limit_who *out)
 {
     const struct conf_stream *stream = c->stream->conf;
+    out->priority = c->stream->priority;
     out->v[CONF_BY_STREAM] = c->stream->name;
     if (c->number)
         out->v[CONF_BY_CAMPAIGN] = c->name;
@@ -36,10 +39,11 @@ void path_who(const struct conf *conf, const struct campaign *c, struct limit_wh
 }
 
 struct limit_who path_who_of_mail(const struct path *p, const struct campaign *c, const struct site *s,
-                                  const struct lane *lane)
+                                  const struct lane *lane, const struct path_session *by)
 {
     struct limit_who w = path_who_of(p);
     path_who(p->paths->conf.conf, c, &w);
+    w.holder = by ? by->holder : NULL;
     if (s)
         w.v[CONF_BY_MX] = s->key;
     if (lane)
@@ -70,6 +74,8 @@ static void look_again(struct path *p, const struct limit *l)
     int64_t now = loop_now_ms(loop), due = limit_due_ms(l);
     if (due <= now)
         due = now + 1;
+    else if (due == INT64_MAX) /* who lets go calls those in line only */
+        due = now + AGAIN_MS;
     if (!loop_timer_active(t) || loop_timer_due_ms(t) > due)
         loop_timer_start(loop, t, due - now, on_again);
     if (!p->lacks)
@@ -79,11 +85,10 @@ static void look_again(struct path *p, const struct limit *l)
 /* This path lacks a permit of l for the share's mail (lane NULL) or the lane's. Where no other source has one
  * either, the limit to wait at: the first that is due. NULL: another source has, and this one looks again. */
 static struct limit *lacks_everywhere(struct path *p, const struct share *sh, const struct lane *lane,
-                                      struct limit *l)
+                                      unsigned scopes, struct limit *l)
 {
     struct paths *ps = p->paths;
     const struct stream *st = sh->campaign->stream;
-    unsigned scopes = lane ? LIMIT_LANE : LIMIT_SHARE;
     bool bound = lane && lane->source != UINT16_MAX && p->isp->by_source[lane->source].usable;
     if (bound || !limit_counts_by(l, CONF_BY_SOURCE))
         return l;
@@ -91,7 +96,7 @@ static struct limit *lacks_everywhere(struct path *p, const struct share *sh, co
         struct path *other = &p->isp->by_source[st->sources[i]];
         if (other == p || !other->usable || measures_hold_path(other) || !path_may_carry(p->isp, st, i))
             continue;
-        struct limit_who who = path_who_of_mail(other, sh->campaign, sh->site, lane);
+        struct limit_who who = path_who_of_mail(other, sh->campaign, sh->site, lane, NULL);
         struct limit *theirs = limits_lacking(ps->limits, scopes, &who);
         if (!theirs) {
             look_again(p, l);
@@ -103,34 +108,48 @@ static struct limit *lacks_everywhere(struct path *p, const struct share *sh, co
     return l;
 }
 
-bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane)
+/* A permit of l will be there only when a connection is closed: an idle one need not stay. */
+static void ask_the_idle(const struct path *p, const struct limit *l)
+{
+    const struct paths_conf *conf = &p->paths->conf;
+    if (conf->yield && limit_due_ms(l) == INT64_MAX && limit_is_of_opening(l))
+        conf->yield(conf->data, l);
+}
+
+bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane, const struct path_session *by)
 {
     struct limits *ls = p->paths->limits;
-    if (!limits_have(ls, LIMIT_LANE))
+    unsigned scopes = LIMIT_LANE | LIMIT_HOLD_LANE | (by ? 0 : LIMIT_OPEN_LANE);
+    if (!limits_have(ls, scopes))
         return false;
-    struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, lane);
-    struct limit *l = limits_lacking(ls, LIMIT_LANE, &who);
+    struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, lane, by);
+    struct limit *l = limits_lacking(ls, scopes, &who);
     if (!l)
         return false;
-    l = lacks_everywhere(p, sh, lane, l);
+    l = lacks_everywhere(p, sh, lane, scopes, l);
     if (l) {
-        lane_ring_remove(lane);
+        if (limit_is_of_message(l))
+            lane_ring_remove(lane);
+        else
+            lane_set_aside(lane);
         limit_wait(l, &lane->wait, LIMIT_WAIT_LANE, lane->campaign->stream->priority);
     }
     return true;
 }
 
-bool share_lacks(struct path *p, struct share *sh)
+bool share_lacks(struct path *p, struct share *sh, const struct path_session *by)
 {
     struct limits *ls = p->paths->limits;
-    if (!limits_have(ls, LIMIT_SHARE))
+    unsigned scopes = LIMIT_SHARE | LIMIT_HOLD_SHARE | (by ? 0 : LIMIT_OPEN_SHARE);
+    if (!limits_have(ls, scopes))
         return false;
-    struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, NULL);
-    struct limit *l = limits_lacking(ls, LIMIT_SHARE, &who);
+    struct limit_who who = path_who_of_mail(p, sh->campaign, sh->site, NULL, by);
+    struct limit *l = limits_lacking(ls, scopes, &who);
     if (!l)
         return false;
-    l = lacks_everywhere(p, sh, NULL, l);
+    l = lacks_everywhere(p, sh, NULL, scopes, l);
     if (l) {
+        ask_the_idle(p, l);
         limit_wait(l, &sh->wait, LIMIT_WAIT_SHARE, sh->campaign->stream->priority);
         site_ring_check(sh->site);
         if (limit_warmup(l))
@@ -161,8 +180,10 @@ static bool lacks(struct path *p, const struct site *s, enum limit_scope scope, 
         return true;
     struct limit_who who = path_who_of(p);
     struct limit *l = limits_lacking(ls, scope, &who);
-    if (l)
+    if (l) {
+        ask_the_idle(p, l);
         limit_wait(l, w, kind, urgency);
+    }
     return l != NULL;
 }
 
@@ -171,9 +192,29 @@ bool path_lacks(struct path *p, struct site *s)
     return lacks(p, s, LIMIT_PATH, &p->wait, LIMIT_WAIT_PATH);
 }
 
+/* Some of what is ready at the site is for this path. */
+static bool has_use(const struct path *p, const struct site *s)
+{
+    for (const struct share *sh = s->shares; sh; sh = sh->next) {
+        const struct lane *lane = sh->ring;
+        if (!share_is_active(sh))
+            continue;
+        if (path_source_index(sh->campaign->stream, p->source) != SIZE_MAX)
+            return true;
+        do { /* those that an earlier script bound to it */
+            if (lane->source == p->source)
+                return true;
+            lane = lane->next;
+        } while (lane != sh->ring);
+    }
+    return false;
+}
+
 /* The same for a new connection, also to a site that has one. */
 bool path_open_lacks(struct path *p, struct site *s)
 {
+    if (limits_have(p->paths->limits, LIMIT_OPEN) && !has_use(p, s))
+        return true;
     return lacks(p, s, LIMIT_OPEN, &p->wait_open, LIMIT_WAIT_OPEN);
 }
 
@@ -193,7 +234,7 @@ void path_begin(struct path *p, struct lane *lane, uint64_t id)
     measures_renew(p, lane->domain->site, lane->campaign, id);
     if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
         return;
-    struct limit_who who = path_who_of_mail(p, lane->campaign, lane->domain->site, lane);
+    struct limit_who who = path_who_of_mail(p, lane->campaign, lane->domain->site, lane, NULL);
     limits_renew(p->paths->limits, &who, id);
 }
 
@@ -202,7 +243,7 @@ void path_return(struct path *p, struct lane *lane, uint64_t id)
     measures_return(p, lane->domain->site, lane->campaign, id);
     if (!limits_have(p->paths->limits, LIMIT_MESSAGE))
         return;
-    struct limit_who who = path_who_of_mail(p, lane->campaign, lane->domain->site, lane);
+    struct limit_who who = path_who_of_mail(p, lane->campaign, lane->domain->site, lane, NULL);
     limits_return(p->paths->limits, &who, id);
 }
 
@@ -221,15 +262,22 @@ static struct isp *share_back(struct share *sh, struct limit *at)
     return s->isp;
 }
 
+static void attach_again(struct paths *ps, struct lane *lane)
+{
+    if (lane->aside)
+        lane_ring_remove(lane);
+    path_attach(ps, lane);
+}
+
 static struct isp *lane_back(struct paths *ps, struct lane *lane, struct limit *at)
 {
     for (struct lane *other = lane->domain->lanes; other; other = other->of_domain) {
         if (other->wait.at == at) {
             limit_leave(&other->wait);
-            path_attach(ps, other);
+            attach_again(ps, other);
         }
     }
-    path_attach(ps, lane);
+    attach_again(ps, lane);
     if (!lane->share)
         return NULL;
     lane->share->ring = lane;

@@ -70,7 +70,8 @@ struct lane {
     uint32_t hooking;         /* entries in HOOK */
     struct lane *next, *prev; /* ring of its share at its site; NULL: not attached */
     struct share *share;
-    struct limit_wait wait;               /* for a permit of its own; then it is not attached */
+    struct limit_wait wait;               /* for a permit of its own */
+    bool aside;                           /* attached in its share's aside, where it waits */
     struct lane *of_campaign, *of_domain; /* lists through all lanes of either */
     bool linked;                          /* it is in both */
 };

@@ -1,5 +1,5 @@
 /* session.c - see session.h: the talk with a host that was reached, and the end. How it is reached is
- * session_dial.c. */
+ * session_dial.c, what becomes of it with nothing to do session_idle.c. */
 #include "delivery/session_impl.h"
 
 #include <stdlib.h>
@@ -28,6 +28,7 @@ void session_unlink_flight(struct session *s, struct flight *f)
         at = &(*at)->next;
     *at = f->next;
     s->nflights--;
+    path_put_down(s->path, s->site, f->lane, &s->holder, s->nflights > 0);
 }
 
 static int read_record(void *data, uint64_t position, struct buf *out, struct err *e)
@@ -75,6 +76,7 @@ bool session_start_flight(struct session *s, struct lane *lane, uint64_t id, boo
     *at = f;
     s->nflights++;
     s->claimed++;
+    path_take_up(s->path, s->site, lane, &s->holder);
     flight_assemble(f);
     return true;
 }
@@ -97,36 +99,6 @@ static void give_back(struct session *s)
     }
 }
 
-/* --- idle list --- */
-
-static void idle_add(struct session *s)
-{
-    struct isp *isp = s->path->isp;
-    s->state = SESSION_IDLE;
-    s->prev_idle = NULL;
-    s->next_idle = isp->idle_first;
-    if (isp->idle_first)
-        isp->idle_first->prev_idle = s;
-    isp->idle_first = s;
-    isp->idle++;
-}
-
-static void idle_remove(struct session *s)
-{
-    struct isp *isp = s->path->isp;
-    if (s->state != SESSION_IDLE)
-        return;
-    if (s->prev_idle)
-        s->prev_idle->next_idle = s->next_idle;
-    else
-        isp->idle_first = s->next_idle;
-    if (s->next_idle)
-        s->next_idle->prev_idle = s->prev_idle;
-    isp->idle--;
-    loop_timer_stop(s->ss->conf.loop, &s->idle_timer);
-    s->state = SESSION_TALKING;
-}
-
 /* --- ending --- */
 
 static void closing_end(struct closing *c)
@@ -137,6 +109,7 @@ static void closing_end(struct closing *c)
         c->ss->closing = c->next;
     if (c->next)
         c->next->prev = c->prev;
+    limit_holder_end(&c->holder);
     path_session_gone(c->path);
     free(c);
 }
@@ -184,7 +157,7 @@ void session_end(struct session *s, enum conn_close_mode mode)
 {
     struct sessions *ss = s->ss;
     struct closing *c = NULL;
-    idle_remove(s);
+    session_idle_end(s);
     if (s->conn) {
         c = mem_zalloc(sizeof *c);
         *c = (struct closing){.ss = ss, .path = s->path, .conn = s->conn, .next = ss->closing};
@@ -203,8 +176,12 @@ void session_end(struct session *s, enum conn_close_mode mode)
     if (s->next)
         s->next->prev = s->prev;
     ss->count--;
-    if (!c)
+    if (c) {
+        c->holder = s->holder;
+    } else {
+        limit_holder_end(&s->holder);
         path_session_gone(s->path);
+    }
     free(s->note);
     free(s);
 }
@@ -233,18 +210,11 @@ static void arm_deadline(struct session *s)
     loop_timer_start(loop, &s->deadline, due - loop_now_ms(loop), on_deadline);
 }
 
-static void start_quit(struct session *s)
+void session_quit(struct session *s)
 {
-    idle_remove(s);
+    session_idle_end(s);
     s->state = SESSION_QUITTING;
     smtp_client_quit(s->smtp, loop_now_ms(s->ss->conf.loop));
-}
-
-static void on_idle_over(struct loop_timer *t)
-{
-    struct session *s = CONTAINER(t, struct session, idle_timer);
-    start_quit(s);
-    session_pump(s);
 }
 
 /* --- claiming and offering --- */
@@ -254,6 +224,12 @@ static bool may_claim(const struct session *s)
     const struct sessions *ss = s->ss;
     return (s->state == SESSION_TALKING || s->state == SESSION_IDLE) && !ss->draining &&
            s->claimed < path_per_connection(s->path) && ss->conf.may_begin(ss->conf.data);
+}
+
+/* What it asks its path with. */
+static struct path_session asks_with(const struct session *s)
+{
+    return (struct path_session){s->facts.host, s->facts.tls_use, &s->holder};
 }
 
 static struct flight *next_to_offer(struct session *s)
@@ -300,10 +276,11 @@ static bool claim(struct session *s, enum conf_priority gave)
     struct lane *lane;
     if (!may_claim(s))
         return false;
-    uint64_t id = path_pull(s->path, s->site, s->facts.host, s->facts.tls_use, s->nflights > 0, &lane);
+    struct path_session by = asks_with(s);
+    uint64_t id = path_pull(s->path, s->site, &by, s->nflights > 0, &lane);
     if (!id)
         return false;
-    idle_remove(s);
+    session_idle_end(s);
     session_start_flight(s, lane, id, lane->campaign->stream->priority >= gave);
     return true;
 }
@@ -313,16 +290,19 @@ static bool gives_way(struct session *s, struct flight *f)
 {
     if (f->firm)
         return false;
-    bool pressed = path_is_pressed(s->path, s->site, f->lane, f->id);
-    if (!pressed && !path_is_overtaken(s->path, s->site, s->facts.host, s->facts.tls_use, f->lane, f->id))
-        return false;
     enum conf_priority priority = f->lane->campaign->stream->priority;
+    struct path_session by = asks_with(s);
+    bool pressed =
+        path_is_pressed(s->path, s->site, f->lane, f->id) || limit_holder_yields(&s->holder, priority);
+    if (!pressed && !path_is_overtaken(s->path, s->site, &by, f->lane, f->id))
+        return false;
     session_unlink_flight(s, f);
+    path_uncount(s->path, s->site, f->lane, &s->holder);
     s->claimed--;
     s->ss->conf.back(s->ss->conf.data, f);
     flight_free(f);
     if (pressed)
-        start_quit(s);
+        session_quit(s);
     else
         claim(s, priority);
     return true;
@@ -339,7 +319,7 @@ static bool feed_client(struct session *s)
     /* Not before it begins: until then it can give way. */
     while (smtp_client_begins(s->smtp) && (f = next_to_offer(s))) {
         if (!s->ss->conf.may_begin(s->ss->conf.data)) {
-            start_quit(s);
+            session_quit(s);
             return true;
         }
         if (!s->ss->conf.fit(s->ss->conf.data, f)) { /* it was when it was assembled; not any more */
@@ -359,37 +339,12 @@ static bool feed_client(struct session *s)
         ;
     if (told || s->nflights || s->state == SESSION_IDLE)
         return told;
-    if (!may_claim(s)) {
-        start_quit(s);
+    if (!may_claim(s) || limit_holder_yields(&s->holder, CONF_PRIORITIES)) {
+        session_quit(s);
         return true;
     }
-    idle_add(s);
-    loop_timer_start(s->ss->conf.loop, &s->idle_timer, s->ss->conf.idle_ms, on_idle_over);
-    /* Other hosts of the isp may wait for the place that this one holds: Microsoft 365 has one a customer. */
-    if (s->path->isp->ready)
-        isp_service(s->path->isp);
+    session_idle(s);
     return false;
-}
-
-bool session_wake(struct sessions *ss, struct site *site)
-{
-    for (struct session *s = site->isp->idle_first, *next; s; s = next) {
-        next = s->next_idle;
-        if (s->site == site && (!session_pump(s) || s->state != SESSION_IDLE))
-            return true;
-    }
-    return false;
-}
-
-void session_shed(struct sessions *ss, struct path *p)
-{
-    for (struct session *s = p->isp->idle_first; s; s = s->next_idle) {
-        if (s->path == p) {
-            start_quit(s);
-            session_pump(s);
-            return;
-        }
-    }
 }
 
 /* --- what the SMTP client says --- */
@@ -449,7 +404,7 @@ static void on_outcome(struct session *s, const struct smtp_event *ev)
     ss->conf.settle(ss->conf.data, s, f, &v, ev->phase, reply, ev->text, ev->used_raw_rcpt);
     flight_free(f);
     if (v.session_over && in.reply && s->state == SESSION_TALKING)
-        start_quit(s); /* the client goes on after any reply; the two sides may not mean the same by it */
+        session_quit(s); /* the client goes on after any reply; the two sides may not mean the same by it */
 }
 
 static void on_ready(struct session *s, const struct smtp_event *ev)
@@ -618,7 +573,7 @@ void sessions_drain(struct sessions *ss)
         if (s->state == SESSION_OPENING) {
             session_end(s, CONN_DROP);
         } else if (s->state != SESSION_QUITTING) {
-            start_quit(s);
+            session_quit(s);
             session_pump(s);
         }
     }

@@ -3,7 +3,8 @@
  * A session begins with a recipient that its path has claimed. That one's assembly starts at once, while
  * hosts are looked up and tried in turn. From then on at most two recipients are its: one with the server,
  * one being assembled or waiting behind it. What it has not begun when it ends goes back to its lane as if
- * nothing had been.
+ * nothing had been. What it holds of limits of connections is its own until it is closed (limit.h), but an
+ * idle one holds none for its mail, and is closed where somebody waits for the rest.
  *
  *   OPENING ── READY ──▶ TALKING ◀──▶ IDLE ── 5 s, limit, shed ──▶ QUITTING ──▶ gone
  *      │  ▲                  └──────── lost, 421 ─────────────────────────────▶ gone
@@ -98,5 +99,6 @@ size_t sessions_count(const struct sessions *ss);
 void session_open(struct sessions *ss, struct path *p, struct site *s, struct lane *lane, uint64_t id);
 bool session_wake(struct sessions *ss, struct site *s);
 void session_shed(struct sessions *ss, struct path *p);
+void session_yield(struct sessions *ss, const struct limit *l);
 
 #endif

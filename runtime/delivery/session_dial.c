@@ -210,6 +210,7 @@ void session_open(struct sessions *ss, struct path *p, struct site *site, struct
     s->counted_opening = true;
     struct verdict_in in = {.cause = CAUSE_CONNECT_FAILED, .phase = SMTP_PHASE_CONNECT, .isp = SLICE_NONE};
     remember(s, &in, "every host is resting after failed connections");
+    path_hold_open(p, site, &s->holder);
     if (!session_start_flight(s, lane, id, false)) {
         session_end(s, CONN_DROP);
         return;

@@ -1,4 +1,4 @@
-/* session_impl.h - the insides that session.c and session_dial.c share. */
+/* session_impl.h - the insides that session.c, session_idle.c and session_dial.c share. */
 #ifndef HATO_DELIVERY_SESSION_IMPL_H
 #define HATO_DELIVERY_SESSION_IMPL_H
 
@@ -13,6 +13,7 @@ struct closing {
     struct sessions *ss;
     struct path *path;
     struct conn *conn;
+    struct limit_holder holder;
     struct closing *next, *prev;
 };
 
@@ -37,6 +38,7 @@ struct session {
     struct session_facts facts;
     struct flight *flights; /* oldest first */
     unsigned nflights, claimed;
+    struct limit_holder holder;
     bool counted_opening, counted_connected;
     bool unreachable; /* no host would have it; only its first message is waited for */
 
@@ -75,7 +77,13 @@ void session_uncount(struct session *s); /* no longer opening or connected, for 
 /* A claimed recipient joins; false: it went elsewhere. firm: it gives way to nothing more urgent. */
 bool session_start_flight(struct session *s, struct lane *lane, uint64_t id, bool firm);
 void session_unlink_flight(struct session *s, struct flight *f);
+void session_quit(struct session *s); /* once what is under way is over */
 struct verdict_in session_verdict_in(const struct session *s, const struct smtp_event *ev);
+
+/* --- session_idle.c --- */
+/* It has nothing to carry: for some seconds it waits for more. */
+void session_idle(struct session *s);
+void session_idle_end(struct session *s); /* it goes on, or ends; nothing where it is not idle */
 
 /* --- session_dial.c --- */
 /* No host would have us: the recipient that the session began with hears of it (when its message is there),

@@ -104,7 +104,9 @@ static bool wait_of_paths(const struct deliver *d, const struct isp *isp, const 
     }
     if (limit) {
         int64_t due = limit_due_ms(limit), now = loop_now_ms(d->loop);
-        buf_adds(out, due == INT64_MAX ? S("for a connection to end: ") : S("its turn: "));
+        buf_adds(out, due != INT64_MAX             ? S("its turn: ")
+                      : limit_is_of_opening(limit) ? S("for a connection to end: ")
+                                                   : S("for a connection to be done with such mail: "));
         limit_text(limit, out);
         *until_ms = due == INT64_MAX ? 0 : loop_wall_ms(d->loop) + (due > now ? due - now : 0);
         return true;
@@ -386,7 +388,8 @@ static void put_due(const struct deliver *d, const struct limit *l, struct buf *
 {
     int64_t due = limit_due_ms(l), now = loop_now_ms(d->loop);
     if (due == INT64_MAX) {
-        buf_adds(out, S(", until a connection ends"));
+        buf_adds(out, limit_is_of_opening(l) ? S(", until a connection ends")
+                                             : S(", until a connection is done with such mail"));
     } else if (due > now) {
         buf_adds(out, S(", next permit in "));
         words_duration_text(out, due - now);

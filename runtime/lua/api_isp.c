@@ -262,6 +262,7 @@ static const struct conv_field limit_fields[] = {
     {"by", CONV_OTHER, .required = true, .read = read_by},
     AMOUNTS(struct conf_limit),
     {"connections", CONV_INT, CONV_AT(struct conf_limit, connections), .least = 1, .most = 100000},
+    {"per_connection", CONV_INT, CONV_AT(struct conf_limit, per_connection), .least = 1, .most = 100000},
     {0}};
 
 int api_limit(lua_State *L)
@@ -275,12 +276,8 @@ int api_limit(lua_State *L)
     conv_table(&c, 1, limit_fields, 0, &l);
     set_bursts(&c, &l.amounts, l.burst);
     if (!l.amounts.rate.quota && !l.amounts.recipients.quota && !l.amounts.new_connections.quota &&
-        !l.connections)
-        conv_fail(&c, "rate is missing (or recipients, connections, new_connections)");
-    bool of_connections = l.connections || l.amounts.new_connections.quota;
-    if (of_connections && l.by & ~(1u << CONF_BY_SOURCE | 1u << CONF_BY_ISP))
-        conv_fail(&c, "connections and new_connections count by source and isp alone: one connection carries "
-                      "mail of any campaign and domain");
+        !l.connections && !l.per_connection)
+        conv_fail(&c, "rate is missing (or recipients, connections, new_connections, per_connection)");
     *(struct conf_limit *)api_grow(L, &conf->limits, &conf->nlimits, &api->cap_limits, sizeof l, c.who) = l;
     return 0;
 }

@@ -1,11 +1,16 @@
 """Rates, as receivers see them: on time, never above the quota, and not forgotten by a process that is killed."""
+import collections
 import datetime
 import json
 import signal
 import subprocess
 import time
 
+import pytest
+
 from campaign import Campaign, log_of, plain_script, running_sink
+from test_daemon import campaign as declared, daemon  # noqa: F401 (a fixture)
+from test_why import all_whole
 
 TICK_S = 0.01   # what clocks may differ by
 
@@ -15,6 +20,7 @@ return { isps = {
   b = { domains = { "b.test" }, mx = { "mx.b.test" }, address = "127.0.71.2" },
 } }
 """
+SLOW = WORLD.replace("address =", 'delay = "40 ms", address =')
 
 
 def times_of(sink_log):
@@ -98,3 +104,54 @@ def test_what_waits_longer_than_the_run_is_named_with_its_limit(hato, tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "4 wait for the limit rate 2/d of source " in done.stdout, done.stdout + done.stderr
     assert "init.lua:3), next permit in 11 h 59 min" in done.stdout, done.stdout
+
+
+def carrying(events):
+    """Of what was delivered: (domain, connection, when its MAIL left, when its answer came), in ms."""
+    out = []
+    for e in events:
+        if e["type"] == "delivered":
+            end = datetime.datetime.fromisoformat(e["time"].replace("Z", "+00:00")).timestamp() * 1000
+            out.append((e["recipient"].split("@")[1], e["session"], end - e["send_ms"], end))
+    return out
+
+
+def test_connections_that_carry_a_domain_and_its_mails_on_one_are_limited(hato, tmp_path):
+    folder = tmp_path / "run"
+    mails_of = Campaign(hato, folder, people(120, ["a.test", "aa.test", "b.test"]),
+                        plain_script('hato.limit { by = { "domain" }, connections = 1, per_connection = 15 }'))
+    (folder / "world.lua").write_text(SLOW)
+    with running_sink(hato, folder) as sink:
+        outcome = mails_of.run(sink.port, sink.dns, "--yes")
+    log = log_of(folder / "sink.log")
+    outcome.account(mails_of.addresses, [t["to"][0] for t in log if t["taken"]])
+    assert outcome.counts["delivered"] == 120
+    assert {e["type"] for e in outcome.events} == {"accepted", "delivered"}, "waiting is never a retry"
+    on_one = collections.Counter((t["peer"], t["to"][0].split("@")[1]) for t in log)
+    assert max(on_one.values()) == 15
+    mails = carrying(outcome.events)
+    at_once = [(x, y) for x in mails for y in mails
+               if x[1] < y[1] and min(x[3], y[3]) - max(x[2], y[2]) > 2]    # two clocks, each in whole ms
+    assert all(x[0] != y[0] for x, y in at_once), "one connection carries mail of a domain, and no other at that time"
+    assert any({x[0], y[0]} == {"a.test", "aa.test"} for x, y in at_once), "two go to the host that both have"
+
+
+@pytest.mark.parametrize("daemon", [SLOW], indirect=True)
+def test_who_waits_for_a_connection_is_told_which_limit_and_there_is_no_gap(daemon):
+    to = [f"p{i}@{domain}" for domain in ("a.test", "b.test") for i in range(12)]
+    daemon.people("a.csv", *to)
+    daemon.script(declared("one", "a.csv"), head="""local hato = require "hato"
+local news = hato.stream "news" { from = "News <news@news.test>" }
+hato.limit { by = { "campaign" }, connections = 1 }
+""")
+    daemon.start()
+    daemon.until(lambda: len(daemon.events("delivered")) >= 3)
+    last = to[-1] if any(e["recipient"] == to[0] for e in daemon.events("delivered")) else to[11]
+    assert "for a connection to be done with such mail: connections 1 of campaign one" in daemon.ask("why", last)
+    _, rows = daemon.queue()
+    assert any("connections 1 of campaign one" in row.get("why", "") for row in rows), rows
+    daemon.until_delivered(24)
+    assert "limit" in all_whole(daemon, to)
+    said = daemon.ask("why", last)
+    assert "for the limit connections 1 of campaign one" in said and "init.lua:3" in said, said
+    daemon.accounted(*to)

@@ -258,10 +258,10 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
         {"hato.limit { by = 'isp', rate = '40/s' }",
          "dir/init.lua:1: hato.limit: by wants a list, such as { \"source\", \"isp\" }, not \"isp\""},
         {"hato.limit { by = { 'isp' } }",
-         "dir/init.lua:1: hato.limit: rate is missing (or recipients, connections, new_connections)"},
-        {"hato.limit { by = { 'campaign' }, connections = 5 }",
-         "dir/init.lua:1: hato.limit: connections and new_connections count by source and isp alone: one "
-         "connection carries mail of any campaign and domain"},
+         "dir/init.lua:1: hato.limit: rate is missing (or recipients, connections, new_connections, "
+         "per_connection)"},
+        {"hato.limit { by = { 'campaign' }, connections = 0 }",
+         "dir/init.lua:1: hato.limit: connections wants a whole number from 1 to 100000, not 0"},
         {"hato.limit { by = { 'isp' }, rte = '40/s' }",
          "dir/init.lua:1: hato.limit: unknown option \"rte\"; did you mean \"rate\"?"},
         {"hato.breaker { errors = { stop = 10 } }",
