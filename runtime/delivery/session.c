@@ -292,8 +292,8 @@ static bool gives_way(struct session *s, struct flight *f)
         return false;
     enum conf_priority priority = f->lane->campaign->stream->priority;
     struct path_session by = asks_with(s);
-    bool pressed =
-        path_is_pressed(s->path, s->site, f->lane, f->id) || limit_holder_yields(&s->holder, priority);
+    bool pressed = path_is_pressed(s->path, s->site, f->lane, f->id) ||
+                   (s->used && limit_holder_yields(&s->holder, priority));
     if (!pressed && !path_is_overtaken(s->path, s->site, &by, f->lane, f->id))
         return false;
     session_unlink_flight(s, f);
@@ -339,7 +339,7 @@ static bool feed_client(struct session *s)
         ;
     if (told || s->nflights || s->state == SESSION_IDLE)
         return told;
-    if (!may_claim(s) || limit_holder_yields(&s->holder, CONF_PRIORITIES)) {
+    if (!may_claim(s) || (s->used && limit_holder_yields(&s->holder, CONF_PRIORITIES))) {
         session_quit(s);
         return true;
     }
@@ -457,6 +457,7 @@ static void write_body(struct session *s, const struct smtp_mail *mail)
 static void on_begin(struct session *s, struct flight *f)
 {
     f->begun = true;
+    s->used = true;
     f->begun_ms = loop_now_ms(s->ss->conf.loop);
     f->begun_wall_ms = loop_wall_ms(s->ss->conf.loop);
     s->ss->conf.begin(s->ss->conf.data, s, f);

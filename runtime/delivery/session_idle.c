@@ -70,7 +70,7 @@ void session_shed(struct sessions *ss, struct path *p)
 void session_yield(struct sessions *ss, const struct limit *l)
 {
     for (struct session *s = ss->first; s; s = s->next) {
-        if (s->state == SESSION_IDLE && limit_is_held(l, &s->holder)) {
+        if (s->state == SESSION_IDLE && s->used && limit_is_held(l, &s->holder)) {
             session_quit(s);
             session_pump(s);
             return;

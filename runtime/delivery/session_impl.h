@@ -40,6 +40,7 @@ struct session {
     unsigned nflights, claimed;
     struct limit_holder holder;
     bool counted_opening, counted_connected;
+    bool used;        /* a message began on it: only then it is closed for others who wait */
     bool unreachable; /* no host would have it; only its first message is waited for */
 
     uint16_t order[HOSTS_MOST]; /* hosts to try */
