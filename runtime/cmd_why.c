@@ -356,7 +356,7 @@ static int tell(struct run *r, bool json, struct err *e)
     if (!stories_next(r->stories, &none) && !out.n)
         return err_set(e, ERR_NOTFOUND,
                        "nothing is known of \"%s\" in %s: no such message was accepted, or its last event is "
-                       "older than the 30 days for which events are kept. A row that was rejected is listed "
+                       "older than the time for which events are kept. A row that was rejected is listed "
                        "by `hato run --dry-run`.",
                        r->target, journal_state(r->journal));
     for (const struct story *m; (m = stories_next(r->stories, &at));)

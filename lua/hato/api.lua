@@ -308,6 +308,22 @@ hato.bounces {
 hato.breaker { errors = { stop = 0.05 }, complaints = { least = 500, within = "12 h" } }]],
   },
   {
+    name = "spool", call = "hato.spool { options }",
+    does = "How the journal in the state folder is kept.",
+    options = {
+      { name = "keep", type = "duration", default = "30 days", doc = "How long events stay: for `hato events`, `why` "
+        .. "and `report`, and for limits, rules and breakers, which count from them after a start. So it cannot be "
+        .. "shorter than the longest time that one of those counts over, nor than a day. Names and values of people "
+        .. "go within a day of their last event, whatever this is; what is still queued keeps its events." },
+      { name = "journal_max", type = "size", doc = "How large the journal may grow, such as `\"20 GB\"` or "
+        .. "`\"512 MiB\"`; at least 64 MB. At that size new mail is refused, with the code `full`, and what was "
+        .. "accepted goes on. There is room again when events have grown older than `keep`, or people have settled "
+        .. "for a day. Without it the disk is the bound." },
+    },
+    example = [[
+hato.spool { keep = "90 days", journal_max = "20 GB" }]],
+  },
+  {
     name = "slow", call = "hato.slow { options }",
     does = "An act: mail goes at a part of the rate that it had. Once `for` is over the rate comes back in steps.",
     options = slowing "30 min",

@@ -117,6 +117,14 @@ function hato.bounces(options) end
 ---@param options hato.BreakerOptions
 function hato.breaker(options) end
 
+---@class hato.SpoolOptions
+---@field keep? string How long events stay: for `hato events`, `why` and `report`, and for limits, rules and breakers, which count from them after a start. So it cannot be shorter than the longest time that one of those counts over, nor than a day. Names and values of people go within a day of their last event, whatever this is; what is still queued keeps its events.
+---@field journal_max? string How large the journal may grow, such as `"20 GB"` or `"512 MiB"`; at least 64 MB. At that size new mail is refused, with the code `full`, and what was accepted goes on. There is room again when events have grown older than `keep`, or people have settled for a day. Without it the disk is the bound.
+
+---How the journal in the state folder is kept.
+---@param options hato.SpoolOptions
+function hato.spool(options) end
+
 ---@class hato.SlowOptions
 ---@field factor? number The part of it that is left, 0.01 to 0.99.
 ---@field scope? "path"|"site"|"source"|"stream"|"campaign" What it is about: one source at one isp, one set of mail hosts, one source wherever it sends, one From domain at one isp, one campaign at one isp.

@@ -42,6 +42,33 @@ int words_duration(struct slice text, int64_t *ms)
     return ERR_SYNTAX;
 }
 
+int words_size(struct slice text, uint64_t *bytes)
+{
+    static const char *const sizes[2][4] = {{"kB", "MB", "GB", "TB"}, {"KiB", "MiB", "GiB", "TiB"}};
+    text = slice_trim(text);
+    size_t digits = 0;
+    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9')
+        digits++;
+    uint64_t number;
+    int r = slice_u64(slice_of(text.p, digits), &number);
+    if (r)
+        return r;
+    struct slice unit = slice_trim(slice_of(text.p + digits, text.n - digits));
+    for (int binary = 0; binary < 2; binary++) {
+        uint64_t each = 1;
+        for (int i = 0; i < 4; i++) {
+            each *= binary ? 1024 : 1000;
+            if (!slice_eq(unit, slice_cstr(sizes[binary][i])))
+                continue;
+            if (number > INT64_MAX / each)
+                return ERR_RANGE;
+            *bytes = number * each;
+            return 0;
+        }
+    }
+    return ERR_SYNTAX;
+}
+
 int words_rate(struct slice text, int64_t *count, int64_t *per_ms)
 {
     struct slice per, number = slice_trim(slice_cut(slice_trim(text), '/', &per));

@@ -1,4 +1,4 @@
-/* words.h - small readers of what people type: durations, and the name that was probably meant. */
+/* words.h - small readers of what people type: durations, sizes, and the name that was probably meant. */
 #ifndef HATO_BASE_WORDS_H
 #define HATO_BASE_WORDS_H
 
@@ -7,6 +7,10 @@
 /* "90 s", "10 min", "2 h", "3 days", "1 week", "500 ms", "0", "forever" (INT64_MAX) → milliseconds.
  * ERR_SYNTAX when it is none of these (a number without a unit included), ERR_RANGE when too large. */
 int words_duration(struct slice text, int64_t *ms);
+
+/* "500 MB", "20 GB", "64 MiB" → bytes: kB, MB, GB, TB are powers of 1,000; KiB, MiB, GiB, TiB of 1,024.
+ * ERR_SYNTAX or ERR_RANGE. */
+int words_size(struct slice text, uint64_t *bytes);
 
 /* "500/h", "40/s", "3/10 min" → so many per so many milliseconds; both at least 1. ERR_SYNTAX or ERR_RANGE.
  */

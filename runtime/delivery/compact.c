@@ -2,13 +2,12 @@
  *
  * Nothing is settled for longer than 20 h without its recipient segment being sealed and rewritten: settled
  * recipients become bare keys (once stays once), the others stay. What a message hook changed, kept in begin
- * records, goes in the same time. Event segments are sealed after a day and go after 30 but for the events of
- * what is still queued. What is empty then is dropped. */
+ * records, goes in the same time. Event segments are sealed after a day and go when their youngest event is
+ * older than `keep`, but for the events of what is still queued. What is empty then is dropped. */
 #include "delivery/deliver_impl.h"
 #include "delivery/measure.h"
 
 enum { COMPACT_EVERY_MS = 600000, VALUES_KEPT_MS = 20 * 3600000, EDITS_AGAIN_MS = 3 * 3600000 };
-#define EVENTS_KEPT_MS  ((int64_t)30 * 86400000)
 #define EVENTS_AGAIN_MS ((int64_t)86400000) /* one events segment has a day at most */
 
 static enum spool_keep keep_recipient(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
@@ -31,9 +30,14 @@ static enum spool_keep keep_recipient(struct spool_rewrite *rw, struct spool_pos
     return SPOOL_REPLACE;
 }
 
-static enum spool_keep keep_young(struct deliver *d, int64_t at_ms)
+static int64_t keep_ms(const struct deliver *d)
 {
-    if (loop_wall_ms(d->loop) - at_ms > EVENTS_KEPT_MS)
+    return conf_keep_ms(d->conf.conf);
+}
+
+static enum spool_keep keep_young(struct deliver *d, int64_t at_ms, int64_t for_ms)
+{
+    if (loop_wall_ms(d->loop) - at_ms > for_ms)
         return SPOOL_DROP;
     d->rewrite_again = true;
     return SPOOL_KEEP;
@@ -68,10 +72,10 @@ static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos
         id = r.event.id;
     else if (r.type == REC_DUE)
         id = r.due.id;
-    else if (r.type == REC_WARMUP) /* one without mail for as long as events are kept starts anew */
-        return keep_young(d, r.warmup.at_ms);
+    else if (r.type == REC_WARMUP) /* one without mail for longer starts anew */
+        return keep_young(d, r.warmup.at_ms, WARMUP_FORGET_DAYS * (int64_t)86400000);
     else if (r.type == REC_TALLY)
-        return keep_young(d, r.tally.at_ms);
+        return keep_young(d, r.tally.at_ms, keep_ms(d));
     else if (r.type == REC_MEASURE)
         return keep_measure(d, r.measure.number);
     else
@@ -124,7 +128,7 @@ static void on_rewritten(struct spool_rewrite *rw, int rc)
         u->last_event_ms = d->rewrite_was.last_event_ms;
         u->edits_ms = d->rewrite_again ? loop_wall_ms(d->loop) - VALUES_KEPT_MS + EDITS_AGAIN_MS : 0;
     } else if (d->rewrite_again) {
-        u->last_event_ms = loop_wall_ms(d->loop) - EVENTS_KEPT_MS + EVENTS_AGAIN_MS;
+        u->last_event_ms = loop_wall_ms(d->loop) - keep_ms(d) + EVENTS_AGAIN_MS;
     }
     compact_start(d); /* perhaps there is more to do */
 }
@@ -152,7 +156,7 @@ static void pick_segment(void *data, const struct spool_segment *s)
     }
     if (s->kind == SPOOL_EVENTS && u->last_event_ms) {
         p->seal[s->kind] |= !s->sealed && p->now - u->first_event_ms > EVENTS_AGAIN_MS;
-        if (s->sealed && p->now - u->last_event_ms > EVENTS_KEPT_MS)
+        if (s->sealed && p->now - u->last_event_ms > keep_ms(p->d))
             p->events = u;
         bool edits_late = u->edits_ms && p->now - u->edits_ms > VALUES_KEPT_MS;
         p->seal[s->kind] |= !s->sealed && edits_late;

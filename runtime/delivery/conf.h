@@ -222,7 +222,16 @@ struct conf {
     struct acts acts;          /* what is done about answers */
     struct person_conf person; /* and about people */
     struct breaker_conf breaker;
+    struct conf_place spool_place; /* of hato.spool */
+    int64_t keep_ms;               /* how long events stay in the journal; 0: 30 days */
+    uint64_t journal_max;          /* bytes of it from which new mail is refused; 0: no bound */
 };
+
+enum { CONF_KEEP_DAYS = 30 };
+static inline int64_t conf_keep_ms(const struct conf *c)
+{
+    return c->keep_ms ? c->keep_ms : (int64_t)CONF_KEEP_DAYS * 86400000;
+}
 
 /* Empty, with the default retry schedule: 5 min, 30 min, 2 h, 6 h; give up after 2 days. */
 struct conf *conf_new(void);

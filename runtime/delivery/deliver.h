@@ -48,10 +48,9 @@ struct deliver_conf {
     struct resolve *resolve;
     const struct conf *conf; /* of the script */
     uint16_t smtp_port;
-    int threads;            /* of assembly; 0: one for each core */
-    uint32_t segment_bytes; /* 0: the spool's own */
-    uint64_t journal_max;   /* bytes of journal from which new mail is refused; 0: no bound */
-    const char *redirect;   /* all mail goes to this address, marked as test; NULL: no */
+    int threads;                                 /* of assembly; 0: one for each core */
+    uint32_t segment_bytes;                      /* 0: the spool's own */
+    const char *redirect;                        /* all mail goes to this address, marked as test; NULL: no */
     int (*offset_at)(void *arg, int64_t unix_s); /* hato.tz; any thread; NULL: UTC */
     void *offset_arg;
     const struct tz *zone;           /* hato.tz; NULL: UTC. Lives as long as conf */

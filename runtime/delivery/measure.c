@@ -159,6 +159,14 @@ static void arm(struct measure *m)
         loop_timer_start(loop, &m->timer, due > 0 ? due : 0, on_timer);
 }
 
+void measure_not_before(struct measure *m, int64_t next_us)
+{
+    if (next_us <= m->next_us)
+        return;
+    m->next_us = next_us;
+    arm(m);
+}
+
 static struct measure **list_of(struct measure *m)
 {
     return m->scope == ACT_SOURCE ? &m->measures->of_sources : &m->at->measures;

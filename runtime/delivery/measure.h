@@ -181,6 +181,8 @@ struct measure_names {
     struct slice isp, source, from, campaign;
 };
 void measures_recall(struct measures *ms, const struct rec_tally *r, struct slice isp, struct slice source);
+/* Mail that began: it had a permit of each measure about it. */
+void measures_recall_begin(struct measures *ms, struct slice isp, struct slice source, int64_t at_ms);
 void measures_recall_event(struct measures *ms, const struct rec_event *ev,
                            const struct measure_names *names);
 

@@ -31,6 +31,7 @@ void measures_write_tally(struct measures *ms, const struct tally *t, const stru
 void measure_attach(struct measure *m);
 struct measure *measure_new(struct measures *ms, uint32_t number);
 void measure_over(struct measure *m, int64_t at_ms);
+void measure_not_before(struct measure *m, int64_t next_us); /* loop time of its next permit */
 
 /* --- measure_look.c --- */
 bool measure_is_closed(const struct measure *m, int64_t wall_ms); /* nothing goes */

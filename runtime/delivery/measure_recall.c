@@ -1,7 +1,8 @@
 /* measure_recall.c - what earlier processes counted: tallies, and how much mail was taken in the last hour.
  *
- * All is kept by the name of its isp until that is met, and then goes on where it was. The records of tallies
- * are written here, too, so that both sides of the journal stand in one place. */
+ * All is kept by the name of its isp until that is met, and then goes on where it was, as do measures that
+ * give permits one by one: each begin record was one. The records of tallies are written here, too, so that
+ * both sides of the journal stand in one place. */
 #include "delivery/measure_impl.h"
 
 #include <stdlib.h>
@@ -11,6 +12,7 @@ enum { HOUR_MS = 3600000 };
 struct recalled {
     struct tally *tallies;
     struct backoff *taken; /* one for each source: only what it took */
+    int64_t *begun_ms;     /* the same: UTC, when mail began last */
 };
 
 int64_t measures_behind_ms(const struct measures *ms)
@@ -56,6 +58,7 @@ static void recalled_free(struct recalled *r)
 {
     tallies_free(&r->tallies);
     free(r->taken);
+    free(r->begun_ms);
     free(r);
 }
 
@@ -75,6 +78,20 @@ static struct recalled *recalled_of(struct measures *ms, struct slice isp, bool 
         map_put(&ms->recalled, isp, r);
     }
     return r;
+}
+
+/* The next permit follows the last, which for all but a path may have been of other mail there: then it is
+ * later than it need be, and never too early. */
+static void recall_permit(struct measures *ms, struct measure *m, const struct recalled *r)
+{
+    bool of_source = m->scope == ACT_PATH || m->scope == ACT_SOURCE;
+    int64_t last = 0, since = m->kind == MEASURE_BACKOFF ? m->backoff->row_ms : m->begin_ms;
+    for (size_t i = 0; i < ms->conf.conf->nsources; i++)
+        if ((!of_source || i == m->source_index) && r->begun_ms[i] > last)
+            last = r->begun_ms[i];
+    int64_t interval_us = last >= since ? measure_interval_us(m, last) : 0;
+    if (interval_us)
+        measure_not_before(m, (last - measures_behind_ms(ms)) * 1000 + interval_us);
 }
 
 void measures_recall_meet(struct measures *ms, struct isp *isp)
@@ -97,6 +114,10 @@ void measures_recall_meet(struct measures *ms, struct isp *isp)
             memcpy(p->backoff->taken, taken->taken, sizeof taken->taken);
         }
     }
+    for (struct measure *m = r->begun_ms ? isp->measures : NULL; m; m = m->next_there)
+        recall_permit(ms, m, r);
+    for (struct measure *m = r->begun_ms ? ms->of_sources : NULL; m; m = m->next_there)
+        recall_permit(ms, m, r);
     recalled_free(r);
 }
 
@@ -139,6 +160,17 @@ static void count(struct tally *t, const struct rec_event *ev, const struct tall
         return;
     if (t->message != ev->id || t->message_ms != ev->at_ms)
         tally_answer(t, NULL, at - ev->send_ms, at);
+}
+
+void measures_recall_begin(struct measures *ms, struct slice isp, struct slice source, int64_t at_ms)
+{
+    uint16_t index = ms->first && isp.n ? conf_find_source(ms->conf.conf, source) : CONF_NONE;
+    if (index == CONF_NONE)
+        return; /* there is no measure, or nothing of that source goes any more */
+    struct recalled *r = recalled_of(ms, isp, true);
+    if (!r->begun_ms)
+        r->begun_ms = mem_zalloc(ms->conf.conf->nsources * sizeof *r->begun_ms);
+    r->begun_ms[index] = at_ms;
 }
 
 void measures_recall_event(struct measures *ms, const struct rec_event *ev, const struct measure_names *names)

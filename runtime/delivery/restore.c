@@ -275,6 +275,8 @@ static void replay_begin(struct replay *rp, struct spool_pos pos, const struct r
     struct deliver *d = rp->d;
     limit_replay_begin(&rp->limits, b);
     replay_warmed(rp, b);
+    measures_recall_begin(paths_measures(d->paths), deliver_name(d, NAME_ISP, b->isp),
+                          deliver_name(d, NAME_SOURCE, b->source), b->at_ms);
     if (b->edits.n)
         segment_use_edits(d, pos.segment, b->at_ms);
     if (!queue_get(d->queue, b->id))
@@ -579,7 +581,7 @@ int restore(struct deliver *d, struct err *e)
                               .sync = d->sync,
                               .lock = d->lock,
                               .segment_bytes = d->conf.segment_bytes,
-                              .journal_max = d->conf.journal_max,
+                              .journal_max = d->conf.conf->journal_max,
                               .notice = on_spool_notice,
                               .notice_data = d};
     map_init(&rp.hosts, d->secret.id_key);

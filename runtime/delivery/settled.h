@@ -1,6 +1,6 @@
 /* settled.h - messages that have left the queue, found again by their number.
  *
- * What came of a message stays in the journal for 30 days (compact.c), its place there is not remembered: in
+ * What came of a message stays in the journal for `keep` (compact.c), its place there is not remembered: in
  * memory each segment of events has only the lowest and the highest number that ended in it. Numbers are
  * given in order of acceptance, so few segments can have one; those are read, on a pool thread, a segment a
  * job. Many messages are found for the price of one. */

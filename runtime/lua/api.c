@@ -170,6 +170,7 @@ int api_seal(struct api *api, struct err *e)
     }
     api->nnames = 0;
     r = api->sealed ? 0 : api_check_warmups(c, e);
+    r = r || api->sealed ? r : api_check_spool(c, e);
     if (!r)
         api->sealed = true;
     return r;

@@ -252,10 +252,11 @@ static int pool(lua_State *L)
 
 void api_declare_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"stream", stream},       {"source", source},       {"pool", pool},
-        {"isp", api_isp},         {"limit", api_limit},     {"warmup", api_warmup},
-        {"bounces", api_bounces}, {"breaker", api_breaker}, {0}};
+    static const luaL_Reg functions[] = {{"stream", stream},       {"source", source},
+                                         {"pool", pool},           {"isp", api_isp},
+                                         {"limit", api_limit},     {"warmup", api_warmup},
+                                         {"bounces", api_bounces}, {"breaker", api_breaker},
+                                         {"spool", api_spool},     {0}};
     luaL_register(L, NULL, functions);
     api_act_open(L);
     lua_pushlightuserdata(L, (void *)&conv_unset);

@@ -59,6 +59,8 @@ void api_set_isps(lua_State *L, struct slice word); /* hato.isps = word; may rai
 void api_act_open(lua_State *L);
 int api_warmup(lua_State *L); /* hato.warmup */
 int api_breaker(lua_State *L);
+int api_spool(lua_State *L);
+int api_check_spool(const struct conf *c, struct err *e);
 /* Of warm-ups whose names are looked up: ERR_INVAL where two are about one pair. */
 int api_check_warmups(const struct conf *c, struct err *e);
 void api_campaign_open(lua_State *L);

@@ -53,6 +53,7 @@ TEST(a_whole_script_becomes_a_conf)
         "    act = hato.suspend { scope = 'stream', ['for'] = '4 h', alert = true } },\n"
         "  { kind = 'hard', act = hato.pause { 'isp', 'campaign' } },\n"
         "  retry = { '1 min', '2 h', give_up = '3 days' } }\n"
+        "hato.spool { keep = '90 days', journal_max = '20 GB' }\n"
         "hato.breaker { errors = { least = 100, stop = 0.05 }, complaints = { warn = 0.002, within = '12 h' "
         "} }\n"
         "hato.campaign 'hello' {\n"
@@ -72,6 +73,8 @@ TEST(a_whole_script_becomes_a_conf)
     CHECK(errors->least == 100 && errors->warn_ppm == 30000 && errors->stop_ppm == 50000);
     CHECK(complaints->least == 1000 && complaints->warn_ppm == 2000 && complaints->stop_ppm == 3000);
     CHECK_INT(c->breaker.within_ms, 12 * 3600000);
+    CHECK_INT(c->keep_ms, 90 * 86400000ll);
+    CHECK_INT(c->journal_max, 20000000000);
     CHECK_INT(c->nstreams, 1);
     const struct conf_stream *st = &c->streams[0];
     CHECK_STR(st->name, S("news"));
@@ -273,6 +276,34 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
          "dir/init.lua:1: hato.breaker: errors: unknown option \"within\"; it knows least, warn, stop"},
         {"hato.breaker { complaints = { within = '1 s' } }",
          "dir/init.lua:1: hato.breaker: complaints.within is a time from \"1 min\" to \"30 days\""},
+        {"hato.spool { keep = '1 h' }",
+         "dir/init.lua:1: hato.spool: keep wants a time from \"1 day\" to \"3660 days\", not \"1 h\""},
+        {"hato.spool { journal_max = 20 }",
+         "dir/init.lua:1: hato.spool: journal_max wants a size such as \"20 "
+         "GB\", at least \"64 MB\", not 20"},
+        {"hato.spool { journal_max = '1 kB' }",
+         "dir/init.lua:1: hato.spool: journal_max wants a size such as "
+         "\"20 GB\", at least \"64 MB\", not \"1 kB\""},
+        {"hato.spool { kep = '2 days' }", "dir/init.lua:1: hato.spool: unknown option \"kep\"; did you mean "
+                                          "\"keep\"?"},
+        {"hato.spool { keep = '2 days' }\nhato.limit { by = { 'isp' }, rate = '9/3 days' }",
+         "dir/init.lua:1: hato.spool: events are kept for 2 days, and the limit at dir/init.lua:2 counts "
+         "over 3 "
+         "days: the next start would not know it all"},
+        {"hato.spool { keep = '2 days' }\nhato.isp 'x' { mx = 'x.test', recipients = '9/3 days' }",
+         "dir/init.lua:1: hato.spool: events are kept for 2 days, and the isp x counts over 3 days: the next "
+         "start "
+         "would not know it all"},
+        {"hato.spool { keep = '2 days' }\nhato.bounces { { class = 'spam', after = 3, within = '9 days', act "
+         "= "
+         "hato.slow() } }",
+         "dir/init.lua:1: hato.spool: events are kept for 2 days, and the rule dir/init.lua:2 rule 1 counts "
+         "over 9 "
+         "days: the next start would not know it all"},
+        {"hato.spool { keep = '2 days' }\nhato.breaker { complaints = { within = '3 days' } }",
+         "dir/init.lua:1: hato.spool: events are kept for 2 days, and the breaker of complaints counts over "
+         "3 days: "
+         "the next start would not know it all"},
         {"hato.breaker { complaints = 0.1 }", "dir/init.lua:1: hato.breaker: complaints wants a table such "
                                               "as { least = 500, warn = 0.03, stop = 0.1 "
                                               "}, or false, not 0.1"},

@@ -94,18 +94,6 @@ static bool is_about(int64_t ms, int64_t want_ms)
     return is;
 }
 
-static void on_time(struct loop_timer *timer)
-{
-    loop_stop(CONTAINER(timer, struct town, watch)->loop);
-}
-
-/* Time goes by, and no hato runs. */
-static void rest_for(struct town *t, int64_t ms)
-{
-    loop_timer_start(t->loop, &t->watch, ms, on_time);
-    loop_run(t->loop);
-}
-
 static bool kill_and_start(struct town *t)
 {
     town_crash(t);
@@ -243,7 +231,7 @@ static void waits_for_leave(void (*configure)(struct conf *), int64_t next_try_m
         if (killed) {
             town_crash(&t);
             if (killed == 2)
-                rest_for(&t, 3 * (int64_t)HOUR);
+                town_rest_for(&t, 3 * (int64_t)HOUR);
             CHECK(town_open(&t));
         }
         CHECK(run_until(&t, EVENT_DEFERRED, 2, 40 * (int64_t)HOUR));
@@ -272,7 +260,7 @@ TEST(time_without_a_hato_counts_only_until_the_next_try)
     CHECK_INT(town_send(&t, a, 1, 1), 1);
     town_run_for(&t, 10 * SECOND);
     town_crash(&t);
-    rest_for(&t, 50 * (int64_t)HOUR);
+    town_rest_for(&t, 50 * (int64_t)HOUR);
     CHECK(town_open(&t));
     town_run_for(&t, 10 * SECOND);
     CHECK_INT(count_of(EVENT_DEFERRED), 2);
@@ -461,7 +449,7 @@ TEST(a_campaign_that_is_later_than_late_does_not_start)
         timed_late_ms = i == UNBOUNDED ? INT64_MAX : 6 * (int64_t)HOUR;
         CHECK(start(&t, at_its_time));
         if (i != AT)
-            rest_for(&t, (i == LATER ? 6 : 8) * (int64_t)HOUR);
+            town_rest_for(&t, (i == LATER ? 6 : 8) * (int64_t)HOUR);
         CHECK(send_one(&t, 0));
         town_run_for(&t, 30 * MINUTE);
         struct campaign *c = deliver_campaign(t.d, S("hello"));
@@ -473,7 +461,7 @@ TEST(a_campaign_that_is_later_than_late_does_not_start)
         }
         if (i == LATER) {
             town_crash(&t);
-            rest_for(&t, 8 * (int64_t)HOUR);
+            town_rest_for(&t, 8 * (int64_t)HOUR);
             CHECK(town_open(&t));
             town_run_for(&t, 30 * MINUTE);
             CHECK_INT(deliver_campaign(t.d, S("hello"))->run, CAMPAIGN_RUNNING);

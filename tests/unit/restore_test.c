@@ -511,6 +511,61 @@ TEST(what_a_hook_wrote_goes_with_the_values_of_its_recipient)
     town_free(&t);
 }
 
+/* p0 of b is refused for five days. */
+TEST(events_go_when_they_are_older_than_keep_but_those_of_who_waits)
+{
+    for (int days = 3; days <= 6; days += 3) {
+        struct town t;
+        CHECK(town_new(&t,
+                       "return { isps = {"
+                       "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1' },"
+                       "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
+                       "      replies = { { phase = 'rcpt', to = '^p0@', reply = '450 4.2.2 full' } } } } }",
+                       6));
+        town_close(&t);
+        t.conf.retry = (struct verdict_schedule){{18 * HOUR_MS}, 1, 5 * DAY_MS};
+        t.conf.keep_ms = days * DAY_MS;
+        CHECK(town_open(&t));
+        town_send(&t, a_b, 2, 30);
+        town_run_for(&t, 4 * DAY_MS + 12 * HOUR_MS);
+        CHECK_INT(deliver_counts(t.d).queued, 1);
+        CHECK_INT(search(&t, "events", "p7@a.test"), days > 4);
+        CHECK(search(&t, "events", "p0@b.test") > 3); /* queued: each of its tries */
+        town_run_for(&t, 12 * DAY_MS);
+        CHECK_INT(search(&t, "events", "p7@a.test"), 0);
+        CHECK_INT(search(&t, "events", "p0@b.test"), 0);
+        town_free(&t);
+    }
+}
+
+TEST(a_journal_at_its_most_refuses_new_mail_and_loses_none)
+{
+    struct town t;
+    CHECK(town_new(&t,
+                   "return { isps = { a = { domains = {'a.test', 'b.test'}, mx = {'mx.a.test'}, address = "
+                   "'127.0.1.1' } } }",
+                   6));
+    town_close(&t);
+    t.conf.journal_max = 400000;
+    t.conf.keep_ms = DAY_MS;
+    t.segment_bytes = 20000;
+    CHECK(town_open(&t));
+    size_t first = town_send(&t, a_b, 2, 5000);
+    CHECK(first > 2000 && first < 9000);
+    town_run_for(&t, HOUR_MS);
+    CHECK_INT(t.events[EVENT_DELIVERED], first);
+    CHECK_INT(town_send(&t, a_b, 2, 5000), 0);
+    town_crash(&t);
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, a_b, 2, 5000), 0);
+    town_run_for(&t, 4 * DAY_MS); /* all of that is past keep */
+    size_t more = town_send(&t, a_b, 2, 5000);
+    CHECK(more > 500);
+    town_run_for(&t, HOUR_MS);
+    CHECK_INT(t.events[EVENT_DELIVERED], first + more);
+    town_free(&t);
+}
+
 TEST(a_receiver_that_refused_the_source_is_left_alone_after_a_restart_too)
 {
     struct town t;

@@ -212,6 +212,12 @@ void town_run_for(struct town *t, int64_t ms)
     loop_run(t->loop);
 }
 
+void town_rest_for(struct town *t, int64_t ms)
+{
+    loop_timer_start(t->loop, &t->watch, ms, on_time);
+    loop_run(t->loop);
+}
+
 bool town_accounted(struct town *t, size_t accepted)
 {
     struct deliver_counts c = deliver_counts(t->d);

@@ -66,6 +66,9 @@ void town_run(struct town *t);
 /* For so long. */
 void town_run_for(struct town *t, int64_t ms);
 
+/* Time goes by, whether a hato runs or not. */
+void town_rest_for(struct town *t, int64_t ms);
+
 /* Every one of those accepted since the start is in exactly one place. */
 bool town_accounted(struct town *t, size_t accepted);
 

@@ -4,6 +4,32 @@
 #include "opts.h"
 #include "test.h"
 
+TEST(sizes_are_read_as_people_write_them)
+{
+    static const struct {
+        const char *in;
+        int r;
+        uint64_t bytes;
+    } rows[] = {{"1 kB", 0, 1000},
+                {"500 MB", 0, 500000000},
+                {" 20GB ", 0, 20000000000},
+                {"2 TB", 0, 2000000000000},
+                {"1 KiB", 0, 1024},
+                {"64 MiB", 0, 67108864},
+                {"3 GiB", 0, 3221225472},
+                {"1 TiB", 0, 1099511627776},
+                {"20", ERR_SYNTAX, 7},
+                {"20 gb", ERR_SYNTAX, 7},
+                {"GB", ERR_SYNTAX, 7},
+                {"-1 GB", ERR_SYNTAX, 7},
+                {"99999999 TB", ERR_RANGE, 7}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint64_t bytes = 7;
+        CHECK_INT(words_size(slice_cstr(rows[i].in), &bytes), rows[i].r);
+        CHECK(bytes == rows[i].bytes);
+    }
+}
+
 TEST(durations_are_what_people_say)
 {
     static const struct {
