@@ -100,7 +100,7 @@ static void serve(struct measure *m)
         isp_service(isp);
 }
 
-static void changed(struct measure *m)
+void measure_changed(struct measure *m)
 {
     if (m->measures->conf.changed)
         m->measures->conf.changed(m->measures->conf.data, m);
@@ -135,7 +135,7 @@ static void open_interval(struct measure *m)
 static void on_timer(struct loop_timer *t);
 
 /* To the next moment at which it allows more. */
-static void arm(struct measure *m)
+void measure_arm(struct measure *m)
 {
     struct loop *loop = m->measures->conf.loop;
     int64_t wall = loop_wall_ms(loop), now_us = loop_now_ms(loop) * 1000, due = INT64_MAX;
@@ -164,7 +164,7 @@ void measure_not_before(struct measure *m, int64_t next_us)
     if (next_us <= m->next_us)
         return;
     m->next_us = next_us;
-    arm(m);
+    measure_arm(m);
 }
 
 static struct measure **list_of(struct measure *m)
@@ -208,14 +208,14 @@ static void on_timer(struct loop_timer *t)
         if (backoff_turn(m->backoff, wall)) {
             if (m->backoff->state == BACKOFF_FREE)
                 measure_over(m, wall);
-            changed(m);
+            measure_changed(m);
         }
     } else if (wall >= m->until_ms + m->recover_ms) {
         measure_over(m, wall);
     }
     if (m->over_ms)
         return;
-    arm(m);
+    measure_arm(m);
     serve(m);
 }
 
@@ -228,7 +228,7 @@ void measure_attach(struct measure *m)
     m->next_there = *list;
     *list = m;
     open_interval(m);
-    arm(m);
+    measure_arm(m);
 }
 
 void measures_meet(struct measures *ms, struct isp *isp)
@@ -362,9 +362,9 @@ struct measure *measure_begin(struct measures *ms, const struct measure_start *s
         measure_attach(m);
     } else {
         open_interval(m);
-        arm(m);
+        measure_arm(m);
     }
-    changed(m);
+    measure_changed(m);
     return m;
 }
 
@@ -498,7 +498,7 @@ static void turn(struct measure *m, enum turn what, uint64_t id, int64_t wall_ms
         break;
     }
     if (m->next_us > now_us)
-        arm(m);
+        measure_arm(m);
 }
 
 static void turn_all(struct path *p, const struct site *s, const struct campaign *c, uint64_t id,
@@ -639,81 +639,4 @@ struct measure *measures_answer(struct measures *ms, const struct measure_answer
     *list = t;
     other = count_in(ms, t, a);
     return other ? other : m;
-}
-
-static struct backoff *backoff_of(struct path *p)
-{
-    if (!p->backoff)
-        p->backoff = mem_zalloc(sizeof *p->backoff);
-    return p->backoff;
-}
-
-static void learnt(struct path *p)
-{
-    struct measure *m = p->backoff_measure;
-    m->changed_ms = loop_now_ms(p->paths->conf.loop);
-    m->next_us = 0; /* at the new pace, from here */
-    changed(m);
-    arm(m);
-}
-
-void measures_took(struct path *p, struct doubt_mail mail)
-{
-    int64_t wall = loop_wall_ms(p->paths->conf.loop);
-    struct measure *m = p->backoff_measure;
-    doubt_took(&backoff_of(p)->doubt, mail, wall);
-    if (!backoff_took(p->backoff, wall) || !m)
-        return;
-    if (p->backoff->state == BACKOFF_FREE) {
-        measure_over(m, wall);
-        changed(m);
-    } else {
-        learnt(p);
-        isp_service(p->isp);
-    }
-}
-
-void measures_answered(struct path *p)
-{
-    if (p->backoff)
-        backoff_answered(p->backoff);
-}
-
-struct measure *measures_doubted(struct path *p, struct doubt_mail mail, struct slice why, uint64_t message,
-                                 int64_t at_ms)
-{
-    doubt_refused(&backoff_of(p)->doubt, mail);
-    return measures_refused(p, BACKOFF_DOUBTFUL, why, message, at_ms);
-}
-
-struct measure *measures_refused(struct path *p, enum backoff_sign sign, struct slice why, uint64_t message,
-                                 int64_t at_ms)
-{
-    struct measures *ms = p->paths->measures;
-    struct measure *m = p->backoff_measure;
-    int64_t wall = at_ms ? at_ms : loop_wall_ms(ms->conf.loop);
-    if (!backoff_refused(backoff_of(p), sign, wall))
-        return NULL;
-    if (!m) {
-        m = measure_new(ms, ms->next_number);
-        m->kind = MEASURE_BACKOFF;
-        m->scope = ACT_PATH;
-        m->begin_ms = wall;
-        mem_replace(&m->isp, p->isp->name);
-        mem_replace(&m->source, ms->conf.conf->sources[p->source].name);
-        mem_replace(&m->what, SLICE_NONE);
-        mem_replace(&m->rule, S("automatic"));
-        m->source_index = p->source;
-        m->at = p->isp;
-        m->path = p;
-        m->backoff = p->backoff;
-        p->backoff_measure = m;
-        mem_replace(&m->why, why);
-        m->cause = message;
-        measure_attach(m);
-    }
-    m->cause = message;
-    mem_replace(&m->why, why);
-    learnt(p);
-    return m;
 }

@@ -1,4 +1,4 @@
-/* measure_impl.h - the insides that measure.c and measure_look.c share. */
+/* measure_impl.h - the insides that the measure_*.c share. */
 #ifndef HATO_DELIVERY_MEASURE_IMPL_H
 #define HATO_DELIVERY_MEASURE_IMPL_H
 
@@ -31,6 +31,8 @@ void measures_write_tally(struct measures *ms, const struct tally *t, const stru
 void measure_attach(struct measure *m);
 struct measure *measure_new(struct measures *ms, uint32_t number);
 void measure_over(struct measure *m, int64_t at_ms);
+void measure_changed(struct measure *m);                     /* tell who writes it down */
+void measure_arm(struct measure *m);                         /* its timer, to when it allows more */
 void measure_not_before(struct measure *m, int64_t next_us); /* loop time of its next permit */
 
 /* --- measure_look.c --- */
