@@ -27,7 +27,7 @@ struct lint_crowd {
     uint64_t *of_isp;   /* people, by index in the conf */
     uint64_t people;
 };
-void lint_crowd_init(struct lint_crowd *crowd, const struct conf *c);
+void lint_crowd_init(struct lint_crowd *crowd, const struct lint *l);
 void lint_crowd_add(struct lint_crowd *crowd, const struct conf *c, struct slice domain, uint64_t people);
 /* They are a sample of so many. */
 void lint_crowd_scale(struct lint_crowd *crowd, const struct conf *c, uint64_t people);

@@ -202,10 +202,12 @@ void lint_last(const struct lint *l, const struct conf_campaign *k, const struct
 
 /* --- the crowd --- */
 
-void lint_crowd_init(struct lint_crowd *crowd, const struct conf *c)
+void lint_crowd_init(struct lint_crowd *crowd, const struct lint *l)
 {
-    *crowd = (struct lint_crowd){.of_isp = mem_zalloc((c->nisps + 1) * sizeof *crowd->of_isp)};
-    map_init(&crowd->domains, (struct hash_key){0});
+    struct hash_key hk;
+    loop_random_bytes(hato_loop(l->hato), &hk, sizeof hk);
+    *crowd = (struct lint_crowd){.of_isp = mem_zalloc((l->conf->nisps + 1) * sizeof *crowd->of_isp)};
+    map_init(&crowd->domains, hk);
 }
 
 void lint_crowd_add(struct lint_crowd *crowd, const struct conf *c, struct slice domain, uint64_t people)
@@ -249,7 +251,7 @@ void lint_campaign(struct hato *h, const struct campaign *campaign, lint_fn *fn,
     struct lint l = {
         .hato = h, .conf = hato_conf(h), .now_ms = loop_wall_ms(hato_loop(h)), .fn = fn, .data = data};
     struct lint_crowd crowd;
-    lint_crowd_init(&crowd, l.conf);
+    lint_crowd_init(&crowd, &l);
     for (const struct lane *lane = campaign->lanes; lane; lane = lane->of_campaign)
         if (lane->ready.n + lane->raw.n)
             lint_crowd_add(&crowd, l.conf, lane->domain->name, lane->ready.n + lane->raw.n);

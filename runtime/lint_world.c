@@ -158,7 +158,7 @@ static void lint_people(const struct lint *l, uint16_t index)
     struct people p = {.l = l, .conf = k, .first_why = SLICE_NONE};
     if (k->people != CONF_PEOPLE_CSV || !campaign)
         return;
-    lint_crowd_init(&p.crowd, l->conf);
+    lint_crowd_init(&p.crowd, l);
     struct intake *in = intake_start(&(struct intake_conf){.loop = hato_loop(l->hato),
                                                            .fs = hato_script_fs(l->hato),
                                                            .deliver = hato_deliver(l->hato),
