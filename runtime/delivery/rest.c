@@ -15,6 +15,7 @@ struct rest {
     struct map pauses;    /* "isp=gmail" → struct rest_pause */
     struct map campaigns; /* name → struct rest_campaign */
     struct map domains;   /* name → struct rest_domain */
+    size_t lost;          /* domains of which nobody knows where they lead */
     struct map names;     /* kind and name, of streams, sources and isps → number */
     struct conf *script;  /* of none: what measures want to know of it is not there */
     struct measures *measures;
@@ -113,8 +114,17 @@ static struct rest_domain *domain_of(struct rest *rs, struct slice name)
         d = arena_zalloc(&rs->kept, sizeof *d);
         d->name = arena_copy(&rs->kept, name);
         map_put(&rs->domains, name, d);
+        rs->lost++;
     }
     return d;
+}
+
+static void set_isp(struct rest *rs, struct rest_domain *d, uint32_t isp)
+{
+    if (!d)
+        return;
+    rs->lost -= !d->isp;
+    d->isp = isp;
 }
 
 static void learn_name(struct rest *rs, const struct rec_name *n)
@@ -151,13 +161,26 @@ static void learn_recipient(struct rest *rs, const struct rec_recipient *r)
 
 /* Where one went, others of its domain go: what DNS said may not have been written when the process was
  * killed. */
-static void learn_isp(struct rest_message *m, uint32_t isp)
+static void learn_isp(struct rest *rs, struct rest_message *m, uint32_t isp)
 {
     if (!isp)
         return;
     m->isp = isp;
-    if (m->domain)
-        m->domain->isp = isp;
+    set_isp(rs, m->domain, isp);
+}
+
+/* The same from mail that nobody asked about. */
+static void learn_of_others(struct rest *rs, struct slice recipient, uint32_t isp)
+{
+    struct addr addr;
+    if (!isp || !rs->lost)
+        return;
+    arena_reset(&rs->scratch);
+    if (addr_parse(recipient, &rs->scratch, &addr, NULL))
+        return;
+    struct rest_domain *d = map_get(&rs->domains, addr.domain_ascii);
+    if (d && !d->isp)
+        set_isp(rs, d, isp);
 }
 
 static void learn_event(struct rest *rs, const struct rec_event *ev)
@@ -166,9 +189,11 @@ static void learn_event(struct rest *rs, const struct rec_event *ev)
     if (ev->event > rs->last_event)
         rs->last_event = ev->event;
     campaign_of(rs, ev->campaign, ev->stream);
-    if (!m)
+    if (!m) {
+        learn_of_others(rs, ev->recipient, ev->isp);
         return;
-    learn_isp(m, ev->isp);
+    }
+    learn_isp(rs, m, ev->isp);
     if (rec_event_ends(ev->type)) {
         forget_message(map_del(&rs->messages, slice_of(&ev->id, sizeof ev->id)));
         return;
@@ -215,7 +240,7 @@ void rest_learn(struct rest *rs, const struct rec *r)
         break;
     case REC_BEGIN:
         if ((m = rest_get(rs, r->begin.id))) {
-            learn_isp(m, r->begin.isp);
+            learn_isp(rs, m, r->begin.isp);
             standing_begin(&m->at, &r->begin);
         }
         break;
@@ -239,7 +264,7 @@ void rest_learn(struct rest *rs, const struct rec *r)
     case REC_INTERVAL:
         campaign_of(rs, r->interval.campaign, 0);
         if (r->interval.kind == INTERVAL_DNS && r->interval.isp)
-            domain_of(rs, r->interval.domain)->isp = r->interval.isp;
+            set_isp(rs, domain_of(rs, r->interval.domain), r->interval.isp);
         break;
     case REC_SESSION:
     case REC_WARMUP:

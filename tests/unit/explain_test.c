@@ -1,5 +1,6 @@
 /* explain_test.c - hato why: sentences that are true and that somebody can act on. */
 #include "delivery/explain.h"
+#include "delivery/steer.h"
 #include "cmd.h"
 #include "format/smtp_phase.h"
 #include "journal_rig.h"
@@ -274,6 +275,28 @@ TEST(why_tells_every_message_of_a_person_and_nothing_of_others)
     CHECK(slice_find(buf_slice(&out), S("Held, and not lost: a template failed. When that is mended")) > 0);
     CHECK_INT(journal_rig_run(&rig, cmd_why, &out, "why", "nobody@example.jp", NULL), EXIT_FAILED);
     CHECK_INT(journal_rig_run(&rig, cmd_why, &out, "why", NULL), EXIT_USAGE);
+    buf_free(&out);
+    journal_rig_close(&rig);
+}
+
+TEST(why_knows_the_receiver_from_mail_of_others_there)
+{
+    struct journal_rig rig = {0};
+    struct buf out = {0};
+    struct rec pause = {.type = REC_STEER};
+    pause.steer = (struct rec_steer){
+        .at_ms = ((int64_t)RIG_WALL_S + 9) * 1000, .kind = STEER_ISP, .paused = true, .name = S("gmail")};
+    journal_rig_open(&rig);
+    journal_rig_accept(&rig, 4, "saburo@EXAMPLE.jp");
+    journal_rig_accept(&rig, 5, "shiro@example.test");
+    journal_rig_story(&rig);
+    journal_rig_put(&rig, SPOOL_EVENTS, &pause);
+    journal_rig_turn(&rig);
+    CHECK_INT(journal_rig_run(&rig, cmd_why, &out, "why", "m4", NULL), EXIT_DONE);
+    CHECK(slice_find(buf_slice(&out), S("Waiting: paused by hand: isp=gmail.")) > 0);
+    buf_clear(&out);
+    CHECK_INT(journal_rig_run(&rig, cmd_why, &out, "why", "m5", NULL), EXIT_DONE);
+    CHECK(slice_find(buf_slice(&out), S("paused")) < 0);
     buf_free(&out);
     journal_rig_close(&rig);
 }
