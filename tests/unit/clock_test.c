@@ -119,21 +119,21 @@ static bool do_steer(struct town *t, enum steer_verb verb, const char *words)
     return done;
 }
 
-static struct measure *suspend_path_from(struct town *t, int64_t at_ms)
+static struct measure *suspend_path_from(struct town *t, uint16_t source, int64_t at_ms)
 {
     struct isp *isp = paths_isp(t->d->paths, S("a"));
     struct measure_start s = {.act = act_default(ACT_SUSPEND), .rule = S("a rule"), .why = S("why")};
     s.act.scope = ACT_PATH;
     s.act.for_ms = 10 * (int64_t)HOUR;
     s.act.recover_ms = 0;
-    s.path = &isp->by_source[0];
+    s.path = &isp->by_source[source];
     s.at_ms = at_ms;
     return measure_begin(paths_measures(t->d->paths), &s);
 }
 
 static bool suspend_path(struct town *t)
 {
-    return suspend_path_from(t, 0) != NULL;
+    return suspend_path_from(t, 0, 0) != NULL;
 }
 
 /* hato why finds what an answer began by that. */
@@ -142,7 +142,7 @@ TEST(a_measure_begins_at_its_answers_time_however_late_it_is_put_in_place)
     struct town t;
     CHECK(start(&t, NULL) && town_send(&t, a, 1, 1) == 1);
     int64_t answered_ms = loop_wall_ms(t.loop) - 7;
-    const struct measure *m = suspend_path_from(&t, answered_ms);
+    const struct measure *m = suspend_path_from(&t, 0, answered_ms);
     CHECK(m && m->begin_ms == answered_ms && m->until_ms == answered_ms + 10 * (int64_t)HOUR);
     town_free(&t);
 }
@@ -192,6 +192,46 @@ TEST(time_under_a_pause_or_a_suspension_does_not_count)
             }
         }
     }
+}
+
+static struct conf_source two_sources[] = {{.name = S("s1"), .ehlo = S("s1.example.jp")},
+                                           {.name = S("s2"), .ehlo = S("s2.example.jp")}};
+
+static void from_two_sources(struct conf *c)
+{
+    c->sources = two_sources;
+    c->nsources = 2;
+}
+
+TEST(a_suspended_source_stops_the_clock_of_who_can_go_from_no_other)
+{
+    for (int other = 0; other < 2; other++) {
+        struct town t;
+        CHECK(start(&t, from_two_sources));
+        CHECK_INT(town_send(&t, a, 1, 1), 1);
+        town_run_for(&t, 10 * SECOND);
+        CHECK_INT(count_of(EVENT_DEFERRED), 1); /* it goes again from where it went */
+        uint16_t source = queue_lane_at(t.d->queue, queue_get(t.d->queue, 1)->lane)->source;
+        CHECK(source < 2 && suspend_path_from(&t, other ? 1 - source : source, 0));
+        town_run_for(&t, 30 * MINUTE);
+        CHECK(is_about(clock_of(&t, 1), 10 * SECOND + other * 30 * MINUTE));
+        town_free(&t);
+    }
+}
+
+TEST(in_an_outage_the_clock_goes_on_while_one_source_is_not_suspended)
+{
+    struct town t;
+    CHECK(start(&t, from_two_sources));
+    set_down(&t, true);
+    CHECK_INT(town_send(&t, a, 1, 20), 20);
+    town_run_for(&t, 30 * MINUTE);
+    for (uint16_t source = 0; source < 2; source++) {
+        CHECK(suspend_path_from(&t, source, 0));
+        town_run_for(&t, 20 * MINUTE);
+        CHECK(is_about(clock_of(&t, 20), 50 * MINUTE));
+    }
+    town_free(&t);
 }
 
 static void open_till_half_past_four(struct conf *c)
