@@ -510,3 +510,27 @@ TEST(a_campaign_that_is_later_than_late_does_not_start)
         town_free(&t);
     }
 }
+
+static struct conf_campaign two_campaigns[2];
+
+static void the_second_in_an_hour(struct conf *c)
+{
+    two_campaigns[0] = two_campaigns[1] = c->campaigns[0];
+    two_campaigns[1].name = S("later");
+    two_campaigns[1].at_ms = 1764000000000 + HOUR;
+    c->campaigns = two_campaigns;
+    c->ncampaigns = 2;
+}
+
+TEST(an_outage_counts_for_a_campaign_from_when_it_runs)
+{
+    struct town t;
+    CHECK(start(&t, the_second_in_an_hour));
+    set_down(&t, true);
+    CHECK_INT(town_send(&t, a, 1, 1), 1);
+    CHECK_INT(town_send_as(&t, S("later"), a, 1, 1), 1);
+    town_run_for(&t, 90 * MINUTE);
+    CHECK(is_about(clock_of(&t, 1), 90 * MINUTE));
+    CHECK(is_about(clock_of(&t, 2), 30 * MINUTE));
+    town_free(&t);
+}
