@@ -7,8 +7,7 @@
  *   greylisting            refuses all of them, and takes those that come again
  *   persons in trouble     are so many in a hundred, between others who are taken, and refused again
  *   one domain's mailboxes no other domain is refused
- *   a quota                takes nearly all of them, of all domains, and then, from one mail to the next,
- * none
+ *   a quota                takes nearly all, of every domain, and from one mail to the next none
  *
  * So the path ran dry when DOUBT_RUN of them in a row were refused, nothing was taken in between (no second
  * try either), at most two of five were refused of the DOUBT_RUN before, somebody was taken within the hour,
