@@ -151,6 +151,14 @@ static struct batch *current_batch(struct deliver *d)
     return d->batch;
 }
 
+void batch_end(struct deliver *d)
+{
+    if (!d->batch)
+        return;
+    loop_task_cancel(d->loop, &d->batch_task);
+    on_batch_task(&d->batch_task);
+}
+
 void batch_free_all(struct deliver *d)
 {
     while (d->spare_batches) {

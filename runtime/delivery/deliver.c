@@ -441,7 +441,7 @@ void deliver_free(struct deliver *d)
     loop_timer_stop(d->loop, &d->compact_timer);
     presence_stop(d);
     loop_timer_stop(d->loop, &d->spool_timer);
-    loop_task_cancel(d->loop, &d->batch_task);
+    batch_end(d);
     steer_stop(d);
     if (d->intervals)
         intervals_stop(d->intervals);
@@ -487,13 +487,6 @@ void deliver_free(struct deliver *d)
             free((char *)d->names[i].v[n].p);
         free(d->names[i].v);
         map_free(&d->names[i].by_name);
-    }
-    if (d->batch) {
-        for (size_t i = 0; i < d->batch->n; i++)
-            if (d->batch->v[i].suppressed)
-                outcome_free(d->batch->v[i].suppressed);
-        free(d->batch->v);
-        free(d->batch);
     }
     batch_free_all(d);
     pause_free(d);

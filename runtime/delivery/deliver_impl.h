@@ -148,6 +148,7 @@ void segment_use_edits(struct deliver *d, uint32_t segment, int64_t at_ms);
 /* The lane for these; source UINT16_MAX and host NULL for a fresh recipient. */
 struct lane *lane_of(struct deliver *d, struct campaign *c, struct domain *dom, uint16_t source,
                      const char *host);
+void batch_end(struct deliver *d); /* what was accepted in this turn goes to the disk with the rest */
 void batch_free_all(struct deliver *d);
 
 /* --- restore.c --- */
