@@ -12,6 +12,17 @@ static const struct {
     {"days", 86400000}, {"w", 604800000},  {"week", 604800000}, {"weeks", 604800000},
 };
 
+/* "30 min" → 30, "min". What slice_u64() says of the digits. */
+static int cut_number(struct slice text, uint64_t *number, struct slice *unit)
+{
+    size_t digits = 0;
+    text = slice_trim(text);
+    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9')
+        digits++;
+    *unit = slice_trim(slice_of(text.p + digits, text.n - digits));
+    return slice_u64(slice_of(text.p, digits), number);
+}
+
 int words_duration(struct slice text, int64_t *ms)
 {
     text = slice_trim(text);
@@ -19,14 +30,11 @@ int words_duration(struct slice text, int64_t *ms)
         *ms = INT64_MAX;
         return 0;
     }
-    size_t digits = 0;
-    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9')
-        digits++;
     uint64_t number;
-    int r = slice_u64(slice_of(text.p, digits), &number);
+    struct slice unit;
+    int r = cut_number(text, &number, &unit);
     if (r)
         return r;
-    struct slice unit = slice_trim(slice_of(text.p + digits, text.n - digits));
     if (!unit.n && !number) {
         *ms = 0;
         return 0;
@@ -45,15 +53,11 @@ int words_duration(struct slice text, int64_t *ms)
 int words_size(struct slice text, uint64_t *bytes)
 {
     static const char *const sizes[2][4] = {{"kB", "MB", "GB", "TB"}, {"KiB", "MiB", "GiB", "TiB"}};
-    text = slice_trim(text);
-    size_t digits = 0;
-    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9')
-        digits++;
     uint64_t number;
-    int r = slice_u64(slice_of(text.p, digits), &number);
+    struct slice unit;
+    int r = cut_number(text, &number, &unit);
     if (r)
         return r;
-    struct slice unit = slice_trim(slice_of(text.p + digits, text.n - digits));
     for (int binary = 0; binary < 2; binary++) {
         uint64_t each = 1;
         for (int i = 0; i < 4; i++) {

@@ -55,7 +55,8 @@ struct measure *measures_refused(struct path *p, enum backoff_sign sign, struct 
     int64_t wall = at_ms ? at_ms : loop_wall_ms(ms->conf.loop);
     if (!backoff_refused(backoff_of(p), sign, wall))
         return NULL;
-    if (!m) {
+    bool begins = !m;
+    if (begins) {
         m = measure_new(ms, ms->next_number);
         m->kind = MEASURE_BACKOFF;
         m->scope = ACT_PATH;
@@ -69,12 +70,11 @@ struct measure *measures_refused(struct path *p, enum backoff_sign sign, struct 
         m->path = p;
         m->backoff = p->backoff;
         p->backoff_measure = m;
-        mem_replace(&m->why, why);
-        m->cause = message;
-        measure_attach(m);
     }
     m->cause = message;
     mem_replace(&m->why, why);
+    if (begins)
+        measure_attach(m);
     learnt(p);
     return m;
 }

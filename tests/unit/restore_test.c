@@ -338,15 +338,16 @@ static size_t search(struct town *t, const char *kind, const char *words)
 
 enum { HOUR_MS = 3600000, DAY_MS = 24 * HOUR_MS };
 
+static const char p0_of_b_is_full[] =
+    "return { isps = {"
+    "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1' },"
+    "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
+    "      replies = { { phase = 'rcpt', to = '^p0@', reply = '450 4.2.2 full' } } } } }";
+
 TEST(a_day_after_the_end_no_address_is_left_and_once_stays_once)
 {
     struct town t;
-    CHECK(town_new(&t,
-                   "return { isps = {"
-                   "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1' },"
-                   "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
-                   "      replies = { { phase = 'rcpt', to = '^p0@', reply = '450 4.2.2 full' } } } } }",
-                   6));
+    CHECK(town_new(&t, p0_of_b_is_full, 6));
     CHECK_INT(town_send(&t, a_b, 2, 30), 60);
     town_run_for(&t, HOUR_MS);
     CHECK_INT(deliver_counts(t.d).queued, 1);
@@ -516,12 +517,7 @@ TEST(events_go_when_they_are_older_than_keep_but_those_of_who_waits)
 {
     for (int days = 3; days <= 6; days += 3) {
         struct town t;
-        CHECK(town_new(&t,
-                       "return { isps = {"
-                       "a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1' },"
-                       "b = { domains = {'b.test'}, mx = {'mx.b.test'}, address = '127.0.1.2',"
-                       "      replies = { { phase = 'rcpt', to = '^p0@', reply = '450 4.2.2 full' } } } } }",
-                       6));
+        CHECK(town_new(&t, p0_of_b_is_full, 6));
         town_close(&t);
         t.conf.retry = (struct verdict_schedule){{18 * HOUR_MS}, 1, 5 * DAY_MS};
         t.conf.keep_ms = days * DAY_MS;
