@@ -135,18 +135,30 @@ static void interval_forget(struct interval *i)
     free(i);
 }
 
-static void write_one(struct interval *i)
+static void write_as(struct interval *i, int64_t end_ms)
 {
     struct intervals *is = i->is;
     if (i->is_fresh)
         LINE_DEL(&is->fresh, i, next_fresh, prev_fresh);
     i->is_fresh = false;
-    if (i->is_written && i->written_end_ms == i->end_ms && i->written_until_ms == i->cause.until_ms)
+    if (i->is_written && i->written_end_ms == end_ms && i->written_until_ms == i->cause.until_ms)
         return;
     i->is_written = true;
-    i->written_end_ms = i->end_ms;
+    i->written_end_ms = end_ms;
     i->written_until_ms = i->cause.until_ms;
-    is->conf.write(is->conf.data, &i->cause, i->begin_ms, i->end_ms);
+    is->conf.write(is->conf.data, &i->cause, i->begin_ms, end_ms);
+}
+
+static void write_one(struct interval *i)
+{
+    write_as(i, i->end_ms);
+}
+
+/* One whose end is in the journal has come back since: it is said to be open, whether it is or not, until it
+ * has lingered out. So it is said three times at most, however often it comes and goes. */
+static void write_fresh(struct interval *i)
+{
+    write_as(i, i->is_written && i->written_end_ms ? 0 : i->end_ms);
 }
 
 static void on_timer(struct loop_timer *t);
@@ -178,7 +190,7 @@ static void on_timer(struct loop_timer *t)
     struct intervals *is = CONTAINER(t, struct intervals, timer);
     int64_t now = loop_now_ms(is->conf.loop);
     while (is->fresh.first && now - is->fresh.first->fresh_since >= INTERVAL_WRITE_MS)
-        write_one(is->fresh.first);
+        write_fresh(is->fresh.first);
     while (is->ending.first && now - is->ending.first->ending_since >= INTERVAL_LINGER_MS) {
         struct interval *i = is->ending.first;
         LINE_DEL(&is->ending, i, next_ending, prev_ending);
@@ -199,6 +211,8 @@ static struct interval *take(struct intervals *is, const struct interval_cause *
     } else if (!i->open) {
         LINE_DEL(&is->ending, i, next_ending, prev_ending);
         i->end_ms = 0;
+        if (i->is_written && i->written_end_ms)
+            freshen(i);
     }
     i->open++;
     return i;
@@ -295,11 +309,8 @@ void intervals_say(struct intervals *is)
     size_t at = 0;
     if (is->stopped)
         return;
-    for (struct map_entry *e; (e = map_next(&is->by_cause, &at));) {
-        struct interval *i = e->value;
-        if (i->is_fresh || (i->end_ms && !i->is_written))
-            write_one(i);
-    }
+    for (struct map_entry *e; (e = map_next(&is->by_cause, &at));)
+        write_one(e->value);
 }
 
 void intervals_stop(struct intervals *is)

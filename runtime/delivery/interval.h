@@ -12,9 +12,10 @@
  *     interval_close(m->waits);
  *
  * Intervals of the same cause (kind, keys and words) with less than INTERVAL_LINGER_MS between them are one,
- * so a cause that comes and goes writes a record or two in that time however much mail waits for it. One that
- * lasts is in the journal INTERVAL_WRITE_MS after it began, so that it outlives a crash; that the process is
- * there at all is such an interval, said again every INTERVAL_ALIVE_MS. Loop thread only. */
+ * so a cause that comes and goes writes three records at most in that time however much mail waits for it.
+ * One that lasts is in the journal INTERVAL_WRITE_MS after it began or came back, so that it outlives a
+ * crash; that the process is there at all is such an interval, said again every INTERVAL_ALIVE_MS. Loop
+ * thread only. */
 #ifndef HATO_DELIVERY_INTERVAL_H
 #define HATO_DELIVERY_INTERVAL_H
 
@@ -72,7 +73,7 @@ struct intervals_conf {
 struct intervals *intervals_new(const struct intervals_conf *conf);
 /* The process takes up its work: INTERVAL_UP begins. */
 void intervals_start(struct intervals *is);
-/* Somebody is about to read the journal: whatever there is goes into it with this turn. */
+/* Somebody is about to read the journal: how things stand goes into it with this turn. */
 void intervals_say(struct intervals *is);
 /* All are closed and written; what is opened or closed after this is not. */
 void intervals_stop(struct intervals *is);

@@ -98,9 +98,58 @@ TEST(a_cause_that_comes_and_goes_is_one_interval)
         pass(&r, 50);
     }
     pass(&r, INTERVAL_LINGER_MS * 2);
+    CHECK_INT(r.n, 3); /* over for the moment, there again, over for good */
+    CHECK_INT(r.v[2].begin_ms, 0);
+    CHECK_INT(r.v[2].end_ms, 99950);
+    rig_free(&r);
+}
+
+TEST(who_asks_is_told_how_things_stand_now)
+{
+    struct rig r = {0};
+    struct interval_cause limit = limit_cause();
+    rig_new(&r);
+    struct interval *i = interval_open(r.is, &limit);
+    pass(&r, 1000);
+    interval_close(i);
+    pass(&r, 100);
+    intervals_say(r.is); /* it was said to be open, and is not */
     CHECK_INT(r.n, 2);
+    CHECK_INT(r.v[1].end_ms, 1000);
+    intervals_say(r.is); /* nothing new */
+    CHECK_INT(r.n, 2);
+    interval_open(r.is, &limit);
+    intervals_say(r.is);
+    CHECK_INT(r.n, 3);
+    CHECK_INT(r.v[2].begin_ms, 0);
+    CHECK_INT(r.v[2].end_ms, 0);
+    rig_free(&r);
+}
+
+TEST(what_ended_and_came_back_is_in_the_journal_as_soon_as_what_began)
+{
+    struct rig r = {0};
+    struct interval_cause limit = limit_cause();
+    rig_new(&r);
+    struct interval *i = interval_open(r.is, &limit);
+    pass(&r, 50);
+    interval_close(i);
+    pass(&r, INTERVAL_WRITE_MS);
+    CHECK_INT(r.n, 1);
+    CHECK_INT(r.v[0].end_ms, 50);
+    for (int n = 0; n < 100; n++) {
+        i = interval_open(r.is, &limit);
+        pass(&r, 90);
+        interval_close(i);
+        pass(&r, 90);
+        CHECK_INT(r.n, n < 1 ? 1 : 2);
+    }
     CHECK_INT(r.v[1].begin_ms, 0);
-    CHECK_INT(r.v[1].end_ms, 99950);
+    CHECK_INT(r.v[1].end_ms, 0);
+    pass(&r, INTERVAL_LINGER_MS);
+    CHECK_INT(r.n, 3);
+    CHECK_INT(r.v[2].begin_ms, 0);
+    CHECK_INT(r.v[2].end_ms, 50 + INTERVAL_WRITE_MS + 100 * 180 - 90);
     rig_free(&r);
 }
 
