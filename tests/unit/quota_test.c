@@ -115,13 +115,18 @@ TEST(a_receiver_that_stays_away_is_given_up_in_time_whatever_it_took_before)
 
 /* --- what only looks like a quota --- */
 
-/* A receiver of three domains, a mail a second at most, and so many people at each; for two hours. */
-static bool send_to(struct town *t, const char *more, bool three, int people)
+/* A receiver of three domains, a mail a second at most, and so many people at each; for two hours. The script
+ * has this rule about "try later"; cls CLASS_UNKNOWN: it has none. */
+static bool send_with_rule(struct town *t, enum reply_class cls, struct act act, const char *more, bool three,
+                           int people)
 {
     static const char *const domains[] = {"a.test", "b.test", "c.test"};
     static struct slice mx = S("q.test");
     static struct conf_isp isp = {
         .name = S("q"), .mx = &mx, .nmx = 1, .amounts.rate = {.quota = 3600, .per_ms = HOUR}};
+    static struct rule_spec spec = {
+        .name = S("init.lua:7 rule 1"), .isp = S(""), .enhanced = S(""), .text = S("try later")};
+    static struct act_rule rule; /* it never has enough */
     char world[512];
     snprintf(world, sizeof world,
              "return { isps = { q = { domains = { 'a.test', 'b.test', 'c.test' }, mx = { 'mx.q.test' },\n"
@@ -132,6 +137,11 @@ static bool send_to(struct town *t, const char *more, bool three, int people)
     town_close(t);
     t->conf.isps = &isp;
     t->conf.nisps = 1;
+    spec.cls = cls;
+    rule = (struct act_rule){.name = spec.name, .act = act, .after = 1000000};
+    t->conf.rules = &spec;
+    t->conf.acts.of_rules = &rule;
+    t->conf.nrules = t->conf.acts.nof_rules = cls != CLASS_UNKNOWN;
     if (!town_open(t))
         return false;
     t->event = on_event;
@@ -139,6 +149,11 @@ static bool send_to(struct town *t, const char *more, bool three, int people)
     town_send(t, domains, three ? 3 : 1, people);
     town_run_for(t, 2 * (int64_t)HOUR);
     return true;
+}
+
+static bool send_to(struct town *t, const char *more, bool three, int people)
+{
+    return send_with_rule(t, CLASS_UNKNOWN, (struct act){0}, more, three, people);
 }
 
 static size_t measures_begun(struct town *t)
@@ -216,6 +231,35 @@ TEST(a_flaky_minute_costs_minutes_and_an_hour_of_outage_an_hour)
         CHECK_STR(slice_cstr(m->rule), S("automatic"));
         CHECK_STR(slice_cstr(m->why), S("451 4.3.0 try later"));
         CHECK(t.events[EVENT_DELIVERED] >= 60 * rows[i].minutes);
+        town_free(&t);
+    }
+}
+
+TEST(an_answer_that_a_rule_decides_about_is_in_no_doubt)
+{
+    static const struct {
+        enum reply_class cls;
+        struct act act;
+        bool slows;                        /* by itself */
+    } rows[] = {{CLASS_POLICY, {0}, true}, /* that is only what it is called */
+                {CLASS_POLICY, {.kind = ACT_SUSPEND, .for_ms = HOUR}, false},
+                {CLASS_POLICY, {.ignore = true}, false},
+                {CLASS_MAILBOX_FULL, {0}, false}, /* and here it is the person's */
+                {CLASS_AUTH_FAILED, {0}, false},  /* ours, whatever the rate */
+                {CLASS_SENDER_REJECTED, {0}, false},
+                {CLASS_TLS_FAILED, {0}, false},
+                {CLASS_SPAM, {0}, false}, /* this mail's */
+                {CLASS_OVER_LIMIT, {0}, true},
+                {CLASS_RATE_LIMITED, {0}, true},
+                {CLASS_RATE_LIMITED, {.kind = ACT_SUSPEND, .for_ms = HOUR}, false}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct town t;
+        CHECK(send_with_rule(&t, rows[i].cls, rows[i].act,
+                             "replies = { { phase = 'eod', to = '.', reply = '451 4.3.0 try later',"
+                             " between = { '20 min', '21 min' } } }",
+                             false, 8000));
+        CHECK_INT(measures_begun(&t), rows[i].slows);
+        CHECK(rows[i].slows || t.events[EVENT_DEFERRED] >= 59); /* at each second of that minute */
         town_free(&t);
     }
 }
