@@ -541,6 +541,34 @@ TEST(limits_are_the_same_before_and_after_a_crash)
     buf_free(&world);
 }
 
+/* A day's only permit was taken by somebody who has his mail and whose record is gone: only the begin record
+ * and the event know. */
+TEST(who_is_long_gone_counts_after_a_crash)
+{
+    static const unsigned bys[] = {BY_ISP, BY_ISP | BY_SOURCE, BY_CAMPAIGN, BY_STREAM, BY_DOMAIN, BY_MX};
+    for (size_t i = 0; i < 2 * COUNT(bys); i++) {
+        bool connections = i >= COUNT(bys);
+        struct pace_rate one_a_day = {1, 0, 86400000};
+        struct conf_limit limit = {.by = bys[i % COUNT(bys)]};
+        *(connections ? &limit.amounts.new_connections : &limit.amounts.rate) = one_a_day;
+        struct town t;
+        CHECK(start(&t, one_isp, 12, NULL, 0, &limit, 1));
+        CHECK(boot(&t));
+        CHECK_INT(town_send(&t, a_only, 1, 1), 1);
+        town_run_for(&t, 22 * 3600000);
+        CHECK_INT(ntimes, 1);
+        CHECK_INT(town_files_with(&t, "recipients", "p0@a.test"), 0);
+        town_crash(&t);
+        CHECK(town_open(&t));
+        CHECK_INT(town_send(&t, a_only, 1, 2), 1);
+        town_run_for(&t, 2 * 3600000 - 60000);
+        CHECK_INT(ntimes, 1);
+        town_run_for(&t, 120000);
+        CHECK_INT(ntimes, 2);
+        town_free(&t);
+    }
+}
+
 TEST(a_new_connection_counts_after_a_crash)
 {
     struct conf_isp isp = {.name = S("a"),
@@ -561,6 +589,36 @@ TEST(a_new_connection_counts_after_a_crash)
     town_run_for(&t, 20000);
     CHECK_INT(ntimes, 2);
     town_free(&t);
+}
+
+/* Its record stands in every segment that has events of it. */
+TEST(a_connection_counts_once_after_a_crash_whatever_it_carried)
+{
+    static const unsigned bys[] = {BY_ISP, BY_CAMPAIGN, BY_DOMAIN};
+    struct conf_isp isp = {.name = S("a"), .mx = a_mx, .nmx = 1, .connections = 1};
+    for (size_t i = 0; i < 2 * COUNT(bys); i++) {
+        bool gone = i >= COUNT(bys); /* the records of whom it carried */
+        struct conf_limit limits[] = {
+            {.by = bys[i % COUNT(bys)], .amounts.new_connections = {2, 2, 86400000}},
+            {.by = BY_CAMPAIGN, .amounts.rate = {1000, 0, 1000}}}; /* each message is looked at */
+        struct town t;
+        CHECK(start(&t, one_isp, 18, &isp, 1, limits, 2));
+        t.segment_bytes = 4096;
+        CHECK(boot(&t));
+        CHECK_INT(town_send(&t, a_only, 1, 60), 60);
+        town_run_for(&t, gone ? 22 * 3600000 : 600000);
+        CHECK_INT(ntimes, 60);
+        CHECK_INT(town_files_with(&t, "recipients", "p59@a.test"), !gone);
+        town_crash(&t);
+        CHECK(town_open(&t));
+        CHECK_INT(town_send(&t, a_only, 1, 61), 1);
+        town_run_for(&t, 60000);
+        CHECK_INT(ntimes, 61); /* the second */
+        CHECK_INT(town_send(&t, a_only, 1, 62), 1);
+        town_run_for(&t, 3600000);
+        CHECK_INT(ntimes, 61);
+        town_free(&t);
+    }
 }
 
 TEST(after_power_loss_every_limit_has_given_what_it_gives_at_once)

@@ -240,7 +240,7 @@ TEST(an_answer_that_a_rule_decides_about_is_in_no_doubt)
     static const struct {
         enum reply_class cls;
         struct act act;
-        bool slows;                        /* by itself */
+        bool slows;
     } rows[] = {{CLASS_POLICY, {0}, true}, /* that is only what it is called */
                 {CLASS_POLICY, {.kind = ACT_SUSPEND, .for_ms = HOUR}, false},
                 {CLASS_POLICY, {.ignore = true}, false},

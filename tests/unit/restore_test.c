@@ -308,34 +308,6 @@ TEST(every_spelling_of_a_domain_comes_back_to_its_lane)
 
 /* --- nothing personal stays --- */
 
-struct search {
-    struct town *t;
-    const char *kind, *words;
-    size_t found, files;
-};
-
-static void search_file(void *data, const char *name)
-{
-    struct search *s = data;
-    struct buf path = {0}, bytes = {0};
-    if (strncmp(name, s->kind, strlen(s->kind)))
-        return;
-    buf_printf(&path, "state/%s", name);
-    s->files++;
-    if (!fs_read_whole(s->t->fs, buf_cstr(&path), 1u << 30, &bytes, NULL))
-        s->found += slice_find(buf_slice(&bytes), slice_cstr(s->words)) >= 0;
-    buf_free(&path);
-    buf_free(&bytes);
-}
-
-/* How many files of this kind have these words. */
-static size_t search(struct town *t, const char *kind, const char *words)
-{
-    struct search s = {t, kind, words, 0, 0};
-    fs_list(t->fs, "state", search_file, &s, NULL);
-    return s.files ? s.found : SIZE_MAX;
-}
-
 enum { HOUR_MS = 3600000, DAY_MS = 24 * HOUR_MS };
 
 static const char p0_of_b_is_full[] =
@@ -351,24 +323,24 @@ TEST(a_day_after_the_end_no_address_is_left_and_once_stays_once)
     CHECK_INT(town_send(&t, a_b, 2, 30), 60);
     town_run_for(&t, HOUR_MS);
     CHECK_INT(deliver_counts(t.d).queued, 1);
-    CHECK_INT(search(&t, "recipients", "p7@a.test"), 1);
-    CHECK_INT(search(&t, "recipients", "Taro"), 1);
+    CHECK_INT(town_files_with(&t, "recipients", "p7@a.test"), 1);
+    CHECK_INT(town_files_with(&t, "recipients", "Taro"), 1);
     town_run_for(&t, 23 * HOUR_MS);
-    CHECK_INT(search(&t, "recipients", "p7@a.test"), 0);
-    CHECK_INT(search(&t, "recipients", "p0@b.test"), 1); /* still waits, and needs it */
+    CHECK_INT(town_files_with(&t, "recipients", "p7@a.test"), 0);
+    CHECK_INT(town_files_with(&t, "recipients", "p0@b.test"), 1); /* still waits, and needs it */
     town_run_for(&t, 5 * DAY_MS);
     CHECK_INT(deliver_counts(t.d).queued, 0);
-    CHECK_INT(search(&t, "recipients", "p0@b.test"), 0);
-    CHECK_INT(search(&t, "recipients", "Taro"), 0);
-    CHECK_INT(search(&t, "events", "p7@a.test"), 1); /* for 30 days */
+    CHECK_INT(town_files_with(&t, "recipients", "p0@b.test"), 0);
+    CHECK_INT(town_files_with(&t, "recipients", "Taro"), 0);
+    CHECK_INT(town_files_with(&t, "events", "p7@a.test"), 1); /* for 30 days */
     town_crash(&t);
     CHECK(town_open(&t));
     CHECK_INT(town_send(&t, a_b, 2, 31), 2);
     town_run_for(&t, DAY_MS);
     CHECK_INT(sink_stats(t.sink).messages, 59 + 2);
     town_run_for(&t, (int64_t)27 * DAY_MS);
-    CHECK_INT(search(&t, "events", "p7@a.test"), 0);
-    CHECK_INT(search(&t, "recipients", "@a.test"), 0);
+    CHECK_INT(town_files_with(&t, "events", "p7@a.test"), 0);
+    CHECK_INT(town_files_with(&t, "recipients", "@a.test"), 0);
     CHECK_INT(town_send(&t, a_b, 2, 31), 0);
     town_close(&t);
     CHECK(town_open(&t));
@@ -502,13 +474,13 @@ TEST(what_a_hook_wrote_goes_with_the_values_of_its_recipient)
     CHECK_INT(town_send(&t, a_b, 2, 10), 20);
     town_run_for(&t, HOUR_MS);
     CHECK_INT(deliver_counts(t.d).queued, 1);
-    CHECK_INT(search(&t, "events", "something personal"), 1);
+    CHECK_INT(town_files_with(&t, "events", "something personal"), 1);
     town_run_for(&t, 22 * HOUR_MS);
-    CHECK(search(&t, "events", "something personal") >= 1); /* one still waits, and needs it */
+    CHECK(town_files_with(&t, "events", "something personal") >= 1); /* one still waits, and needs it */
     town_run_for(&t, 3 * DAY_MS);
     CHECK_INT(deliver_counts(t.d).queued, 0);
-    CHECK_INT(search(&t, "events", "something personal"), 0);
-    CHECK_INT(search(&t, "events", "p7@a.test"), 1); /* events themselves stay for 30 days */
+    CHECK_INT(town_files_with(&t, "events", "something personal"), 0);
+    CHECK_INT(town_files_with(&t, "events", "p7@a.test"), 1); /* events themselves stay for 30 days */
     town_free(&t);
 }
 
@@ -525,11 +497,11 @@ TEST(events_go_when_they_are_older_than_keep_but_those_of_who_waits)
         town_send(&t, a_b, 2, 30);
         town_run_for(&t, 4 * DAY_MS + 12 * HOUR_MS);
         CHECK_INT(deliver_counts(t.d).queued, 1);
-        CHECK_INT(search(&t, "events", "p7@a.test"), days > 4);
-        CHECK(search(&t, "events", "p0@b.test") > 3); /* queued: each of its tries */
+        CHECK_INT(town_files_with(&t, "events", "p7@a.test"), days > 4);
+        CHECK(town_files_with(&t, "events", "p0@b.test") > 3); /* queued: each of its tries */
         town_run_for(&t, 12 * DAY_MS);
-        CHECK_INT(search(&t, "events", "p7@a.test"), 0);
-        CHECK_INT(search(&t, "events", "p0@b.test"), 0);
+        CHECK_INT(town_files_with(&t, "events", "p7@a.test"), 0);
+        CHECK_INT(town_files_with(&t, "events", "p0@b.test"), 0);
         town_free(&t);
     }
 }

@@ -218,6 +218,33 @@ void town_rest_for(struct town *t, int64_t ms)
     loop_run(t->loop);
 }
 
+struct search {
+    struct town *t;
+    const char *kind, *words;
+    size_t found, files;
+};
+
+static void search_file(void *data, const char *name)
+{
+    struct search *s = data;
+    struct buf path = {0}, bytes = {0};
+    if (strncmp(name, s->kind, strlen(s->kind)))
+        return;
+    buf_printf(&path, "state/%s", name);
+    s->files++;
+    if (!fs_read_whole(s->t->fs, buf_cstr(&path), 1u << 30, &bytes, NULL))
+        s->found += slice_find(buf_slice(&bytes), slice_cstr(s->words)) >= 0;
+    buf_free(&path);
+    buf_free(&bytes);
+}
+
+size_t town_files_with(struct town *t, const char *kind, const char *words)
+{
+    struct search s = {t, kind, words, 0, 0};
+    fs_list(t->fs, "state", search_file, &s, NULL);
+    return s.files ? s.found : SIZE_MAX;
+}
+
 bool town_accounted(struct town *t, size_t accepted)
 {
     struct deliver_counts c = deliver_counts(t->d);

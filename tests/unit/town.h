@@ -69,6 +69,9 @@ void town_run_for(struct town *t, int64_t ms);
 /* Time goes by, whether a hato runs or not. */
 void town_rest_for(struct town *t, int64_t ms);
 
+/* How many files of this kind ("recipients", "events") have these words; SIZE_MAX: there is no such file. */
+size_t town_files_with(struct town *t, const char *kind, const char *words);
+
 /* Every one of those accepted since the start is in exactly one place. */
 bool town_accounted(struct town *t, size_t accepted);
 
