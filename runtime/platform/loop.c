@@ -7,7 +7,7 @@
 #include <uv.h>
 
 struct loop {
-    bool is_virtual, stopped;
+    bool is_virtual, running, stopped;
     uv_loop_t uv;
     uv_timer_t uv_timer;     /* armed for the earliest of our timers */
     uv_prepare_t uv_prepare; /* the end of a turn: right before polling blocks */
@@ -91,7 +91,11 @@ void loop_random_bytes(struct loop *l, void *out, size_t n)
 
 int64_t loop_now_ms(const struct loop *l)
 {
-    return l->is_virtual ? l->now_ms : (int64_t)uv_now(&l->uv);
+    if (l->is_virtual)
+        return l->now_ms;
+    if (!l->running) /* nothing but this tells libuv that time goes on */
+        uv_update_time((uv_loop_t *)&l->uv);
+    return (int64_t)uv_now(&l->uv);
 }
 
 int64_t loop_now_ns(const struct loop *l)
@@ -446,9 +450,11 @@ void loop_run(struct loop *l)
         return;
     }
     uv_update_time(&l->uv);
+    l->running = true;
     while (!l->stopped)
         uv_run(&l->uv, UV_RUN_ONCE);
     end_turn(l); /* what the last callbacks decided is written too */
+    l->running = false;
 }
 
 void loop_stop(struct loop *l)

@@ -26,7 +26,7 @@ void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 bool loop_is_virtual(const struct loop *l);
 
-/* Milliseconds, monotonic, the same for a whole turn. */
+/* Milliseconds, monotonic, the same for a whole turn; outside of loop_run() it goes on. */
 int64_t loop_now_ms(const struct loop *l);
 /* UTC, milliseconds since 1970. May be set back or forward by people: only for what is written or shown, and
  * for what must survive a restart. */

@@ -94,6 +94,17 @@ TEST(a_real_timer_is_never_early)
     loop_free(other);
 }
 
+/* A start may take long, and the wall clock goes on meanwhile. */
+TEST(outside_of_a_run_the_clock_goes_on)
+{
+    struct loop *l = loop_new_real();
+    int64_t now = loop_now_ms(l);
+    struct timespec rest = {0, 50000000};
+    nanosleep(&rest, NULL);
+    CHECK(loop_now_ms(l) - now >= 49);
+    loop_free(l);
+}
+
 struct waker {
     struct loop *loop;
     struct loop_wake *wake;
