@@ -171,7 +171,7 @@ bool measures_were_closed(const struct measures *ms, const struct path *p, const
     bool closed = false;
     for (const struct measure *m = ms->first; m; m = m->next) {
         int64_t end = m->over_ms && m->over_ms < m->until_ms ? m->over_ms : m->until_ms;
-        if (!closes(m) || end <= at_ms || m->begin_ms >= *next_ms || !measure_is_about(m, p, s, c))
+        if (!closes(m) || end <= at_ms || !measure_is_about(m, p, s, c))
             continue;
         int64_t change = m->begin_ms > at_ms ? m->begin_ms : end;
         closed |= m->begin_ms <= at_ms;
