@@ -228,6 +228,16 @@ static void check_counts(struct conv *c, const struct act_rule *r)
         conv_fail(c, "%s is done at each such answer: nothing is counted for it", act_kind_name(r->act.kind));
 }
 
+static bool knows_reply(const struct rule_spec *s)
+{
+    return s->phases || s->code_from || s->enhanced.n || s->text.n;
+}
+
+static bool is_first_pass(const struct written *w)
+{
+    return !w->act.failures && (w->spec.isp.n || knows_reply(&w->spec));
+}
+
 /* The table on top of the stack. */
 static struct written read_rule(struct conv *c, size_t number)
 {
@@ -241,9 +251,8 @@ static struct written read_rule(struct conv *c, size_t number)
         conv_fail(c, "[%zu] wants a rule, { text = \"user unknown\", class = \"no_such_user\" }", number);
     size_t before = conv_enter(c, "[%zu]", number);
     conv_table(c, -1, rule_fields, 0, &w);
-    bool of_reply = spec->phases || spec->code_from || spec->enhanced.n || spec->text.n;
-    bool first = of_reply || (spec->isp.n && !w.act.failures);
-    if (w.act.failures && (of_reply || w.act.classes || w.act.kinds || spec->retry))
+    bool first = is_first_pass(&w);
+    if (w.act.failures && (knows_reply(spec) || w.act.classes || w.act.kinds || spec->retry))
         conv_fail(c, "failure stands for answers that never came: it goes with isp and act alone");
     if (first && !w.nclasses)
         conv_fail(c, "class is missing");
@@ -269,12 +278,6 @@ static struct written read_rule(struct conv *c, size_t number)
     w.act.name = spec->name;
     w.act.isp = spec->isp;
     return w;
-}
-
-static bool is_first_pass(const struct written *w)
-{
-    const struct rule_spec *s = &w->spec;
-    return !w->act.failures && (s->isp.n || s->phases || s->code_from || s->enhanced.n || s->text.n);
 }
 
 int api_bounces(lua_State *L)

@@ -30,6 +30,8 @@ TEST(acts_as_text_say_what_is_wrong_with_them)
         {"slow a.b scope=isp\n", "backoff.rules:1: scope cannot be \"isp\""},
         {"slow a.b for=soon\n", "backoff.rules:1: for cannot be \"soon\""},
         {"slow a.b after=0\n", "backoff.rules:1: after cannot be \"0\""},
+        {"slow a.b least=1000001\n", "backoff.rules:1: least cannot be \"1000001\""},
+        {"slow a.b share=0.00001\n", "backoff.rules:1: share cannot be \"0.00001\""},
         {"slow a.b speed=1\n", "backoff.rules:1: unknown key \"speed\""},
         {"slow a.b quick\n", "backoff.rules:1: \"quick\" is no key=value"},
         {"slow class:none-such\n", "backoff.rules:1: no \"class:none-such\""},
@@ -43,6 +45,42 @@ TEST(acts_as_text_say_what_is_wrong_with_them)
     }
     struct err e;
     CHECK_INT(read_file("# fine\nslow failure:lost isp=au after=5 within=1min\n", &e), 0);
+}
+
+TEST(acts_as_text_are_read_to_the_last_word)
+{
+    static const char text[] =
+        "suspend a.b  scope=source for=2h recover=10min after=5 least=7 share=0.25 within=3min isp=au "
+        "has=\"Block List\" alert\n"
+        "    says au 554 on our block list\n"
+        "slow failure:timeout factor=0.05\n"
+        "pause class:auth_failed scope=campaign has=SPF\n"
+        "    says x 550 5.7.26 no\n"
+        "    says y 550 5.7.27 no\n";
+    struct arena a = {0};
+    struct act_file f;
+    struct err e;
+    CHECK_INT(act_file_read(slice_cstr(text), "backoff.rules", &a, &f, &e), 0);
+    CHECK(f.n == 3 && f.nsamples == 3);
+    const struct act_rule *r = &f.rules[0];
+    CHECK(r->act.kind == ACT_SUSPEND && r->act.scope == ACT_SOURCE && r->act.alert);
+    CHECK(r->act.for_ms == 2 * 3600000 && r->act.recover_ms == 600000 && r->within_ms == 180000);
+    CHECK(r->after == 5 && r->least == 7 && r->share_ppm == 250000 && !r->classes && !r->failures);
+    CHECK_STR(r->name, S("shipped:backoff.rules:1"));
+    CHECK_STR(r->of, S("shipped:a.b"));
+    CHECK_STR(r->isp, S("au"));
+    CHECK_STR(r->has, S("Block List"));
+    r = &f.rules[1];
+    CHECK(r->act.kind == ACT_SLOW && r->failures == ACT_SILENCE && r->act.factor_ppm == 50000 && !r->of.n);
+    r = &f.rules[2];
+    CHECK(r->act.kind == ACT_PAUSE && r->act.scope == ACT_CAMPAIGN &&
+          r->classes == 1ull << CLASS_AUTH_FAILED);
+    CHECK_STR(r->has, S("SPF"));
+    CHECK(f.samples[0].rule == 0 && f.samples[1].rule == 2 && f.samples[2].rule == 2);
+    CHECK_STR(f.samples[2].isp, S("y"));
+    CHECK_STR(f.samples[2].text, S("550 5.7.27 no"));
+    CHECK_INT(f.samples[2].line, 6);
+    arena_free(&a);
 }
 
 static bool is_a_rule(const struct rule_file *file, struct slice name)
@@ -98,6 +136,56 @@ TEST(each_act_that_ships_speaks_for_its_own_replies)
     rule_work_free(work);
     arena_free(&a);
     conf_free(conf);
+}
+
+TEST(acts_are_as_documented_where_a_script_says_no_more)
+{
+    enum { MINUTE = 60000, HOUR = 60 * MINUTE };
+    static const int64_t day = 24 * (int64_t)HOUR;
+    const struct act want[] = {
+        {.kind = ACT_NONE, .factor_ppm = ACT_WHOLE},
+        {.kind = ACT_SLOW, .factor_ppm = ACT_WHOLE / 2, .for_ms = 30 * MINUTE, .recover_ms = HOUR},
+        {.kind = ACT_FEWER, .factor_ppm = ACT_WHOLE / 2, .for_ms = 30 * MINUTE, .recover_ms = HOUR},
+        {.kind = ACT_SUSPEND, .factor_ppm = ACT_WHOLE, .for_ms = HOUR, .recover_ms = 30 * MINUTE},
+        {.kind = ACT_DEFER, .factor_ppm = ACT_WHOLE, .for_ms = 30 * MINUTE},
+        {.kind = ACT_RECONNECT, .factor_ppm = ACT_WHOLE},
+        {.kind = ACT_NEXT_SOURCE, .factor_ppm = ACT_WHOLE, .for_ms = 15 * MINUTE},
+        {.kind = ACT_PAUSE,
+         .scope = ACT_STREAM,
+         .factor_ppm = ACT_WHOLE,
+         .for_ms = day,
+         .recover_ms = HOUR,
+         .alert = true},
+        {.kind = ACT_SUPPRESS, .factor_ppm = ACT_WHOLE, .for_ms = ACT_FOREVER},
+        {.kind = ACT_QUARANTINE, .factor_ppm = ACT_WHOLE, .for_ms = ACT_FOREVER}};
+    CHECK_INT(COUNT(want), ACT_KINDS);
+    for (int i = 0; i < ACT_KINDS; i++) {
+        const struct act a = act_default((enum act_kind)i), *w = &want[i];
+        if (a.kind != w->kind || a.scope != w->scope || a.factor_ppm != w->factor_ppm ||
+            a.for_ms != w->for_ms || a.recover_ms != w->recover_ms || a.alert != w->alert || a.ignore)
+            test_fail(__FILE__, __LINE__, "%s is another", act_kind_name(w->kind));
+    }
+}
+
+TEST(an_act_says_what_it_does)
+{
+    static const struct {
+        struct act act;
+        const char *want;
+    } cases[] = {
+        {{.kind = ACT_SLOW, .factor_ppm = 255000, .for_ms = 90 * 60000}, "slow to 26 % for 1 h 30 min"},
+        {{.kind = ACT_FEWER, .factor_ppm = 500000, .for_ms = 3600000}, "fewer to 50 % for 1 h"},
+        {{.kind = ACT_SUSPEND, .factor_ppm = ACT_WHOLE, .for_ms = 5000}, "suspend for 5 s"},
+        {{.kind = ACT_SUPPRESS, .for_ms = ACT_FOREVER}, "suppress"},
+        {{.kind = ACT_RECONNECT}, "reconnect"},
+        {{.ignore = true}, "ignore"}};
+    struct buf b = {0};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        buf_clear(&b);
+        act_text(&b, &cases[i].act);
+        CHECK_STR(buf_slice(&b), slice_cstr(cases[i].want));
+    }
+    buf_free(&b);
 }
 
 /* --- what receivers want, by their own words --- */
@@ -186,7 +274,9 @@ TEST(the_first_rule_that_fits_speaks_for_the_path_and_another_for_the_person)
         {.name = S("r3"), .act = {.kind = ACT_SUSPEND}, .failures = ACT_LOST_CONNECTION, .isp = S("au")},
         {.name = S("r4"), .act = {.kind = ACT_SUPPRESS}, .classes = 1ull << CLASS_NO_SUCH_USER},
         {.name = S("r5"), .act = {.kind = ACT_FEWER}, .kinds = 1u << KIND_HARD},
-        {.name = S("r6"), .act = {.kind = ACT_PAUSE}, .classes = 1ull << CLASS_NO_SUCH_USER}};
+        {.name = S("r6"), .act = {.kind = ACT_QUARANTINE}, .classes = 1ull << CLASS_NO_SUCH_USER},
+        {.name = S("r7"), .act = {.kind = ACT_PAUSE}, .classes = 1ull << CLASS_NO_SUCH_USER},
+        {.name = S("r8"), .act = {.kind = ACT_QUARANTINE}, .classes = 1ull << CLASS_MOVED}};
     struct act_rule shipped[] = {
         {.name = S("s1"), .act = {.kind = ACT_SUSPEND}, .of = S("shipped:x"), .has = S("Block List")},
         {.name = S("s2"), .act = {.kind = ACT_RECONNECT}, .of = S("shipped:x")}};
@@ -207,6 +297,9 @@ TEST(the_first_rule_that_fits_speaks_for_the_path_and_another_for_the_person)
          "s1",
          NULL},
         {{.rule = 9, .name = "shipped:x", .text = S("554 no"), .cls = CLASS_BLOCKED}, "s2", NULL},
+        {{.rule = 0, .name = "r1", .cls = CLASS_MOVED, .kind = KIND_HARD}, "r5", "r8"},
+        {{.rule = 1, .name = "r2", .cls = CLASS_MOVED, .kind = KIND_HARD}, "r2", "r8"},
+        {{.rule = 0, .name = "r1", .cls = CLASS_NO_SUCH_USER, .kind = KIND_SOFT}, "r7", "r4"},
         {{.rule = 9, .name = "shipped:y", .text = S("554 no"), .cls = CLASS_BLOCKED}, NULL, NULL},
         {{.rule = -1, .name = "lost", .failure = ACT_LOST_CONNECTION, .isp = S("au"), .cls = CLASS_NETWORK},
          "r3",
