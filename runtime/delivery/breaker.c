@@ -102,6 +102,13 @@ static struct pair *pair_of(struct breakers *b, uint64_t key)
     return p;
 }
 
+/* NULL where nothing counts any more, or there is no room. */
+static struct pair *counting(struct breakers *b, uint64_t key)
+{
+    struct pair *p = pair_of(b, key);
+    return p && p->state != STOPPED ? p : NULL;
+}
+
 /* --- the time of complaints --- */
 
 static void turn_steps(struct breakers *b, struct pair *p, int64_t at_ms)
@@ -139,7 +146,7 @@ static void count_step(struct pair *p, bool bad)
 static enum state reached(const struct breaker_bar *bar, const struct pair *p)
 {
     uint64_t share = (uint64_t)p->bad * BREAKER_WHOLE;
-    if (p->of < bar->least || !p->bad)
+    if (p->of < bar->least)
         return COUNTING;
     if (bar->stop_ppm && share >= (uint64_t)p->of * bar->stop_ppm)
         return STOPPED;
@@ -172,12 +179,12 @@ static bool is_hard(const struct rec_event *ev)
 static size_t count_errors(struct breakers *b, const struct rec_event *ev, bool told,
                            struct breaker_finding *out)
 {
-    bool attempt = event_is_attempt(ev) && !event_is_late(ev) && ev->session;
+    bool attempt = event_is_attempt(ev) && ev->session; /* one that came back late has none */
     bool hard = is_hard(ev) && (attempt || event_is_late(ev));
     if (!ev->campaign || (!attempt && !hard))
         return 0;
-    struct pair *p = pair_of(b, key_of(BREAKER_ERRORS, ev->campaign, ev->isp));
-    if (!p || p->state == STOPPED)
+    struct pair *p = counting(b, key_of(BREAKER_ERRORS, ev->campaign, ev->isp));
+    if (!p)
         return 0;
     p->of += attempt;
     p->bad += hard;
@@ -190,8 +197,8 @@ static size_t count_complaints(struct breakers *b, const struct rec_event *ev, b
     bool bad = ev->type == EVENT_COMPLAINED;
     if (!ev->stream || (!bad && ev->type != EVENT_DELIVERED))
         return 0;
-    struct pair *p = pair_of(b, key_of(BREAKER_COMPLAINTS, ev->stream, ev->isp));
-    if (!p || p->state == STOPPED)
+    struct pair *p = counting(b, key_of(BREAKER_COMPLAINTS, ev->stream, ev->isp));
+    if (!p)
         return 0;
     turn_steps(b, p, ev->at_ms);
     count_step(p, bad);

@@ -25,7 +25,7 @@ static void feed(struct rig *r, unsigned type, const char *cls, uint32_t isp, bo
     struct rec_event ev = {.type = (uint8_t)type,
                            .at_ms = r->at_ms,
                            .campaign = 7,
-                           .stream = 3,
+                           .stream = 7, /* its number is one of streams */
                            .isp = isp,
                            .flags = r->flags,
                            .session = late ? 0 : 9,
@@ -122,6 +122,87 @@ TEST(what_is_no_attempt_and_no_hard_error_moves_no_breaker)
     breakers_free(r.b);
 }
 
+TEST(what_never_met_the_receiver_and_whom_nobody_can_name_does_not_count)
+{
+    struct rig r;
+    struct breaker_finding found[BREAKER_KINDS];
+    struct rec_event ev = {.type = EVENT_BOUNCED,
+                           .at_ms = start,
+                           .campaign = 7,
+                           .stream = 7,
+                           .isp = 1,
+                           .phase = 1,
+                           .code = 550,
+                           .class_name = S("no_such_domain")};
+    rig_open(&r, NULL);
+    for (int i = 0; i < 600; i++) /* in no session: DNS said so */
+        CHECK_INT(breaker_event(r.b, &ev, true, found), 0);
+    ev.session = 9;
+    ev.campaign = ev.stream = 0;
+    for (int i = 0; i < 1200; i++) {
+        ev.type = i % 2 ? EVENT_DELIVERED : EVENT_COMPLAINED;
+        CHECK_INT(breaker_event(r.b, &ev, true, found), 0);
+    }
+    CHECK_INT(breaker_pairs(r.b), 0);
+    good(&r, 1000);
+    hard(&r, 29);
+    CHECK(!r.warned && !r.stopped);
+    breakers_free(r.b);
+}
+
+TEST(a_stream_that_was_stopped_stays_so_the_next_day)
+{
+    struct rig r;
+    rig_open(&r, NULL);
+    good(&r, 1000);
+    complaints(&r, 3);
+    CHECK_INT(r.stopped, 1);
+    r.at_ms += 25 * HOUR;
+    good(&r, 1000); /* what was under way, and came late */
+    complaints(&r, 5);
+    CHECK(r.stopped == 1 && r.warned == 1); /* of the first day */
+    breaker_lifted(r.b, BREAKER_COMPLAINTS, 7, 1);
+    good(&r, 999);
+    complaints(&r, 3);
+    CHECK_INT(r.stopped, 1);
+    good(&r, 1);
+    CHECK_INT(r.stopped, 2);
+    breakers_free(r.b);
+}
+
+TEST(few_deliveries_are_forgotten_with_their_day_and_many_with_their_hour)
+{
+    struct rig r;
+    rig_open(&r, NULL);
+    good(&r, 60);
+    r.at_ms += 25 * HOUR;
+    good(&r, 940);
+    complaints(&r, 3); /* of 940 */
+    CHECK(!r.warned && !r.stopped);
+    breakers_free(r.b);
+    rig_open(&r, NULL);
+    good(&r, 100);
+    r.at_ms += 12 * HOUR;
+    good(&r, 900);
+    r.at_ms += 12 * HOUR;
+    complaints(&r, 3); /* of 900 */
+    CHECK(!r.warned && !r.stopped);
+    breakers_free(r.b);
+}
+
+TEST(a_finding_says_how_many_of_how_many)
+{
+    struct breaker_finding f = {.kind = BREAKER_COMPLAINTS, .bad = 1, .of = 1000};
+    struct buf text = {0};
+    breaker_text(&f, &text);
+    CHECK_STR(buf_slice(&text), S("1 complaint in 1,000 delivered (0.10 %)"));
+    buf_clear(&text);
+    f = (struct breaker_finding){.kind = BREAKER_ERRORS, .bad = 1, .of = 4};
+    breaker_text(&f, &text);
+    CHECK_STR(buf_slice(&text), S("1 hard error in 4 attempts (25.00 %)"));
+    buf_free(&text);
+}
+
 TEST(lifted_by_hand_it_begins_at_nothing)
 {
     struct rig r;
@@ -178,7 +259,7 @@ TEST(complaints_of_24_hours_count_against_what_was_delivered_in_them)
     complaints(&r, 3);
     CHECK(!r.warned && !r.stopped);
     good(&r, 1); /* 3 of 1,000 */
-    CHECK(r.stopped == 1 && r.last.kind == BREAKER_COMPLAINTS && r.last.who == 3 && r.last.isp == 1);
+    CHECK(r.stopped == 1 && r.last.kind == BREAKER_COMPLAINTS && r.last.who == 7 && r.last.isp == 1);
     breakers_free(r.b);
     rig_open(&r, NULL);
     good(&r, 2000);
@@ -232,6 +313,13 @@ TEST(bars_are_what_the_script_says)
     CHECK(!r.warned && !r.stopped);
     hard(&r, 1);
     CHECK(!r.warned && r.stopped == 1 && r.last.kind == BREAKER_ERRORS);
+    breakers_free(r.b);
+    conf.within_ms = 0; /* of a minute all the same */
+    conf.of[BREAKER_COMPLAINTS] = (struct breaker_bar){2, 0, 500000};
+    rig_open(&r, &conf);
+    good(&r, 2);
+    complaints(&r, 1);
+    CHECK(r.stopped == 1 && r.last.kind == BREAKER_COMPLAINTS);
     breakers_free(r.b);
 }
 
