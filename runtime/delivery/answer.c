@@ -95,9 +95,8 @@ static struct measure *back_off(struct deliver *d, const struct verdict *v, enum
             path_refused(p);
         return m;
     }
-    if (v->act.path && v->act.path->act.kind == ACT_RECONNECT)
-        return NULL;
-    path_refused(p);
+    if (!v->act.path || v->act.path->act.kind != ACT_RECONNECT)
+        path_refused(p);
     bool of_mail = phase >= SMTP_PHASE_MAIL;
     if (v->act.path || (of_mail && warmups_would_retreat(d->warmups, p->source, p->isp->name, v->cls))) {
         measures_answered(p);

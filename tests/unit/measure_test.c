@@ -407,6 +407,56 @@ TEST(a_rule_may_ask_for_a_new_connection_and_nothing_else)
     }
 }
 
+/* Classes that ask for less. */
+static bool start_of_rate(struct town *t, const char *replies, enum act_kind kind)
+{
+    static char world[1024];
+    snprintf(world, sizeof world,
+             "return { isps = { q1 = { domains = { 'q.test' }, mx = { 'mx.q.test' }, address = '127.0.1.1',\n"
+             "  delay = '50 ms', replies = { %s } } } }",
+             replies);
+    spec.cls = CLASS_RATE_LIMITED;
+    bool up = start(t, world, act_of(kind, ACT_PATH), (struct act_rule){0});
+    spec.cls = CLASS_POLICY;
+    return up;
+}
+
+TEST(a_new_connection_is_asked_for_and_the_path_keeps_those_that_it_may_have)
+{
+    static const char *const q = "q.test";
+    for (int reconnects = 0; reconnects < 2; reconnects++) {
+        struct town t;
+        CHECK(start_of_rate(&t, "{ phase = 'rcpt', to = '^p60@', reply = '450 4.7.9 measure now' }",
+                            reconnects ? ACT_RECONNECT : ACT_NONE));
+        town_send_as(&t, S("x1"), &q, 1, 61);
+        town_run_for(&t, 20000);
+        CHECK_INT(t.events[EVENT_DELIVERED], 60);
+        size_t at = 0;
+        const struct isp *isp = paths_next_isp(t.d->paths, &at);
+        CHECK(reconnects ? path_connections_now(isp->by_source) > 5
+                         : path_connections_now(isp->by_source) == 1);
+        town_free(&t);
+    }
+}
+
+/* The one that a shut path sends to see whether it is open again. */
+TEST(a_new_connection_asked_of_the_one_that_tries_lets_the_next_try)
+{
+    static const char *const q = "q.test";
+    struct town t;
+    CHECK(start_of_rate(&t,
+                        "{ phase = 'rcpt', to = '^p[012]@', reply = '450 4.7.28 too fast' },\n"
+                        "{ phase = 'rcpt', to = '^p4@', reply = '450 4.7.9 measure now' }",
+                        ACT_RECONNECT));
+    town_send_as(&t, S("x1"), &q, 1, 10);
+    town_run_for(&t, 5000);
+    CHECK_INT(nseen, 4); /* p3 was under way already */
+    CHECK(only_measure(&t) && only_measure(&t)->kind == MEASURE_BACKOFF);
+    town_run_for(&t, 5 * MINUTE);
+    CHECK_INT(t.events[EVENT_DELIVERED], 6);
+    town_free(&t);
+}
+
 /* How many of n mails it takes, a refused one after every `each`, until something is measured; 0: never. */
 static size_t mails_until_measured(enum act_kind kind, struct act_rule counts, int each, int n)
 {
