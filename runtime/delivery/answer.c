@@ -79,7 +79,7 @@ static enum asks asks_for_less(const struct deliver *d, const struct path *p, co
 
 /* A rule that says what is done speaks for the path, and so does a warm-up that goes back for such answers to
  * mail; without them it finds its way itself. Who is refused at connecting used no permit and would come
- * again at once: no warm-up speaks for that. mail: whose it was; NULL: none was under way. */
+ * again at once: neither speaks for that. mail: whose it was; NULL: none was under way. */
 static struct measure *back_off(struct deliver *d, const struct verdict *v, enum smtp_phase phase, int code,
                                 const struct measure_answer *a, const struct doubt_mail *mail)
 {
@@ -98,7 +98,8 @@ static struct measure *back_off(struct deliver *d, const struct verdict *v, enum
     if (!v->act.path || v->act.path->act.kind != ACT_RECONNECT)
         path_refused(p);
     bool of_mail = phase >= SMTP_PHASE_MAIL;
-    if (v->act.path || (of_mail && warmups_would_retreat(d->warmups, p->source, p->isp->name, v->cls))) {
+    if ((mail && v->act.path) ||
+        (of_mail && warmups_would_retreat(d->warmups, p->source, p->isp->name, v->cls))) {
         measures_answered(p);
         return NULL;
     }
@@ -185,11 +186,14 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
         warmups_refused(d->warmups, facts->source, facts->site->isp->name, v->cls);
     buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
     struct measure_answer a = {.path = p, .site = facts->site, .why = buf_slice(&why)};
-    count(d, v, a);
+    const struct measure *m = count(d, v, a);
     if (v->scope == SCOPE_SOURCE && (!reply || code >= 500)) {
         source_refused(d, p, phase, words, buf_slice(&why), 0);
     } else if (p->sessions > 1) {
         path_refused(p); /* one connection too many: those that are open go on */
+    } else if (m && !m->factor_ppm) {
+        path_refused(p); /* a rule has stopped it */
+        measures_answered(p);
     } else if (asks_for_less(d, p, v, phase, code) > ASKS_IN_DOUBT) {
         back_off(d, v, phase, code, &a, NULL);
     } else {

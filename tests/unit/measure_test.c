@@ -457,6 +457,21 @@ TEST(a_new_connection_asked_of_the_one_that_tries_lets_the_next_try)
     town_free(&t);
 }
 
+TEST(who_is_refused_at_connecting_does_not_come_again_at_once_whatever_its_rule_does)
+{
+    static const char *const q = "q.test";
+    for (enum act_kind kind = ACT_NONE; kind < ACT_SUPPRESS; kind++) {
+        struct town t;
+        CHECK(start_of_rate(&t, "{ phase = 'banner', reply = '421 4.7.9 measure now' }", kind));
+        town_send_as(&t, S("x1"), &q, 1, 10);
+        town_run_for(&t, MINUTE);
+        bool stops = kind == ACT_SUSPEND || kind == ACT_NEXT_SOURCE;
+        CHECK_INT(sink_stats(t.sink).connections, stops ? 3 : 5);
+        CHECK(!stops || (only_measure(&t) && only_measure(&t)->kind == kind));
+        town_free(&t);
+    }
+}
+
 /* How many of n mails it takes, a refused one after every `each`, until something is measured; 0: never. */
 static size_t mails_until_measured(enum act_kind kind, struct act_rule counts, int each, int n)
 {
