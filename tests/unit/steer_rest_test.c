@@ -4,6 +4,8 @@
 #include "test.h"
 #include "town.h"
 
+#include <errno.h>
+
 static const char *const a_only[] = {"a.test"};
 static const char slow[] =
     "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
@@ -110,6 +112,38 @@ TEST(all_orders_are_carried_out_or_none)
     CHECK_INT(touched, 0);
     CHECK(town_open(&t));
     CHECK_INT(waits(&t), 5);
+    town_free(&t);
+}
+
+TEST(what_cannot_be_made_durable_is_not_said_to_be_done)
+{
+    struct town t;
+    uint64_t touched;
+    struct slice full = S("the journal cannot be written (disk full): nothing may have been changed");
+    struct slice broken =
+        S("the journal cannot be written (input/output error): nothing may have been changed");
+    CHECK(town_new(&t, slow, 34));
+    CHECK_INT(town_send(&t, a_only, 1, 5), 5);
+    town_close(&t);
+    fs_set_faults(t.fs, &(struct fs_faults){.append_after = 1, .append_errno = ENOSPC, .append_times = 1000});
+    CHECK_INT(tell(&t, STEER_PAUSE, "campaign=hello", false, &touched), ERR_FULL);
+    CHECK_STR(slice_cstr(t.err.text), full);
+    CHECK_INT(touched, 0);
+    /* No sync from the first, the second … on: those of the start, then that of what was told. */
+    struct buf said = {0};
+    for (int n = 1; n < 20; n++) {
+        fs_set_faults(t.fs, &(struct fs_faults){.sync_after = n, .sync_errno = EIO, .sync_times = 1000});
+        if (!tell(&t, STEER_PAUSE, "campaign=hello", false, &touched))
+            break;
+        CHECK_INT(t.err.code, ERR_IO);
+        CHECK_INT(touched, 0);
+        buf_clear(&said);
+        buf_adds(&said, slice_cstr(t.err.text));
+    }
+    CHECK_STR(buf_slice(&said), broken);
+    buf_free(&said);
+    fs_set_faults(t.fs, &(struct fs_faults){0});
+    CHECK(town_open(&t));
     town_free(&t);
 }
 
