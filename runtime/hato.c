@@ -473,6 +473,7 @@ static struct deliver_conf deliver_conf_of(struct hato *h, struct script *s)
                                  .resolve = h->resolve,
                                  .conf = s->conf,
                                  .smtp_port = h->o.smtp_port,
+                                 .proves_keys = !h->o.world,
                                  .redirect = h->o.redirect,
                                  .offset_at = api_offset_at,
                                  .offset_arg = s->api,

@@ -48,7 +48,8 @@ struct deliver_conf {
     struct resolve *resolve;
     const struct conf *conf; /* of the script */
     uint16_t smtp_port;
-    int threads;                                 /* of assembly; 0: one for each core */
+    bool proves_keys; /* a stream's DKIM keys are looked for in DNS before its mail leaves (keycheck.h) */
+    int threads;      /* of assembly; 0: one for each core */
     uint32_t segment_bytes;                      /* 0: the spool's own */
     const char *redirect;                        /* all mail goes to this address, marked as test; NULL: no */
     int (*offset_at)(void *arg, int64_t unix_s); /* hato.tz; any thread; NULL: UTC */

@@ -54,6 +54,7 @@ bool town_open(struct town *t)
         .conf = &t->conf,
         .smtp_port = 25,
         .segment_bytes = t->segment_bytes,
+        .proves_keys = t->proves_keys,
         .hooks = {.data = t, .message = t->message_hook, .event = on_event, .notice = on_notice}};
     return deliver_new(&dc, &t->d, &t->err) == 0;
 }

@@ -37,6 +37,7 @@ struct town {
     struct town_person *people; /* by number; NULL: nobody asks */
     const char *behind_name;    /* stands before the @ of everybody; NULL: nothing */
     uint32_t segment_bytes;     /* for the next town_open(); 0: the spool's own */
+    bool proves_keys;           /* the same: deliver_conf's */
 };
 
 /* A world of n receivers of one domain each, d0.test with mx0.a.test …; more: what else each of them has, or
