@@ -124,6 +124,21 @@ def test_pauses_reloads_and_stops_have_their_reason(daemon, held):
     assert "because people paused isp=held" in said and "because people paused domain=held.test" in said, said
 
 
+def test_who_asks_is_told_what_is_not_in_the_journal_yet(daemon, held):
+    """That a pause is over is written ten seconds later (INTERVAL_LINGER_MS), or when somebody asks."""
+    people = [f"p{i}@held.test" for i in range(3)]
+    daemon.script(campaign("one", "a.csv"), head=LIMITED)
+    daemon.people("a.csv", *people)
+    daemon.start()
+    held.holds()
+    daemon.ask("pause", "isp=held")
+    daemon.until(lambda: "because people paused isp=held" in daemon.ask("why", people[2]))
+    daemon.ask("resume", "isp=held")
+    story, = stories(daemon, people[2])
+    assert [wait["kind"] for wait in story["waits"]][-2:] == ["pause", "connections"]
+    whole(story)
+
+
 @pytest.mark.parametrize("daemon", [MEASURES], indirect=True, ids=["measures"])
 def test_it_says_which_measure_an_answer_caused_and_whom_else_that_slowed(daemon):
     daemon.script(RULES + campaign("one", "a.csv"))
