@@ -2,6 +2,7 @@
  * of them. */
 #include "delivery/steer.h"
 #include "delivery/deliver_impl.h"
+#include "delivery/pause.h"
 #include "test.h"
 #include "town.h"
 
@@ -37,10 +38,10 @@ static void on_event(struct town *t, const struct rec_event *ev)
 }
 
 /* Campaign x of stream sx goes from mx1, y of sy from mx2. */
-static bool start(struct town *t, const char *world)
+static bool start_on(struct town *t, struct fs *fs, const char *world)
 {
     ncancelled = 0;
-    if (!town_new(t, world, 5))
+    if (!town_new_on(t, fs, world, 5))
         return false;
     town_close(t);
     for (size_t i = 0; i < 2; i++) {
@@ -64,8 +65,14 @@ static bool start(struct town *t, const char *world)
     return town_open(t);
 }
 
+static bool start(struct town *t, const char *world)
+{
+    return start_on(t, fs_memory(), world);
+}
+
 struct said {
     struct town *t;
+    bool then_all_stops; /* the disk stands still from the moment on that it is called */
     int status;
     uint64_t touched, in_flight;
     size_t told; /* events of cancelled ones by then */
@@ -76,7 +83,11 @@ static void on_done(void *data, int status, uint64_t touched, uint64_t in_flight
 {
     struct said *s = data;
     struct town *t = s->t;
-    *s = (struct said){t, status, touched, in_flight, t->events[EVENT_CANCELLED], true};
+    if (s->then_all_stops) {
+        fs_set_faults(t->fs, &(struct fs_faults){.stop_after = 1});
+        fs_unlink(t->fs, "state/nothing", NULL);
+    }
+    *s = (struct said){t, false, status, touched, in_flight, t->events[EVENT_CANCELLED], true};
 }
 
 static int order(struct town *t, enum steer_verb verb, const char *word, struct said *s)
@@ -306,6 +317,35 @@ TEST(a_cancelling_that_a_kill_cut_off_goes_on)
     CHECK_INT(deliver_counts(t.d).queued, 0);
     CHECK(t.events[EVENT_CANCELLED] >= MANY); /* what the kill took is told again */
     town_free(&t);
+}
+
+TEST(what_was_said_to_be_carried_out_outlives_the_power)
+{
+    for (enum steer_verb verb = STEER_PAUSE; verb <= STEER_RETRY; verb++) {
+        struct town t;
+        struct said s;
+        CHECK(start_on(&t, fs_forgetting(), PUTS_OFF));
+        CHECK_INT(send_both(&t), ALL);
+        town_run_for(&t, MIN_MS);
+        CHECK_INT(deliver_counts(t.d).retry, ALL);
+        if (verb == STEER_RESUME)
+            CHECK(carried_out(&t, STEER_PAUSE, "campaign=x", &s));
+        if (verb == STEER_RETRY) /* who is due stays so */
+            CHECK(carried_out(&t, STEER_PAUSE, "source=mx1", &s));
+        town_run_for(&t, 1000);
+        CHECK_INT(order(&t, verb, "campaign=x", &s), 0);
+        s.then_all_stops = true;
+        town_run_for(&t, 1000);
+        CHECK(s.called && !s.status);
+        town_crash(&t);
+        fs_power_loss(t.fs, 1 + verb);
+        CHECK(town_open(&t));
+        struct deliver_counts c = deliver_counts(t.d);
+        CHECK_INT(c.queued, verb == STEER_CANCEL ? ALL / 2 : ALL);
+        CHECK_INT(c.retry, verb == STEER_CANCEL || verb == STEER_RETRY ? ALL / 2 : ALL);
+        CHECK(pause_holds(t.d, STEER_CAMPAIGN, S("x")) == (verb == STEER_PAUSE));
+        town_free(&t);
+    }
 }
 
 TEST(orders_about_what_is_not_there_are_refused_in_words)
