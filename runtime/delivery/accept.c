@@ -25,7 +25,8 @@ void segment_use_event(struct deliver *d, uint32_t segment, int64_t at_ms)
     struct segment_use *u = segment_use(d, segment, 1);
     if (!u->first_event_ms)
         u->first_event_ms = at_ms;
-    u->last_event_ms = at_ms;
+    if (at_ms > u->last_event_ms) /* one that is still open is said with the time at which it began */
+        u->last_event_ms = at_ms;
 }
 
 void segment_use_edits(struct deliver *d, uint32_t segment, int64_t at_ms)

@@ -55,6 +55,13 @@ static enum spool_keep keep_measure(struct deliver *d, uint32_t number)
     return SPOOL_DROP;
 }
 
+/* Of use for as long as events are: no rule counts over more than `keep`. None is younger than its segment's
+ * last event, for while hato runs the journal says so every 30 s, and that is one. */
+static bool is_of_its_time(enum rec_type type)
+{
+    return type == REC_SESSION || type == REC_INTERVAL || type == REC_TALLY;
+}
+
 /* Events of what is still queued stay, and what campaigns are, and measures that hold. */
 static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos, struct slice payload,
                                   struct buf *replacement)
@@ -74,12 +81,10 @@ static enum spool_keep keep_event(struct spool_rewrite *rw, struct spool_pos pos
         id = r.due.id;
     else if (r.type == REC_WARMUP) /* one without mail for longer starts anew */
         return keep_young(d, r.warmup.at_ms, WARMUP_FORGET_DAYS * (int64_t)86400000);
-    else if (r.type == REC_TALLY)
-        return keep_young(d, r.tally.at_ms, keep_ms(d));
     else if (r.type == REC_MEASURE)
         return keep_measure(d, r.measure.number);
     else
-        return r.type == REC_SESSION || r.type == REC_INTERVAL ? SPOOL_DROP : SPOOL_KEEP;
+        return is_of_its_time(r.type) ? SPOOL_DROP : SPOOL_KEEP;
     if (!keyset_has(&d->rewrite_live, (struct hash128){id, 1}))
         return SPOOL_DROP;
     d->rewrite_again = true;

@@ -1,6 +1,7 @@
 /* recall_test.c - what rules count towards a measure goes on over a kill as if there had been none. */
 #include "delivery/deliver_impl.h"
 #include "delivery/measure_impl.h"
+#include "delivery/steer.h"
 #include "format/mp.h"
 #include "test.h"
 #include "town.h"
@@ -77,7 +78,7 @@ static struct buf tallies(struct town *t)
             found = paths_isp(t->d->paths, slice_cstr(isps[i]));
         for (const struct tally *y = found->tallies; y; y = y->next)
             put_tally(&b, y, slice_cstr(isps[i]));
-        for (size_t k = 0; k < COUNT(sources); k++)
+        for (size_t k = 0; k < t->conf.nsources; k++)
             if (found->by_source[k].backoff)
                 buf_printf(
                     &b, "%s/%zu took %lld a day\n", isps[i], k,
@@ -175,6 +176,63 @@ TEST(a_measure_is_due_with_the_hit_that_comes_after_a_kill)
     CHECK_INT(m->until_ms - m->begin_ms, HOUR);
     CHECK_INT(t.events[EVENT_DEFERRED], 3);
     town_free(&t);
+}
+
+static void on_steered(void *data, int status, uint64_t touched, uint64_t in_flight)
+{
+    *(bool *)data = !status;
+}
+
+static bool told(struct town *t, enum steer_verb verb)
+{
+    struct steer_order o = {.verb = verb, .kind = STEER_CAMPAIGN, .name = S("hello")};
+    bool done = false;
+    if (steer(t->d, &o, on_steered, &done, &t->err))
+        return false;
+    town_run_for(t, 1000);
+    return done;
+}
+
+/* A greeting is refused in the middle of a day whose last event is older than `keep` a day later. */
+TEST(what_rules_counted_stays_through_compaction_as_long_as_it_counts)
+{
+    static const char world[] =
+        "return { isps = { q1 = { domains = { 'q.test' }, mx = { 'mx.q.test' }, address = '127.0.1.1' },"
+        "  q2 = { domains = { 'q2.test' }, mx = { 'mx.q2.test' }, address = '127.0.1.2',"
+        "  replies = { { phase = 'banner', reply = '421 4.7.9 measure now' } } } } }";
+    struct act act = {.kind = ACT_SUSPEND, .scope = ACT_PATH, .for_ms = HOUR};
+    for (int days = 1; days <= 3; days += 2) {
+        struct town t;
+        CHECK(start(&t, world, act, (struct act_rule){.after = 2, .within_ms = 24 * (int64_t)HOUR}));
+        town_close(&t);
+        t.conf.nsources = 1;
+        t.conf.keep_ms = 24 * (int64_t)HOUR;
+        CHECK(town_open(&t));
+        CHECK_INT(town_send(&t, &domains[0], 1, 1), 1);
+        town_run_for(&t, 12 * HOUR);
+        CHECK_INT(t.events[EVENT_DELIVERED], 1);
+        CHECK_INT(town_send(&t, &domains[1], 1, 1), 1);
+        town_run_for(&t, MINUTE);
+        CHECK(told(&t, STEER_PAUSE));
+        town_run_for(&t, 15 * HOUR);
+        town_run_for(&t, (days - 1) * 24 * HOUR);
+        CHECK_INT(town_files_with(&t, "events", "p0@q.test"), days == 1);
+        struct buf before = tallies(&t);
+        town_crash(&t);
+        CHECK(town_open(&t));
+        struct buf after = tallies(&t);
+        struct slice rest, counted = slice_cut(buf_slice(&before), '\n', &rest);
+        CHECK(slice_find(counted, S("1 answers")) > 0);
+        CHECK_STR(slice_cut(buf_slice(&after), '\n', &rest), days == 1 ? counted : S(""));
+        CHECK(told(&t, STEER_RESUME));
+        const struct measure *m = measures_next(paths_measures(t.d->paths), NULL);
+        while (m && !measure_holds(m))
+            m = measures_next(paths_measures(t.d->paths), m);
+        CHECK(days > 1 || (m && slice_eq(slice_cstr(m->rule), spec.name))); /* by the second */
+        buf_free(&before);
+        buf_free(&after);
+        town_free(&t);
+    }
 }
 
 TEST(a_tally_that_begins_anew_forgets_as_fast_as_one_that_is_new)

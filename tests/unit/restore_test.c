@@ -1,5 +1,6 @@
 /* restore_test.c - the promises of the spool, as delivery keeps them: over a kill, a cut of the power, a full
  * disk and time. */
+#include "delivery/deliver_impl.h"
 #include "test.h"
 #include "town.h"
 
@@ -504,6 +505,35 @@ TEST(events_go_when_they_are_older_than_keep_but_those_of_who_waits)
         CHECK_INT(town_files_with(&t, "events", "p0@b.test"), 0);
         town_free(&t);
     }
+}
+
+/* An interval that is still open is said with the time at which it began. */
+TEST(events_stay_for_keep_whatever_was_said_after_them)
+{
+    struct town t;
+    struct rec rec = {.type = REC_INTERVAL};
+    CHECK(town_new(&t, patient, 6));
+    town_close(&t);
+    t.conf.keep_ms = DAY_MS;
+    CHECK(town_open(&t));
+    rec.interval = (struct rec_interval){.kind = INTERVAL_PAUSE,
+                                         .begin_ms = loop_wall_ms(t.loop),
+                                         .domain = SLICE_NONE,
+                                         .mx = SLICE_NONE,
+                                         .why = S("because somebody paused it")};
+    town_run_for(&t, 23 * HOUR_MS);
+    town_send(&t, a_b, 1, 1);
+    town_run_for(&t, 20000);
+    CHECK_INT(t.events[EVENT_DELIVERED], 1);
+    append_record(t.d, SPOOL_EVENTS, &rec);
+    town_run_for(&t, 20);
+    town_crash(&t);
+    CHECK(town_open(&t));
+    town_run_for(&t, 3 * HOUR_MS);
+    CHECK_INT(town_files_with(&t, "events", "p0@a.test"), 1);
+    town_run_for(&t, 2 * DAY_MS);
+    CHECK_INT(town_files_with(&t, "events", "p0@a.test"), 0);
+    town_free(&t);
 }
 
 TEST(a_journal_at_its_most_refuses_new_mail_and_loses_none)
