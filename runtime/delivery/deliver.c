@@ -159,10 +159,10 @@ static void on_shed(void *data, struct path *p)
     session_shed(d->sessions, p);
 }
 
-static void on_yield(void *data, const struct limit *l)
+static void on_yield(void *data)
 {
     struct deliver *d = data;
-    session_yield(d->sessions, l);
+    session_yield(d->sessions);
 }
 
 static void on_qualify(void *data, struct slice domain, const struct slice *hosts, size_t n, struct buf *key)

@@ -121,8 +121,8 @@ void limit_holder_end(struct limit_holder *h);
 bool limit_is_held(const struct limit *l, const struct limit_holder *h);
 /* Somebody more urgent than this waits for a permit that it holds for its mail. */
 bool limit_holder_is_wanted(const struct limit_holder *h, enum conf_priority priority);
-/* The same of a permit that it holds as long as it is open: the connection had better close. True once for
- * each permit that is wanted. */
+/* The same of a permit that it holds as long as it is open: the connection must close now. True for as many
+ * connections as wait. */
 bool limit_holder_yields(struct limit_holder *h, enum conf_priority priority);
 
 /* Messages that any connection may carry in all; UINT32_MAX: no limit says so. */

@@ -6,6 +6,7 @@
 struct limit_held {
     struct limit *at;
     unsigned messages; /* that need it; one that lasts as long as the connection has none */
+    bool yields;       /* the connection is about to close for who waits */
 };
 
 static bool lasts(const struct limit_held *held)
@@ -73,11 +74,12 @@ void limits_let_go(struct limits *ls, const struct limit_who *who, struct limit_
     }
 }
 
-static void give_back(struct limit *l)
+static void give_back(const struct limit_held *held)
 {
-    INVARIANT(l->used);
+    struct limit *l = held->at;
+    INVARIANT(l->used && l->yielding >= held->yields);
     l->used--;
-    l->yielding = false;
+    l->yielding -= held->yields;
     limit_arm(l);
 }
 
@@ -88,7 +90,7 @@ void limit_holder_settle(struct limit_holder *h)
         if (h->v[i].messages || lasts(&h->v[i]))
             h->v[kept++] = h->v[i];
         else
-            give_back(h->v[i].at);
+            give_back(&h->v[i]);
     }
     h->n = kept;
 }
@@ -96,7 +98,7 @@ void limit_holder_settle(struct limit_holder *h)
 void limit_holder_end(struct limit_holder *h)
 {
     for (size_t i = 0; i < h->n; i++)
-        give_back(h->v[i].at);
+        give_back(&h->v[i]);
     free(h->v);
     if (h->carried.nslots)
         map_free(&h->carried);
@@ -105,14 +107,21 @@ void limit_holder_end(struct limit_holder *h)
 
 /* --- who else wants them --- */
 
-bool limit_is_wanted(const struct limit *l, enum conf_priority priority)
+/* All its permits are taken, and more than n who are more urgent than this are in line for one. */
+static bool is_wanted_by_more(const struct limit *l, enum conf_priority priority, uint32_t n)
 {
-    if (!l->waiting || l->used < l->rule->most)
+    if (l->waiting <= n || l->used < l->rule->most)
         return false;
     for (int p = 0; p < (int)priority; p++)
-        if (l->lines[p].first)
-            return true;
+        for (const struct limit_wait *w = l->lines[p].first; w; w = w->next)
+            if (!n--)
+                return true;
     return false;
+}
+
+bool limit_is_wanted(const struct limit *l, enum conf_priority priority)
+{
+    return is_wanted_by_more(l, priority, 0);
 }
 
 bool limit_holder_is_wanted(const struct limit_holder *h, enum conf_priority priority)
@@ -125,12 +134,15 @@ bool limit_holder_is_wanted(const struct limit_holder *h, enum conf_priority pri
 
 bool limit_holder_yields(struct limit_holder *h, enum conf_priority priority)
 {
+    bool any = false;
     for (size_t i = 0; i < h->n; i++) {
-        struct limit *l = h->v[i].at;
-        if (lasts(&h->v[i]) && !l->yielding && limit_is_wanted(l, priority))
-            return l->yielding = true;
+        struct limit_held *held = &h->v[i];
+        if (!lasts(held) || held->yields || !is_wanted_by_more(held->at, priority, held->at->yielding))
+            continue;
+        held->yields = any = true;
+        held->at->yielding++;
     }
-    return false;
+    return any;
 }
 
 bool limit_shows(const struct limit_wait *w, const struct limit_holder *h)

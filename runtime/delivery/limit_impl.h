@@ -34,7 +34,7 @@ struct limit {
     struct pace pace;
     struct warmup *warmup; /* RULE_WARMUP: instead of the pace */
     uint32_t used;         /* RULE_CONNECTIONS */
-    bool yielding;         /* RULE_CONNECTIONS: one that holds a permit is about to close for who waits */
+    uint32_t yielding;     /* RULE_CONNECTIONS: so many that hold a permit are about to close for who waits */
     uint64_t last_id;      /* who took the last permit */
     struct line lines[CONF_PRIORITIES];
     size_t waiting;

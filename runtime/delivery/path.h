@@ -114,8 +114,8 @@ struct paths_conf {
     bool (*wake)(void *data, struct site *s);
     /* Close an idle session of this path, at whatever site: it is in the way of another. */
     void (*shed)(void *data, struct path *p);
-    /* Close an idle session that holds a permit of this limit. */
-    void (*yield)(void *data, const struct limit *l);
+    /* Close as many idle sessions as somebody waits for who lacks the permit that they hold. */
+    void (*yield)(void *data);
 };
 
 struct paths *paths_new(const struct paths_conf *conf);

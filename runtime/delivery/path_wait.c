@@ -108,12 +108,12 @@ static struct limit *lacks_everywhere(struct path *p, const struct share *sh, co
     return l;
 }
 
-/* A permit of l will be there only when a connection is closed: an idle one need not stay. */
+/* Who stands in line for l gets a permit only when a connection is closed: an idle one need not stay. */
 static void ask_the_idle(const struct path *p, const struct limit *l)
 {
     const struct paths_conf *conf = &p->paths->conf;
     if (conf->yield && limit_due_ms(l) == INT64_MAX && limit_is_of_opening(l))
-        conf->yield(conf->data, l);
+        conf->yield(conf->data);
 }
 
 bool lane_lacks(struct path *p, const struct share *sh, struct lane *lane, const struct path_session *by)
@@ -149,8 +149,8 @@ bool share_lacks(struct path *p, struct share *sh, const struct path_session *by
         return false;
     l = lacks_everywhere(p, sh, NULL, scopes, l);
     if (l) {
-        ask_the_idle(p, l);
         limit_wait(l, &sh->wait, LIMIT_WAIT_SHARE, sh->campaign->stream->priority);
+        ask_the_idle(p, l);
         site_ring_check(sh->site);
         if (limit_warmup(l))
             path_spill_later(p->isp, sh->campaign->stream);
@@ -181,8 +181,8 @@ static bool lacks(struct path *p, const struct site *s, enum limit_scope scope, 
     struct limit_who who = path_who_of(p);
     struct limit *l = limits_lacking(ls, scope, &who);
     if (l) {
-        ask_the_idle(p, l);
         limit_wait(l, w, kind, urgency);
+        ask_the_idle(p, l);
     }
     return l != NULL;
 }

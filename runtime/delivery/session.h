@@ -99,6 +99,6 @@ size_t sessions_count(const struct sessions *ss);
 void session_open(struct sessions *ss, struct path *p, struct site *s, struct lane *lane, uint64_t id);
 bool session_wake(struct sessions *ss, struct site *s);
 void session_shed(struct sessions *ss, struct path *p);
-void session_yield(struct sessions *ss, const struct limit *l);
+void session_yield(struct sessions *ss);
 
 #endif

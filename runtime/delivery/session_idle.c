@@ -67,13 +67,13 @@ void session_shed(struct sessions *ss, struct path *p)
     }
 }
 
-void session_yield(struct sessions *ss, const struct limit *l)
+void session_yield(struct sessions *ss)
 {
-    for (struct session *s = ss->first; s; s = s->next) {
-        if (s->state == SESSION_IDLE && s->used && limit_is_held(l, &s->holder)) {
+    for (struct session *s = ss->first, *next; s; s = next) {
+        next = s->next;
+        if (s->state == SESSION_IDLE && s->used && limit_holder_yields(&s->holder, CONF_PRIORITIES)) {
             session_quit(s);
             session_pump(s);
-            return;
         }
     }
 }

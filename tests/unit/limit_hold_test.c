@@ -291,6 +291,42 @@ TEST(open_connections_to_a_host_are_counted_and_idle_ones_make_room)
     }
 }
 
+TEST(as_many_connections_make_room_as_there_are_in_line)
+{
+    /* Two carry their last message when two others come; or are idle by then. */
+    for (int idle = 0; idle < 2; idle++) {
+        struct conf_limit limit = {.by = 0, .connections = 2};
+        struct town t;
+        CHECK(start(&t, 0, 1, NULL, &limit, 1));
+        CHECK_INT(post(&t, "x", d02, 2, 1), 2);
+        town_run_for(&t, idle ? 2000 : 600);
+        CHECK_INT(sink_stats(t.sink).open, 2);
+        CHECK_INT(nseen, idle ? 2 : 0);
+        int64_t now = loop_wall_ms(t.loop);
+        CHECK_INT(post(&t, "y", d2, 1, 30) + post(&t, "y", d3, 1, 30), 60);
+        CHECK_INT(most_open(&t, 30000), 2);
+        CHECK_INT(nseen, 62);
+        CHECK(begin_of('y', 2) - now < 2500 && begin_of('y', 3) - now < 2500);
+        town_free(&t);
+    }
+}
+
+TEST(an_idle_connection_takes_what_comes_while_other_mail_waits_for_a_new_one)
+{
+    struct conf_limit limits[] = {{.by = BY_CAMPAIGN, .amounts.new_connections = {1, 0, 3600000}},
+                                  {.by = BY_DOMAIN, .per_connection = 1}};
+    struct town t;
+    CHECK(start(&t, 0, 0, NULL, limits, 2));
+    CHECK_INT(post(&t, "x", d0, 1, 2), 2); /* the second is too many for it */
+    town_run_for(&t, 3000);
+    CHECK_INT(nseen, 1);
+    CHECK_INT(post(&t, "x", d1, 1, 1), 1);
+    town_run_for(&t, 2000);
+    CHECK_INT(nseen, 2);
+    CHECK_INT(sessions_seen(), 1);
+    town_free(&t);
+}
+
 TEST(a_new_connection_is_opened_for_whom_has_leave_and_carries_who_has_not)
 {
     static const unsigned bys[] = {BY_CAMPAIGN, BY_STREAM | BY_DOMAIN, BY_POOL | BY_MX | BY_CAMPAIGN};
