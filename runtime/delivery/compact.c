@@ -193,6 +193,9 @@ void compact_start(struct deliver *d)
             spool_seal(d->spool, (enum spool_kind)kind);
     if (p.seal[SPOOL_RECIPIENTS] || p.seal[SPOOL_EVENTS])
         pick_segments(&p);
+    /* What a warm-up counted is in begin records: they go when what they came to is safe. */
+    if (p.events && warmups_record(d->warmups, p.events->last_event_ms))
+        p.events = NULL; /* the next time */
     /* Recipients first: an event must not go before the record of the recipient that it settled. */
     struct segment_use *u = p.recipients ? p.recipients : p.edits ? p.edits : p.events;
     if (!u)

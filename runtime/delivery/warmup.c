@@ -207,6 +207,25 @@ static bool turn(struct warmup *w, int64_t utc_ms)
     return is_first;
 }
 
+static void record(struct warmup *w)
+{
+    w->recorded_ms = wall(w);
+    w->all->conf.record(w->all->conf.data, w);
+}
+
+bool warmups_record(struct warmups *ws, int64_t since_ms)
+{
+    size_t at = 0;
+    bool any = false;
+    for (struct warmup *w; (w = warmups_next(ws, &at));) {
+        if (w->state.day == WARMUP_NEVER || w->recorded_ms > since_ms)
+            continue;
+        record(w);
+        any = true;
+    }
+    return any;
+}
+
 static void settle_pending(struct warmup *w)
 {
     if (w->pending) /* its domain may have moved to another receiver meanwhile */
@@ -230,7 +249,7 @@ void warmup_begin(struct warmup *w, bool last)
     }
     if (turn(w, wall(w))) {
         look_again(w);
-        w->all->conf.record(w->all->conf.data, w);
+        record(w);
     }
     w->state.used++;
     w->today.used = w->state.used;
@@ -314,7 +333,7 @@ static void retreat(struct warmup *w, uint64_t hits, uint64_t answers, enum repl
     warmup_rate_text(c, step, &why);
     free(w->why);
     w->why = mem_dup(why.p, why.n);
-    ws->conf.record(ws->conf.data, w);
+    record(w);
     buf_printf(&text, "warm-up source=%.*s isp=%.*s from=%.*s %s (%.*s:%d)",
                SLICE_FMT(ws->conf.conf->sources[w->conf->source].name), SLICE_FMT(w->isp), SLICE_FMT(w->from),
                w->why, SLICE_FMT(w->conf->place.file), w->conf->place.line);
@@ -387,7 +406,7 @@ size_t warmups_set(struct warmups *ws, struct slice source, struct slice isp, st
         free(w->why);
         w->why = NULL;
         look_again(w);
-        ws->conf.record(ws->conf.data, w);
+        record(w);
         touched++;
     }
     return touched;

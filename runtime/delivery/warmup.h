@@ -33,8 +33,9 @@ struct warmup {
     int64_t looked_ms; /* UTC: today is right from here until its end; INT64_MAX: not looked */
     int64_t turned_ms, turned_until_ms; /* UTC: the state is of the day between them */
     struct pace pace;
-    int64_t last_ms;  /* loop_now_ms() of the last permit; INT64_MIN: none */
-    uint32_t pending; /* permits taken for mail that has not begun */
+    int64_t last_ms;     /* loop_now_ms() of the last permit; INT64_MIN: none */
+    uint32_t pending;    /* permits taken for mail that has not begun */
+    int64_t recorded_ms; /* UTC: when its state was last in the journal; 0: not in this process */
     struct warmup_part {
         int64_t number;
         uint32_t answers, hits;
@@ -102,6 +103,10 @@ bool warmups_would_retreat(const struct warmups *ws, uint16_t source, struct sli
 /* Today is day n for the pairs of this source and isp; from empty: of every From domain. Returns how many
  * pairs. */
 size_t warmups_set(struct warmups *ws, struct slice source, struct slice isp, struct slice from, uint32_t n);
+
+/* What began up to since_ms (UTC) is about to leave the journal: states that have not been recorded since
+ * then are now. True: some were. */
+bool warmups_record(struct warmups *ws, int64_t since_ms);
 
 /* --- after a restart --- */
 /* NULL: the script has no such warm-up any more. */

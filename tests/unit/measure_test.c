@@ -621,6 +621,35 @@ TEST(measures_are_the_same_after_a_crash)
     }
 }
 
+TEST(a_measure_holds_through_compaction_and_its_record_goes_after_its_end)
+{
+    static const char *const q = "q.test";
+    enum { DAY = 24 * HOUR };
+    struct act act = act_of(ACT_SUSPEND, ACT_PATH);
+    struct town t;
+    act.for_ms = 5 * (int64_t)DAY;
+    CHECK(start(&t, TWO_RECEIVERS(REFUSES), act, (struct act_rule){.after = 1}));
+    town_close(&t);
+    t.conf.keep_ms = DAY;
+    CHECK(town_open(&t));
+    CHECK(refuse_first(&t, q));
+    town_run_for(&t, 4 * (int64_t)DAY);
+    struct buf before = rows(&t);
+    town_crash(&t);
+    CHECK(town_open(&t));
+    struct buf after = rows(&t);
+    CHECK(only_measure(&t));
+    CHECK_STR(buf_slice(&after), buf_slice(&before));
+    town_run_for(&t, 10 * (int64_t)DAY);
+    town_close(&t);
+    CHECK(town_open(&t));
+    const struct measure *first = measures_next(paths_measures(t.d->paths), NULL);
+    CHECK(!first || first->number > 1);
+    buf_free(&before);
+    buf_free(&after);
+    town_free(&t);
+}
+
 TEST(a_measure_is_lifted_by_its_name_and_stays_lifted)
 {
     static const char *const q = "q.test";

@@ -507,6 +507,32 @@ TEST(events_go_when_they_are_older_than_keep_but_those_of_who_waits)
     }
 }
 
+/* His only try was four days ago, in a segment that has been rewritten since. */
+TEST(who_waits_stands_after_compaction_and_a_kill_as_before)
+{
+    struct town t;
+    CHECK(town_new(&t, p0_of_b_is_full, 6));
+    town_close(&t);
+    t.conf.retry = (struct verdict_schedule){{6 * (int64_t)DAY_MS}, 1, 20 * (int64_t)DAY_MS};
+    t.conf.keep_ms = DAY_MS;
+    CHECK(town_open(&t));
+    town_send(&t, a_b, 2, 3);
+    town_run_for(&t, 4 * DAY_MS);
+    CHECK_INT(deliver_counts(t.d).queued, 1);
+    CHECK_INT(town_files_with(&t, "events", "p1@a.test"), 0);
+    struct q_memo *m = queue_memo(t.d->queue, queue_next(t.d->queue, 0), false);
+    int64_t due_ms = (int64_t)m->node.key, date_s = m->past.date_s;
+    CHECK(due_ms && date_s && m->past.attempts == 1 && m->past.code == 450);
+    town_crash(&t);
+    CHECK(town_open(&t));
+    m = queue_memo(t.d->queue, queue_next(t.d->queue, 0), false);
+    CHECK_INT(m->node.key, due_ms);
+    CHECK_INT(m->past.date_s, date_s);
+    CHECK_INT(m->past.attempts, 1);
+    CHECK_INT(m->past.code, 450);
+    town_free(&t);
+}
+
 /* An interval that is still open is said with the time at which it began. */
 TEST(events_stay_for_keep_whatever_was_said_after_them)
 {

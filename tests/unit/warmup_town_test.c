@@ -326,6 +326,28 @@ TEST(a_warm_up_that_was_set_by_hand_stays_so_through_a_crash)
     town_free(&t);
 }
 
+TEST(a_warm_up_goes_on_after_events_are_compacted_away)
+{
+    struct conf_warmup w = warmup_of(0);
+    struct town t;
+    CHECK(start(&t, WORLD(""), &w, 1));
+    town_close(&t);
+    t.conf.keep_ms = DAY_MS;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, a_only, 1, 3000), 3000);
+    town_run_for(&t, 4 * (int64_t)DAY_MS);
+    CHECK_INT(town_files_with(&t, "events", "p7@a.test"), 0);
+    struct warmup_state before = only(&t)->state;
+    CHECK(before.position == 1 && before.used > 1000);
+    town_crash(&t);
+    CHECK(town_open(&t));
+    CHECK_INT(only(&t)->state.day, before.day);
+    CHECK_INT(only(&t)->state.position, before.position);
+    CHECK_INT(only(&t)->state.used, before.used);
+    CHECK_INT(only(&t)->state.delivered, before.delivered);
+    town_free(&t);
+}
+
 TEST(a_day_that_is_used_up_ends_within_its_window)
 {
     struct conf_warmup w = warmup_of(0);
