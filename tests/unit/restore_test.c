@@ -515,6 +515,7 @@ TEST(who_waits_stands_after_compaction_and_a_kill_as_before)
     town_close(&t);
     t.conf.retry = (struct verdict_schedule){{6 * (int64_t)DAY_MS}, 1, 20 * (int64_t)DAY_MS};
     t.conf.keep_ms = DAY_MS;
+    t.message_hook = on_hook;
     CHECK(town_open(&t));
     town_send(&t, a_b, 2, 3);
     town_run_for(&t, 4 * DAY_MS);
@@ -522,7 +523,7 @@ TEST(who_waits_stands_after_compaction_and_a_kill_as_before)
     CHECK_INT(town_files_with(&t, "events", "p1@a.test"), 0);
     struct q_memo *m = queue_memo(t.d->queue, queue_next(t.d->queue, 0), false);
     int64_t due_ms = (int64_t)m->node.key, date_s = m->past.date_s;
-    CHECK(due_ms && date_s && m->past.attempts == 1 && m->past.code == 450);
+    CHECK(due_ms && date_s && m->past.attempts == 1 && m->past.code == 450 && m->edits.n);
     town_crash(&t);
     CHECK(town_open(&t));
     m = queue_memo(t.d->queue, queue_next(t.d->queue, 0), false);
@@ -530,6 +531,8 @@ TEST(who_waits_stands_after_compaction_and_a_kill_as_before)
     CHECK_INT(m->past.date_s, date_s);
     CHECK_INT(m->past.attempts, 1);
     CHECK_INT(m->past.code, 450);
+    CHECK_INT(m->source, 0);
+    CHECK(slice_find(m->edits, S("something personal")) > 0);
     town_free(&t);
 }
 
