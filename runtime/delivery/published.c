@@ -279,10 +279,8 @@ static void look_at_key(struct published_look *l, uint16_t stream, const struct 
     struct dkim_look found = {.is = DKIM_PUBLISHED_NO_KEY};
     struct err e;
     size_t records = 0;
-    if (dkim_key_load(d->key_pem, &key, &e)) {
-        published_say(l, PUBLISHED_ERROR, about, name, "%.*s: %s", SLICE_FMT(d->key_path), e.text);
-        return;
-    }
+    int r = dkim_key_load(d->key_pem, &key, &e);
+    INVARIANT(!r); /* a script whose keys cannot be read does not load */
     const struct fact *txt = published_fact(l, DNS_TXT, name);
     for (size_t i = 0; txt->status == SPF_DNS_OK && i < txt->a.n; i++) {
         struct dkim_look look = dkim_published_look(txt->a.v[i], key);

@@ -196,7 +196,7 @@ static void look_at_reports(struct published_look *l, struct published_about abo
         bool allowed = false;
         for (size_t i = 0; txt->status == SPF_DNS_OK && i < txt->a.n; i++)
             allowed |= dmarc_is_record(txt->a.v[i]);
-        if (!allowed && txt->status != SPF_DNS_WAIT && txt->status != SPF_DNS_FAILED)
+        if (!allowed && txt->status != SPF_DNS_FAILED)
             published_say(l, PUBLISHED_WARNING, about, name,
                           "reports of %.*s would go to %.*s, which does not say that it takes them",
                           SLICE_FMT(owner), SLICE_FMT(to))

@@ -209,6 +209,8 @@ WRONG = {
                              "forbids SHA-256 or e-mail", "k=rsa"),
     "a DKIM key that is a test": ({RSA: 's1._domainkey.m TXT "t=y; " @RSA@'}, "dkim", None, "warning",
                                   "signatures count for nothing", "k=rsa"),
+    "another text beside the DKIM key": ({RSA: [RSA, 's1._domainkey.m TXT "hello"']}, "dkim", None, "ok",
+                                         "s1._domainkey.m.example.test is the key in rsa.pem", None),
     "two DKIM keys": ({RSA: [RSA, "s1._domainkey.m TXT @OTHER@"]}, "dkim", None, "error", "2 key records", "k=rsa"),
     "no DMARC": ({DMARC: None}, "dmarc", None, "error", "no DMARC record", "_dmarc.m.example.test. IN TXT \"v=DMARC1; p=none"),
     "two DMARC records": ({DMARC: [DMARC, '_dmarc TXT "v=DMARC1; p=none"']}, "dmarc", None, "error", "more than one record",
@@ -228,6 +230,13 @@ WRONG = {
         "the record of example.test asks for quarantine", None),
     "MTA-STS": ({"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"', "mta-sts.b A 192.0.2.3"]}, "mta-sts", None, "ok",
                 "has a policy at mta-sts.b.example.test", None),
+    "MTA-STS over IPv6": ({"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"', "mta-sts.b AAAA 2001:db8::3"]}, "mta-sts",
+                          None, "ok", "has a policy at mta-sts.b.example.test", None),
+    "MTA-STS whose host nobody answers for": (
+        {"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"'], "broken": ["mta-sts.b.example.test"]}, "mta-sts", None,
+        "unknown", "DNS gives no answer for mta-sts.b.example.test now", None),
+    "another text in the place of MTA-STS": ({"+example.test": ['_mta-sts.b TXT "id=hello"']}, "mta-sts", None, "ok",
+                                             "has no MTA-STS policy", None),
     "MTA-STS without its host": ({"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"']}, "mta-sts", None, "error",
                                  "has no address", "mta-sts.b.example.test. IN A"),
     "MTA-STS twice": ({"+example.test": ['_mta-sts.b TXT "v=STSv1; id=7"', '_mta-sts.b TXT "v=STSv1; id=8"',
@@ -263,11 +272,13 @@ def test_strangers_signatures_do_not_agree(hato, sender, tmp_path, published):
 
 
 @pytest.mark.parametrize("dkim, policy, level, text", [
-    ("m.example.test", "p=none", "ok", "signature of m.example.test and the return path of b.example.test"),
-    ("m.example.test", "p=none; aspf=s", "ok", "signature of m.example.test"),
-    ("example.test", "p=none; aspf=s", "ok", "signature of example.test"),
+    ("m.example.test", "p=none", "ok", "the signature of m.example.test and the return path of b.example.test"),
+    ("m.example.test", "p=none; aspf=s", "ok", "the signature of m.example.test"),
+    ("example.test", "p=none; aspf=s", "ok", "the signature of example.test"),
     ("example.test", "p=none; adkim=s", "warning",
-     "return path of b.example.test, but with no signature: forwarded mail fails DMARC"),
+     "the return path of b.example.test, but with no signature: forwarded mail fails DMARC"),
+    ("example.test", "p=none; adkim=s; aspf=s", "error",
+     "no signature and not with the return path of b.example.test (strict alignment): its mail fails DMARC"),
 ])
 def test_alignment_is_as_strict_as_the_record_says(sender, published, dkim, policy, level, text):
     folder, _ = sender
@@ -278,7 +289,44 @@ def test_alignment_is_as_strict_as_the_record_says(sender, published, dkim, poli
     finally:
         (folder / "init.lua").write_text(was)
     assert [(line["level"], line["text"]) for line in lines if line["check"] == "alignment"] == [
-        (level, f"m.example.test agrees with the {text}")]
+        (level, f"m.example.test agrees with {text}")]
+
+
+@pytest.mark.parametrize("rua, change", [
+    ("mailto:d@example.test!10m", {}),
+    ("https://other.test/d@other.test", {}),
+    ("mailto:d@other.test", {"+other.test": ['example.test._report._dmarc TXT "v=DMARC1"']}),
+    ("mailto:d@a.broken.test", {"broken": ["broken.test"]}),
+])
+def test_reports_go_where_they_are_taken(published, rua, change):
+    _, lines = published({DMARC: f'_dmarc TXT "v=DMARC1; p=reject; rua={rua}"', **change})
+    assert [(line["level"], line["text"]) for line in lines if line["check"] == "dmarc"] == [
+        ("ok", "the record of example.test asks for reject")]
+
+
+def test_no_answer_above_a_dmarc_record_changes_nothing(published):
+    _, lines = published({DMARC: None, "broken": ["_dmarc.example.test"],
+                          "+example.test": ['_dmarc.m TXT "v=DMARC1; p=reject; rua=mailto:d@m.example.test"']})
+    assert [(line["level"], line["text"]) for line in lines if line["check"] == "dmarc"] == [
+        ("ok", "the record of m.example.test asks for reject")]
+
+
+def test_a_short_key_is_named_where_it_is_published(sender, published):
+    folder, _ = sender
+
+    def openssl(*words):
+        return subprocess.run(["openssl", *words], capture_output=True, text=True, check=True).stdout
+    was = (folder / "init.lua").read_text()
+    openssl("genrsa", "-out", str(folder / "short.pem"), "1024")
+    os.chmod(folder / "short.pem", 0o600)
+    bits = "".join(openssl("rsa", "-in", str(folder / "short.pem"), "-pubout").splitlines()[1:-1])
+    (folder / "init.lua").write_text(SCRIPT.replace("rsa.pem", "short.pem"))
+    try:
+        code, lines = published({RSA: f's1._domainkey.m TXT "v=DKIM1; k=rsa; p={bits}"'})
+    finally:
+        (folder / "init.lua").write_text(was)
+    assert code == 0 and [(line["level"], line["text"]) for line in lines if line["level"] != "ok"] == [
+        ("warning", "s1._domainkey.m.example.test is the key, of 1024 bits; 2048 are wanted (RFC 8301)")]
 
 
 def test_what_a_script_leaves_out_is_said(sender, published):
@@ -555,6 +603,9 @@ def test_a_run_says_when_its_last_mail_leaves_once_people_are_read(hato, folder)
 def test_a_script_that_does_not_load_is_an_error(hato, folder):
     code, found, says = check(hato, folder, script=GOOD.replace("bounce", "bunce"))
     assert code == 2 and not found and 'unknown option "bunce"; did you mean "bounce"?' in says
+    (folder / "bad.pem").write_text("no key\n")
+    code, found, says = check(hato, folder, script=GOOD.replace("key.pem", "bad.pem"))
+    assert code == 2 and not found and "dkim key bad.pem: not a private key" in says, says
     code, _, says = check(hato, folder, script=GOOD + (HELLO % "3 days").replace("{{ name }}", "{{ name"))
     assert code == 2 and "init.lua" in says, says
 

@@ -28,7 +28,7 @@ static void on_event(void *data, const struct rec_event *ev)
 static void on_notice(void *data, int level, const char *text)
 {
     struct town *t = data;
-    (void)level;
+    t->alerts += level == 2;
     buf_printf(&t->trace, "notice: %s\n", text);
 }
 

@@ -27,6 +27,7 @@ struct town {
     int64_t patience_ms; /* how long it may wait for something that falls due */
     size_t events[EVENT_TYPES];
     struct buf trace;
+    size_t alerts; /* notices that somebody should look at */
     struct err err;
     void (*event)(struct town *t, const struct rec_event *ev); /* also told of every event; may be NULL */
     /* A message hook, of the next town_open(); data is the town. May be NULL. */
