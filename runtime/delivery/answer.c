@@ -116,11 +116,10 @@ static struct measure *count(struct deliver *d, const struct verdict *v, struct 
 }
 
 static void source_refused(struct deliver *d, struct path *p, enum smtp_phase phase, struct slice words,
-                           struct slice why, int64_t at_ms)
+                           struct slice why)
 {
     path_refused(p);
-    stop(d, ACT_PATH, STOP_MS,
-         (struct measure_start){.path = p, .rule = S("source refused"), .why = why, .at_ms = at_ms});
+    stop(d, ACT_PATH, STOP_MS, (struct measure_start){.path = p, .rule = S("source refused"), .why = why});
     notice_answer(d, "source refused: this path waits for an hour;", p, phase, words);
 }
 
@@ -158,8 +157,6 @@ void answer_count(struct outcome *o)
                                               .at_ms = o->ev.at_ms});
         notice_answer(d, "sender refused: this stream waits here for an hour;", p, phase, o->ev.text);
     }
-    if (!v->delivered && v->scope == SCOPE_SOURCE)
-        source_refused(d, p, phase, o->ev.text, o->ev.text, o->ev.at_ms);
     m = m ? m : stopped ? stopped : learnt;
     o->ev.measure = m ? m->number : 0;
 }
@@ -187,8 +184,8 @@ void on_refused(void *data, struct session *s, const struct verdict *v, enum smt
     buf_printf(&why, "%s: %.*s", smtp_phase_name(phase), SLICE_FMT(words));
     struct measure_answer a = {.path = p, .site = facts->site, .why = buf_slice(&why)};
     const struct measure *m = count(d, v, a);
-    if (v->scope == SCOPE_SOURCE && (!reply || code >= 500)) {
-        source_refused(d, p, phase, words, buf_slice(&why), 0);
+    if (v->scope == SCOPE_SOURCE) {
+        source_refused(d, p, phase, words, buf_slice(&why));
     } else if (p->sessions > 1) {
         path_refused(p); /* one connection too many: those that are open go on */
     } else if (m && !m->factor_ppm) {

@@ -121,7 +121,7 @@ TEST(who_is_refused_as_such_stops_for_a_while_and_somebody_is_told)
 }
 
 /* Twenty are taken by a receiver that has taken mail for so long; then everybody is refused in this way. */
-static bool asks(const char *reply, enum reply_class cls, int64_t takes_ms)
+static bool asks_after(const char *reply, enum reply_class cls, int64_t takes_ms, int64_t rest_ms)
 {
     struct town t;
     char manners[256];
@@ -138,12 +138,18 @@ static bool asks(const char *reply, enum reply_class cls, int64_t takes_ms)
         town_send(&t, &q, 1, 1);
         town_run_for(&t, 30 * SECOND);
     }
+    town_run_for(&t, rest_ms + 1);
     t.behind_name = "late";
     town_send(&t, &q, 1, 12);
     town_run_for(&t, 10 * SECOND);
     bool is = learnt(&t);
     town_free(&t);
     return is;
+}
+
+static bool asks(const char *reply, enum reply_class cls, int64_t takes_ms)
+{
+    return asks_after(reply, cls, takes_ms, 0);
 }
 
 TEST(before_rcpt_a_4xx_that_does_not_say_why_asks_for_less)
@@ -172,6 +178,7 @@ TEST(before_rcpt_a_4xx_that_does_not_say_why_asks_for_less)
             test_fail(__FILE__, __LINE__, "%s is another at first", class_name(cases[i].cls));
     }
     CHECK(!asks("phase = 'mail', reply = '550 5.7.9 measure now'", CLASS_SYSTEM, 5 * MINUTE));
+    CHECK(!asks_after("phase = 'mail', reply = '450 4.7.9 measure now'", CLASS_SYSTEM, 5 * MINUTE, 2 * HOUR));
 }
 
 TEST(a_session_that_is_ended_asks_for_less_where_mail_was_taken_for_ten_minutes)
