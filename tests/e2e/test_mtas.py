@@ -42,10 +42,10 @@ def world_of(hosts):
     return 'return { isps = { none = { domains = { "none.test" }, address = "127.0.36.250" },\n' + isps + "} }\n"
 
 
-def until(true, what, seconds=PATIENCE_S):
+def until(true, what, seconds=PATIENCE_S, program=None):
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, what
+        assert time.monotonic() < end, f"{what}\n{program.output if program else ''}"
         time.sleep(0.05)
 
 
