@@ -6,6 +6,8 @@
 #include "test.h"
 #include "town.h"
 
+#include <stdio.h>
+
 static const char *const domains[] = {"a.test"};
 static const char world[] =
     "return { isps = { a = { domains = {'a.test'}, mx = {'mx.a.test'}, address = '127.0.1.1',"
@@ -78,6 +80,7 @@ static bool is_suppressed(struct town *t, const char *address)
 }
 
 static struct rec_event ended, came_back;
+static char words[128]; /* class, rule and text of the last */
 
 static void keep(struct rec_event *to, const struct rec_event *ev)
 {
@@ -86,6 +89,8 @@ static void keep(struct rec_event *to, const struct rec_event *ev)
     *to = *ev;
     if (ev->meta.n <= sizeof bytes[0])
         to->meta = slice_of(memcpy(room, ev->meta.p, ev->meta.n), ev->meta.n);
+    snprintf(words, sizeof words, "%.*s|%.*s|%.*s", SLICE_FMT(ev->class_name), SLICE_FMT(ev->rule),
+             SLICE_FMT(ev->text));
 }
 
 static void on_event(struct town *t, const struct rec_event *ev)
@@ -117,6 +122,8 @@ TEST(what_comes_back_tells_of_its_message_what_its_end_told)
     CHECK(slice_find(ended.meta, S("Taro")) > 0);
     for (int i = 0; i < 2; i++) {
         struct inbound_mail v = i ? complaint_of(1) : bounce_of(1);
+        v.enhanced.detail = 2;
+        v.text = i ? v.text : S("550 5.1.2 unknown");
         CHECK_STR(slice_cstr(give(&t, &v, 1)), S("t"));
         CHECK_INT(came_back.type, i ? EVENT_COMPLAINED : EVENT_BOUNCED);
         CHECK_INT(came_back.accepted_ms, ended.accepted_ms);
@@ -129,7 +136,60 @@ TEST(what_comes_back_tells_of_its_message_what_its_end_told)
         CHECK_INT(came_back.domain, ended.domain);
         CHECK_INT(came_back.sender, ended.sender);
         CHECK_STR(came_back.meta, ended.meta);
+        CHECK_INT(came_back.flags, ended.flags);
+        CHECK_INT(came_back.phase, i ? 0 : REC_PHASE_ASYNC);
+        CHECK_INT(came_back.code, i ? 0 : 550);
+        CHECK(i || (came_back.enh_class == 5 && came_back.enh_subject == 1 && came_back.enh_detail == 2));
+        CHECK_STR(slice_cstr(words), i ? S("|a rule|abuse") : S("no_such_user|a rule|550 5.1.2 unknown"));
     }
+    town_free(&t);
+}
+
+/* The rule wants all that a late bounce can say; each mail but the first lacks one of these. */
+TEST(a_rule_of_the_script_has_the_first_word_on_a_late_bounce)
+{
+    static struct slice mx[] = {S("mx.a.test")};
+    static struct conf_isp isp[] = {
+        {.name = S("a"), .mx = mx, .nmx = 1, .provider = S("carrier"), .place = {S("init.lua"), 3}}};
+    static const char *const want[] = {
+        "filtered|init.lua:7 rule 1|550 5.1.1 unknown", "no_such_user|a rule|550 5.1.1 unknown",
+        "no_such_user|a rule|550 5.1.1 unknown", "no_such_user|a rule|550 5.1.1 unknown",
+        "no_such_user|a rule|550 5.1.1 not known"};
+    struct rule_spec rule = {.name = S("init.lua:7 rule 1"),
+                             .isp = S("carrier"),
+                             .phases = 1u << SMTP_PHASE_RCPT,
+                             .code_from = 550,
+                             .code_to = 550,
+                             .enhanced = S("5.1.1"),
+                             .text = S("unknown"),
+                             .cls = CLASS_FILTERED};
+    struct act_rule acts[] = {
+        {.name = S("init.lua:7 rule 1"), .act = {.kind = ACT_QUARANTINE, .for_ms = ACT_FOREVER}}};
+    struct town t;
+    CHECK(town_new(&t, world, 3));
+    town_close(&t);
+    t.conf.isps = isp;
+    t.conf.nisps = 1;
+    t.conf.rules = &rule;
+    t.conf.nrules = 1;
+    t.conf.acts = (struct acts){.of_rules = acts, .nof_rules = 1};
+    t.event = on_event;
+    CHECK(town_open(&t));
+    CHECK_INT(town_send(&t, domains, 1, 5), 5);
+    t.patience_ms = 60000;
+    town_run(&t);
+    for (uint64_t i = 0; i < COUNT(want); i++) {
+        struct inbound_mail v = bounce_of(i + 1);
+        v.phase = i == 1 ? SMTP_PHASE_EOD : SMTP_PHASE_RCPT;
+        v.code = i == 2 ? 551 : 550;
+        if (i == 3)
+            v.enhanced = (struct smtp_enhanced){5, 1, 2};
+        if (i == 4)
+            v.text = S("550 5.1.1 not known");
+        CHECK_STR(slice_cstr(give(&t, &v, 1)), S("t"));
+        CHECK_STR(slice_cstr(words), slice_cstr(want[i]));
+    }
+    CHECK(is_suppressed(&t, "p0@a.test")); /* what the rule says of the person */
     town_free(&t);
 }
 
