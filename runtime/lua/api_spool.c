@@ -48,11 +48,16 @@ static int too_short(const struct conf *c, int64_t window_ms, const char *what, 
         return 0;
     words_duration_text(&kept, conf_keep_ms(c));
     words_duration_text(&wants, window_ms);
-    int r = err_set(e, ERR_INVAL,
-                    "%.*s:%d: hato.spool: events are kept for %s, and %s %.*s counts over %s: the next start "
-                    "would not know it all",
-                    SLICE_FMT(c->spool_place.file), c->spool_place.line, buf_cstr(&kept), what,
-                    SLICE_FMT(where), buf_cstr(&wants));
+    int r = c->keep_ms
+                ? err_set(e, ERR_INVAL,
+                          "%.*s:%d: hato.spool: events are kept for %s, and %s %.*s counts over %s: "
+                          "the next start would not know it all",
+                          SLICE_FMT(c->spool_place.file), c->spool_place.line, buf_cstr(&kept), what,
+                          SLICE_FMT(where), buf_cstr(&wants))
+                : err_set(e, ERR_INVAL,
+                          "%s %.*s counts over %s, and events are kept for %s: the next start would not "
+                          "know it all; hato.spool { keep = \"%s\" } keeps them as long",
+                          what, SLICE_FMT(where), buf_cstr(&wants), buf_cstr(&kept), buf_cstr(&wants));
     buf_free(&kept);
     buf_free(&wants);
     return r;
@@ -80,8 +85,6 @@ static int check_rules(const struct conf *c, const struct act_rule *rules, size_
 int api_check_spool(const struct conf *c, struct err *e)
 {
     int r = 0;
-    if (!c->keep_ms)
-        return 0;
     for (size_t i = 0; i < c->nlimits && !r; i++) {
         struct buf where = {0};
         buf_printf(&where, "at %.*s:%d", SLICE_FMT(c->limits[i].place.file), c->limits[i].place.line);

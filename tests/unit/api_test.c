@@ -300,6 +300,10 @@ TEST(mistakes_in_a_script_are_named_where_they_stand)
          "dir/init.lua:1: hato.spool: events are kept for 2 days, and the rule dir/init.lua:2 rule 1 counts "
          "over 9 "
          "days: the next start would not know it all"},
+        {"hato.bounces {\n { class = 'spam', after = 3, within = '60 days', act = hato.slow() } }",
+         "the rule dir/init.lua:1 rule 1 counts over 60 days, and events are kept for 30 days: the next "
+         "start "
+         "would not know it all; hato.spool { keep = \"60 days\" } keeps them as long"},
         {"hato.spool { keep = '2 days' }\nhato.breaker { complaints = { within = '3 days' } }",
          "dir/init.lua:1: hato.spool: events are kept for 2 days, and the breaker of complaints counts over "
          "3 days: "
