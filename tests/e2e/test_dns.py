@@ -183,10 +183,12 @@ SAME = {
 }
 
 
-def check(port, wanted):
+def check(port, wanted, caches=False):
     answers = probe(f"127.0.0.1:{port}", *wanted)
     assert len(answers) == len(wanted)
     for (question, want), got in zip(wanted.items(), answers):
+        if caches and "ttl" in want and 0 < got.get("ttl", 0) <= want["ttl"]:
+            got["ttl"] = want["ttl"]    # it counts down there
         assert {k: got.get(k) for k in want} == want, question
 
 
@@ -195,7 +197,7 @@ def test_an_authoritative_server_is_understood(nsd):
 
 
 def test_a_resolver_is_understood(unbound):
-    check(unbound, SAME)
+    check(unbound, SAME, caches=True)
 
 
 def test_a_circle_of_aliases_judges_nobody(nsd, unbound):

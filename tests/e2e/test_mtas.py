@@ -19,7 +19,7 @@ from campaign import Campaign, plain_script, running_sink
 from conftest import PATIENCE_S, PORTS, ROOT, Program
 
 COUNT = 200
-RETRY = 'hato.bounces { retry = { "1 s", "2 s", give_up = "6 s" } }\n'
+RETRY = 'hato.bounces { retry = { "1 s", "2 s", give_up = "12 s" } }\n'
 AS_ROOT = [] if os.getuid() == 0 else ["sudo", "-n"]
 SBIN = "/usr/sbin:/sbin:/usr/lib/postfix/sbin:" + os.environ["PATH"]
 CERT, KEY = ROOT / "tests" / "golden" / "tls" / "cert.pem", ROOT / "tests" / "golden" / "tls" / "key.pem"
