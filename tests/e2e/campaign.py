@@ -90,11 +90,15 @@ class Campaign:
         return [str(w) for w in (self.hato, "run", self.folder / "init.lua", "--state", self.state, "--smtp-port", port,
                                  "--dns", f"127.0.0.1:{dns_port}", "--json", *words)]
 
-    def events(self):
-        """Of all runs so far."""
-        done = subprocess.run([self.hato, "events", "--json", "--state", self.state], capture_output=True, text=True,
+    def told(self, *command):
+        """What such a command tells of the state folder: its lines."""
+        done = subprocess.run([self.hato, *command, "--json", "--state", self.state], capture_output=True, text=True,
                               check=True, timeout=60)
         return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def events(self):
+        """Of all runs so far."""
+        return self.told("events")
 
     def run(self, port, dns_port, *words, seconds=180):
         done = subprocess.run(self.command(port, dns_port, *words), capture_output=True, text=True, timeout=seconds)

@@ -5,12 +5,10 @@ Most faults are played side by side in one run, each by a receiver of its own, s
 them holds up another. The rest want a receiver that answers byte by byte, or a run of their own."""
 import collections
 import datetime
-import json
 import re
 import signal
 import socket
 import string
-import subprocess
 import threading
 import time
 import types
@@ -254,15 +252,9 @@ def together(hato, tmp_path_factory):
     campaign = Campaign(hato, folder, {"people.csv": [a for some in people.values() for a in some]}, plain_script(more))
     with running_sink(hato, folder, listen=listen) as sink:
         outcome = campaign.run(sink.port, sink.dns, "--wait", "3 s")
-
-    def why(address):
-        done = subprocess.run([hato, "why", address, "--json", "--state", campaign.state], capture_output=True, text=True,
-                              check=True)
-        return json.loads(done.stdout.splitlines()[0])
-
     log = log_of(folder / "sink.log")
     seen = {name: Seen(outcome, log, f"{short(name)}.test", people[name]) for name in FAULTS}
-    return types.SimpleNamespace(seen=seen, outcome=outcome, log=log, addresses=campaign.addresses, why=why)
+    return types.SimpleNamespace(seen=seen, outcome=outcome, log=log, addresses=campaign.addresses, campaign=campaign)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -277,7 +269,7 @@ def test_everybody_is_accounted_for_once(together):
 def test_no_fault_holds_up_others(together):
     """Whatever they waited for, it was nothing that the receivers of others did."""
     waits = {(wait["kind"], wait["why"]) for address in together.seen["nothing wrong"].addresses
-             for wait in together.why(address)["waits"]}
+             for wait in together.campaign.told("why", address)[0]["waits"]}
     kinds = {kind for kind, _ in waits}
     assert "attempt" in kinds and kinds.isdisjoint({"measure", "site", "sockets", "limit", "none"}), waits
     assert all("to mx.nothing-wrong.test" in why for kind, why in waits if kind == "connections"), waits
